@@ -1,0 +1,111 @@
+"""Labels by the vote of the prototypes: the class scores sigma and the corrected labels.
+
+Source: Han, Luo, Wang, "Deep Self-Learning From Noisy Labels", ICCV 2019, section 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dsl_teach.prototypes.density import _require_matrix, unit_rows
+from dsl_teach.prototypes.selection import Prototypes, require_labels
+
+ScoreTies = Literal["noisy", "lowest"]
+
+
+def class_scores(embeddings: Tensor, prototypes: Prototypes, *, chunk_size: int = 8192) -> Tensor:
+    r"""How much each sample resembles each class: the mean of its cosines to the class's prototypes.
+
+    .. math:: \sigma_c(x) = \frac{1}{p} \sum_{l=1}^{p} \cos\bigl(G(x), G(x_{cl})\bigr)
+              = \hat{G}(x)^\top \; \frac{1}{p} \sum_{l=1}^{p} \hat{G}(x_{cl})
+
+    The mean, not the maximum, so that the prototypes vote. A cosine is linear in the scaled sample: the p cosines
+    never have to be computed one by one. A class without prototypes scores minus infinity.
+
+    Args:
+        embeddings: (N, D).
+        prototypes: from :func:`dsl_teach.prototypes.selection.select_prototypes`.
+        chunk_size: rows scaled at a time; memory beyond the result does not grow with N.
+
+    Returns:
+        (N, K) scores.
+
+    Raises:
+        ValueError: if the shapes do not fit, or an embedding is NaN or infinite.
+    """
+    scores = [chunk for _, chunk in _scores_in_chunks(embeddings, prototypes, chunk_size)]
+    return torch.cat(scores) if scores else embeddings.new_zeros(0, len(prototypes.count))
+
+
+def correct_labels(
+    embeddings: Tensor,
+    prototypes: Prototypes,
+    noisy_labels: Tensor,
+    *,
+    score_ties: ScoreTies = "noisy",
+    chunk_size: int = 8192,
+) -> Tensor:
+    r"""Give every sample the label of the class it resembles most.
+
+    .. math:: \hat{y} = \arg\max_c \sigma_c
+
+    Args:
+        embeddings: (N, D).
+        prototypes: from :func:`dsl_teach.prototypes.selection.select_prototypes`.
+        noisy_labels: (N,) int64.
+        score_ties: if several classes share the best score, keep the ``"noisy"`` label where it is one of them,
+            else take the lowest class; or take the ``"lowest"`` always.
+        chunk_size: rows at a time; memory beyond the result does not grow with N.
+
+    Returns:
+        (N,) int64, the corrected labels, in the order of ``embeddings``.
+
+    Raises:
+        ValueError: if a shape, a label or ``score_ties`` is wrong, or an embedding is NaN or infinite.
+    """
+    if score_ties not in ("noisy", "lowest"):
+        raise ValueError(f"score_ties must be 'noisy' or 'lowest', but it is {score_ties!r}.")
+    require_labels(noisy_labels, "noisy_labels", length=len(embeddings), num_classes=len(prototypes.count))
+    corrected_labels = torch.empty_like(noisy_labels)
+    for rows, scores in _scores_in_chunks(embeddings, prototypes, chunk_size):
+        corrected_labels[rows] = best_class(scores, noisy_labels[rows] if score_ties == "noisy" else None)
+    return corrected_labels
+
+
+def best_class(scores: Tensor, noisy_labels: Tensor | None = None) -> Tensor:
+    """The class with the greatest score; of several the noisy label if it is one of them, else the lowest.
+
+    Args:
+        scores: (N, K).
+        noisy_labels: (N,) int64, or None to take the lowest class in every tie.
+
+    Returns:
+        (N,) int64.
+    """
+    is_best = scores == scores.amax(dim=1, keepdim=True)
+    lowest_best = is_best.to(torch.uint8).argmax(dim=1)  # argmax of a 0/1 row: the first 1
+    if noisy_labels is None:
+        return lowest_best
+    return torch.where(is_best.gather(1, noisy_labels[:, None]).squeeze(1), noisy_labels, lowest_best)
+
+
+def _scores_in_chunks(
+    embeddings: Tensor, prototypes: Prototypes, chunk_size: int
+) -> Iterator[tuple[slice, Tensor]]:
+    _require_matrix(embeddings)
+    num_classes, _, features = prototypes.embeddings.shape
+    if embeddings.shape[1] != features:
+        raise ValueError(f"embeddings have {embeddings.shape[1]} features, but the prototypes have {features}.")
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1, but it is {chunk_size}.")
+    votes = unit_rows(prototypes.embeddings).sum(dim=1)  # empty places are zero rows: they add nothing
+    votes = votes.to(torch.promote_types(votes.dtype, embeddings.dtype))
+    empty = prototypes.count == 0
+    for start in range(0, len(embeddings), chunk_size):
+        rows = slice(start, min(start + chunk_size, len(embeddings)))
+        scores = unit_rows(embeddings[rows]).to(votes.dtype) @ votes.T
+        yield rows, (scores / prototypes.count).masked_fill(empty, -torch.inf)
