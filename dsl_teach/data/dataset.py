@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dsl_teach.prototypes.selection import require_labels
+from dsl_teach._validate import require_labels
 
 UNKNOWN = -1
 """Stands in ``clean_labels`` where the true label of a sample is not known."""

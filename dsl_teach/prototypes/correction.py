@@ -11,8 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dsl_teach._validate import require_labels
 from dsl_teach.prototypes.density import _require_matrix, unit_rows
-from dsl_teach.prototypes.selection import Prototypes, require_labels
+from dsl_teach.prototypes.selection import Prototypes
 
 ScoreTies = Literal["noisy", "lowest"]
 
@@ -93,9 +94,7 @@ def best_class(scores: Tensor, noisy_labels: Tensor | None = None) -> Tensor:
     return torch.where(is_best.gather(1, noisy_labels[:, None]).squeeze(1), noisy_labels, lowest_best)
 
 
-def _scores_in_chunks(
-    embeddings: Tensor, prototypes: Prototypes, chunk_size: int
-) -> Iterator[tuple[slice, Tensor]]:
+def _scores_in_chunks(embeddings: Tensor, prototypes: Prototypes, chunk_size: int) -> Iterator[tuple[slice, Tensor]]:
     _require_matrix(embeddings)
     num_classes, _, features = prototypes.embeddings.shape
     if embeddings.shape[1] != features:

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dsl_teach._validate import require_labels
 from dsl_teach.prototypes.density import (
     RhoTies,
     _require_matrix,
@@ -169,22 +170,6 @@ def select_prototypes(
         found.filled[c] = (eta_[chosen] >= eta_max).sum()
         found.zeros[c] = (similarity.diagonal() == 0).sum()  # only a zero row has cosine 0 with itself
     return found
-
-
-def require_labels(labels: Tensor, name: str, *, length: int, num_classes: int) -> None:
-    """Refuse labels of a wrong dtype, length or range, in a sentence that says which."""
-    if labels.dtype != torch.int64 or labels.ndim != 1:
-        raise ValueError(
-            f"{name} must be one int64 number a sample, but they are {labels.dtype} of shape {tuple(labels.shape)}; "
-            "convert them with .long()."
-        )
-    if len(labels) != length:
-        raise ValueError(f"{name} must have one entry for each of the {length} samples, but there are {len(labels)}.")
-    if length and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
-        raise ValueError(
-            f"{name} must lie in 0 .. {num_classes - 1} (num_classes = {num_classes}), "
-            f"but they run from {int(labels.min())} to {int(labels.max())}."
-        )
 
 
 def _no_prototypes(embeddings: Tensor, num_classes: int, p: int) -> Prototypes:
