@@ -19,12 +19,15 @@ class Batch(NamedTuple):
     """(B, C, H, W) uint8, or (B, D) points."""
     noisy_labels: Tensor
     """(B,) int64."""
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a batch
     """(B,) int64, the samples' ids."""
 
 
 class Batches(Protocol):
     """What training needs of a data set, wherever its images live."""
+
+    noisy_labels: Tensor
+    """(N,) int64, in the order of the index."""
 
     def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
         """Every sample once, in random order, in the training view."""

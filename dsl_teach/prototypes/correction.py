@@ -96,7 +96,7 @@ def best_class(scores: Tensor, noisy_labels: Tensor | None = None) -> Tensor:
 
 def _scores_in_chunks(embeddings: Tensor, prototypes: Prototypes, chunk_size: int) -> Iterator[tuple[slice, Tensor]]:
     _require_matrix(embeddings)
-    num_classes, _, features = prototypes.embeddings.shape
+    features = prototypes.embeddings.shape[2]
     if embeddings.shape[1] != features:
         raise ValueError(f"embeddings have {embeddings.shape[1]} features, but the prototypes have {features}.")
     if chunk_size < 1:

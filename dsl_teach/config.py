@@ -1,0 +1,153 @@
+"""Every knob of a run in one frozen dataclass, with its help, its check, and its YAML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+Check = tuple[Callable[[Any], bool], str]
+
+AT_LEAST_0: Check = (lambda x: x >= 0, "at least 0")
+AT_LEAST_1: Check = (lambda x: x >= 1, "at least 1")
+POSITIVE: Check = (lambda x: x > 0, "above 0")
+SHARE: Check = (lambda x: 0 <= x <= 1, "from 0 to 1")
+QUANTILE: Check = (lambda x: 0 < x <= 1, "above 0 and at most 1")
+RATE: Check = (lambda x: 0 <= x < 1, "at least 0 and below 1")
+ANY: Check = (lambda x: True, "anything")
+
+
+def _one_of(*names: str) -> Check:
+    return (lambda x: x in names, "one of " + ", ".join(names))
+
+
+def knob(default: Any, help: str, check: Check = ANY) -> Any:
+    """A field of :class:`Settings`: its default, one line of help, and what it may be."""
+    return field(default=default, metadata={"help": help, "check": check})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run of the method. ``alpha = 0`` is plain cross-entropy on the noisy labels.
+
+    Raises:
+        ValueError: if a value is out of its range; the sentence names the setting.
+        TypeError: if a value has the wrong type.
+    """
+
+    # the four knobs
+    p: int = knob(8, "prototypes a class", AT_LEAST_1)
+    m: int = knob(1280, "samples a class that prototypes are chosen from", AT_LEAST_1)
+    alpha: float = knob(0.5, "weight of the corrected labels in the loss; 0 is cross-entropy", SHARE)
+    correction_start: int = knob(5, "epochs trained on noisy labels alone before the first correction", AT_LEAST_0)
+
+    # the data
+    dataset: str = knob("digits", "which data set", _one_of("digits"))
+    noise_rate: float = knob(0.4, "share of the training labels made wrong, depending on the input", RATE)
+    noise_temperature: float = knob(1.0, "0: exactly the most confusable images; large: any image", AT_LEAST_0)
+    rarest_share: float = knob(1.0, "size of the rarest class over the commonest; 1 keeps all", QUANTILE)
+
+    # the training
+    network: str = knob("small_cnn", "which network", _one_of("small_cnn", "mlp"))
+    width: int = knob(32, "channels of the network's first layer", AT_LEAST_1)
+    epochs: int = knob(60, "times that training goes through the data", AT_LEAST_1)
+    batch_size: int = knob(128, "samples a step", AT_LEAST_1)
+    learning_rate: float = knob(0.05, "step size of SGD at the start", POSITIVE)
+    learning_rate_drop: int = knob(0, "divide the learning rate by 10 every so many epochs; 0: never", AT_LEAST_0)
+    momentum: float = knob(0.9, "momentum of SGD", RATE)
+    weight_decay: float = knob(5e-4, "weight decay of SGD", AT_LEAST_0)
+    seed: int = knob(0, "every random number of the run follows from it", AT_LEAST_0)
+
+    # how the paper's open points are read
+    eta_max: float = knob(0.95, "the gate: samples at least this similar to a denser one are no prototypes")
+    quantile: float = knob(0.6, "share of the similarities at or below S_c; the paper's top 40 % is 0.6", QUANTILE)
+    diagonal: bool = knob(True, "whether a sample's similarity to itself takes part in S_c")
+    rho_ties: Literal["strict", "order"] = knob(
+        "strict", "what denser means: strictly, or at equal rho by order", _one_of("strict", "order")
+    )
+    fill_up: bool = knob(True, "fill up with the smallest eta if fewer than p samples pass the gate")
+    cut_ties: Literal["eta", "index"] = knob(
+        "eta", "which of two equally dense samples comes first", _one_of("eta", "index")
+    )
+    small_class: Literal["all", "error"] = knob(
+        "all", "a class with fewer than m samples: use all it has, or stop", _one_of("all", "error")
+    )
+    score_ties: Literal["noisy", "lowest"] = knob(
+        "noisy", "at equal class scores: keep the noisy label, or take the lowest class", _one_of("noisy", "lowest")
+    )
+
+    def __post_init__(self) -> None:
+        for knob_ in dataclasses.fields(self):
+            value = _convert(knob_.name, getattr(self, knob_.name), type(knob_.default))
+            object.__setattr__(self, knob_.name, value)
+            allowed, words = knob_.metadata["check"]
+            if not allowed(value):
+                raise ValueError(f"{knob_.name} must be {words}, but it is {value!r}. ({knob_.metadata['help']})")
+        if self.p > self.m:
+            raise ValueError(f"p must be at most m, but p is {self.p} and m is {self.m}. Lower p or raise m.")
+
+    def replace(self, **changes: Any) -> Settings:
+        """The same settings with some changed.
+
+        Raises:
+            ValueError: if a name is not a setting, or a value is out of range.
+        """
+        _require_known(changes)
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Names and values, in the order of the fields."""
+        return dataclasses.asdict(self)
+
+    def to_yaml(self) -> str:
+        """The settings as the text of a YAML file."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Settings:
+        """Read settings from a YAML file; what it does not name keeps its default.
+
+        Raises:
+            ValueError: if the file is no mapping, names an unknown setting, or a value is out of range.
+        """
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        if not isinstance(content, dict):
+            raise ValueError(f"{path} must hold lines of the form 'name: value', not a {type(content).__name__}.")
+        try:
+            return cls().replace(**content)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{path}: {error}") from error
+
+
+def help_text() -> dict[str, str]:
+    """One line of help for each setting."""
+    return {knob_.name: knob_.metadata["help"] for knob_ in dataclasses.fields(Settings)}
+
+
+def _require_known(names: dict[str, Any]) -> None:
+    known = [knob_.name for knob_ in dataclasses.fields(Settings)]
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f" Did you mean {close[0]}?" if close else f" The settings are {', '.join(known)}."
+            raise ValueError(f"There is no setting {name}.{hint}")
+
+
+def _convert(name: str, value: Any, kind: type[Any]) -> Any:
+    """Take 1 for 1.0, and refuse what would be silently bent: True for 1, 1.5 for 1, nan."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise TypeError(f"{name} must be {_WORDS[kind]}, but it is {value!r} ({type(value).__name__}).")
+    if kind is float and not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, but it is {value!r}.")
+    return value
+
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}

@@ -1,0 +1,1 @@
+"""Data sets with noisy labels, and batches of them."""

@@ -1,0 +1,114 @@
+"""The 1,797 handwritten digits that scikit-learn carries: real images, no download, noise that depends on them."""
+
+from __future__ import annotations
+
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from dsl_teach.data.dataset import NoisyDataset
+from dsl_teach.noise import instance_dependent_noise
+from dsl_teach.seeds import stream
+
+
+def digits(
+    *,
+    seed: int,
+    noise_rate: float = 0.4,
+    temperature: float = 1.0,
+    rarest_share: float = 1.0,
+    test_share: float = 0.3,
+) -> NoisyDataset:
+    """Digits of 8 x 8 pixels, a share of them mislabelled as the digit they resemble most.
+
+    The images that lie close to another class are mislabelled first. With ``rarest_share`` below 1, the training
+    classes thin out from digit 0 (all kept) to digit 9; rare digits then tend to hide under frequent ones, because
+    what an image resembles most is judged among the training images. The test set keeps equally many of each digit.
+
+    Args:
+        seed: split, thinning and noise follow from it.
+        noise_rate: share of wrong training labels.
+        temperature: 0 mislabels exactly the most confusable images; the larger, the more it is up to chance.
+        rarest_share: size of the rarest class over the commonest, above 0 and at most 1.
+        test_share: share of the images held out.
+
+    Returns:
+        uint8 images (N, 1, 8, 8), noisy and clean labels, and a balanced test set.
+    """
+    images, labels = _all_digits()
+    train, test = split(labels, test_share=test_share, generator=stream(seed, "split"))
+    train = thin(train, labels[train], rarest_share=rarest_share, generator=stream(seed, "thin"))
+    test = balance(test, labels[test])
+    probabilities = neighbour_probabilities(images[train].flatten(1), labels[train], num_classes=10)
+    noise = instance_dependent_noise(
+        probabilities, labels[train], noise_rate, generator=stream(seed, "noise"), temperature=temperature
+    )
+    shares = "" if rarest_share == 1 else f", classes thinned from 1 to {rarest_share:g}"
+    return NoisyDataset(
+        name="digits",
+        images=images[train],
+        noisy_labels=noise.noisy_labels,
+        clean_labels=labels[train],
+        class_names=tuple(str(digit) for digit in range(10)),
+        test_images=images[test],
+        test_labels=labels[test],
+        made_from=f"scikit-learn's handwritten digits, {noise_rate:.0%} input-dependent label noise{shares}",
+    )
+
+
+def neighbour_probabilities(points: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:
+    r"""Class probabilities of each point by the other points around it.
+
+    .. math:: p_c(x_i) \propto \sum_{j \ne i,\, y_j = c} \exp\bigl(-\lVert x_i - x_j \rVert^2 / 2 h^2\bigr)
+
+    with h the median distance from a point to its nearest neighbour. Nothing is trained. Distances between whole
+    numbers are exact, so every machine gives the same probabilities.
+
+    Args:
+        points: (N, D).
+        labels: (N,) int64, the true classes.
+        num_classes: K.
+
+    Returns:
+        (N, K) float64, rows sum to 1.
+    """
+    x = points.double()
+    squares = (x * x).sum(dim=1)
+    distance = (squares[:, None] + squares[None, :] - 2 * x @ x.T).fill_diagonal_(torch.inf)
+    width = distance.amin(dim=1).median()
+    log_kernel = -distance / (2 * width)
+    log_kernel -= log_kernel.amax(dim=1, keepdim=True)  # the nearest neighbour has weight 1: nothing underflows to 0/0
+    by_class = log_kernel.exp() @ torch.nn.functional.one_hot(labels, num_classes).double()
+    return by_class / by_class.sum(dim=1, keepdim=True)
+
+
+def split(labels: Tensor, *, test_share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Training and test rows at random, both in ascending order."""
+    order = torch.randperm(len(labels), generator=generator)
+    held_out = round(test_share * len(labels))
+    return order[held_out:].sort().values, order[:held_out].sort().values
+
+
+def thin(rows: Tensor, labels: Tensor, *, rarest_share: float, generator: torch.Generator) -> Tensor:
+    """Keep a share of each class that falls evenly from 1 (first class) to ``rarest_share`` (last class)."""
+    num_classes = int(labels.max()) + 1
+    shares = torch.linspace(1, rarest_share, num_classes, dtype=torch.float64)
+    shuffled = torch.randperm(len(rows), generator=generator)
+    kept = []
+    for c, share in enumerate(shares.tolist()):
+        members = shuffled[labels[shuffled] == c]
+        kept.append(members[: round(share * len(members))])
+    return rows[torch.cat(kept).sort().values]
+
+
+def balance(rows: Tensor, labels: Tensor) -> Tensor:
+    """Keep equally many rows of each class: as many as the rarest has."""
+    smallest = int(torch.bincount(labels).min())
+    kept = [rows[labels == c][:smallest] for c in labels.unique()]
+    return torch.cat(kept).sort().values
+
+
+def _all_digits() -> tuple[Tensor, Tensor]:
+    bunch = load_digits()
+    pixels = torch.from_numpy(bunch.images).unsqueeze(1)
+    return (pixels * 255 / 16).round().to(torch.uint8), torch.from_numpy(bunch.target).long()

@@ -1,0 +1,133 @@
+"""What a run is judged by: accuracies, what correction did to the labels, and intervals over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+
+def accuracy(predicted: Tensor, labels: Tensor) -> float:
+    """The share of samples whose predicted label is the given one. Labels below 0 are unknown and left out.
+
+    Args:
+        predicted: (N,) int64.
+        labels: (N,) int64.
+
+    Returns:
+        A share from 0 to 1; NaN if no label is known.
+    """
+    known = labels >= 0
+    return float((predicted == labels)[known].double().mean())
+
+
+def chance_changed(noisy_labels: Tensor, corrected_labels: Tensor, num_classes: int) -> float:
+    r"""The share of labels that would change if corrected labels were dealt out without looking at the samples.
+
+    .. math:: 1 - \sum_c q_c \hat{q}_c
+
+    with q_c the share of class c among the noisy labels and its hat the share among the corrected ones. A share
+    changed near this level says that the corrected labels belong to other samples.
+
+    Args:
+        noisy_labels: (N,) int64.
+        corrected_labels: (N,) int64.
+        num_classes: K.
+    """
+    given, corrected = (
+        torch.bincount(labels, minlength=num_classes).double() / len(labels)
+        for labels in (noisy_labels, corrected_labels)
+    )
+    return float(1 - given @ corrected)
+
+
+@dataclass(frozen=True)
+class CorrectionReport:
+    """What a correction did to the labels. Shares from 0 to 1; the last four need clean labels, else None."""
+
+    changed: float
+    """Share of samples whose corrected label differs from the noisy one."""
+    chance_changed: float
+    """What ``changed`` would be by chance, see :func:`chance_changed`."""
+    noisy_accuracy: float | None = None
+    """Share of noisy labels that are right."""
+    label_accuracy: float | None = None
+    """Share of corrected labels that are right."""
+    wrong_to_right: float | None = None
+    """Share of samples whose label was mended."""
+    right_to_wrong: float | None = None
+    """Share of samples whose label was spoilt."""
+
+
+def correction_report(
+    noisy_labels: Tensor, corrected_labels: Tensor, clean_labels: Tensor | None, *, num_classes: int
+) -> CorrectionReport:
+    """Compare corrected labels with the noisy ones and, where they are known, with the clean ones.
+
+    Args:
+        noisy_labels: (N,) int64.
+        corrected_labels: (N,) int64.
+        clean_labels: (N,) int64, below 0 where unknown; or None.
+        num_classes: K.
+    """
+    changed = float((corrected_labels != noisy_labels).double().mean())
+    chance = chance_changed(noisy_labels, corrected_labels, num_classes)
+    if clean_labels is None or not bool((clean_labels >= 0).any()):
+        return CorrectionReport(changed, chance)
+    known = clean_labels >= 0
+    was_right, is_right = (noisy_labels == clean_labels)[known], (corrected_labels == clean_labels)[known]
+    shares = (was_right, is_right, ~was_right & is_right, was_right & ~is_right)
+    return CorrectionReport(changed, chance, *(float(share.double().mean()) for share in shares))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds and its confidence interval, ``mean - half`` to ``mean + half``."""
+
+    mean: float
+    half: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} ± {self.half:.1f}"
+
+
+def interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
+    r"""The mean over seeds with Student's t interval.
+
+    .. math:: \bar{x} \pm t_{n-1} \, s / \sqrt{n}
+
+    Args:
+        values: one figure a seed.
+        confidence: how often such an interval holds the true mean.
+
+    Returns:
+        The interval; ``half`` is NaN for a single value.
+
+    Raises:
+        ValueError: if there is no value.
+    """
+    x = np.asarray(values, dtype=float)
+    if x.size == 0:
+        raise ValueError("An interval needs at least one value, one a seed.")
+    if x.size == 1:
+        return Interval(float(x[0]), float("nan"), 1)
+    t = stats.t.ppf((1 + confidence) / 2, df=x.size - 1)
+    return Interval(float(x.mean()), float(t * x.std(ddof=1) / np.sqrt(x.size)), x.size)
+
+
+def paired_difference(ours: Sequence[float], theirs: Sequence[float], *, confidence: float = 0.95) -> Interval:
+    """The mean of ours minus theirs on the same seeds, with its interval.
+
+    Pairing takes out what both share (the noise, the split, the first weights), so fewer seeds are needed.
+
+    Raises:
+        ValueError: if the two do not hold the same number of seeds.
+    """
+    if len(ours) != len(theirs):
+        raise ValueError(f"Paired figures need the same seeds: there are {len(ours)} and {len(theirs)} values.")
+    return interval(np.subtract(ours, theirs).tolist(), confidence=confidence)

@@ -1,1 +1,0 @@
-"""Wrong labels whose truth is known: noise models, and a report of what each one did."""

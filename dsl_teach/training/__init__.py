@@ -1,0 +1,1 @@
+"""Networks, losses, and the two phases of self-learning."""
