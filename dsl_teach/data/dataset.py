@@ -50,6 +50,9 @@ class NoisyDataset:
     """(N,) int64, the true labels where they are known, ``UNKNOWN`` where they are not; None if none is known."""
     made_from: str = ""
     """One line for figures and tables: what these images are and how their labels came to be wrong."""
+    verified: Tensor | None = None
+    """(N,) int64, what a person found on looking at the given label: 1 right, 0 wrong (the true one is not known),
+    ``UNKNOWN`` where nobody looked; None if nobody looked at any."""
 
     def __post_init__(self) -> None:
         k = self.num_classes
@@ -58,6 +61,8 @@ class NoisyDataset:
         if self.clean_labels is not None:
             known = self.clean_labels.clamp(min=0)  # UNKNOWN is allowed here
             require_labels(known, "clean_labels", length=len(self.images), num_classes=k)
+        if self.verified is not None:
+            require_labels(self.verified.clamp(min=0), "verified", length=len(self.images), num_classes=2)
         shared = shared_images(self.images, self.test_images)
         if shared:
             raise ValueError(
@@ -90,5 +95,6 @@ def shared_images(images: Images, test_images: Images) -> list[int]:
 
 def _keys(images: Images) -> list[object]:
     if isinstance(images, ImageFiles):
-        return [(images.root / path).as_posix() for path in images.paths]
+        folder = images.root.as_posix()
+        return [f"{folder}/{path}" for path in images.paths]
     return [hash(image.numpy(force=True).tobytes()) for image in images]

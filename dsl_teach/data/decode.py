@@ -1,0 +1,147 @@
+"""From an image file to pixels: (3, H, W) uint8 RGB, and the two views a network sees of them."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+Decoder = Literal["torchcodec", "pillow"]
+
+LONGEST = 50
+"""An image may be this many times as long as it is short; beyond, scaling its short side would fill the memory."""
+
+
+class UnreadableImage(ValueError):
+    """A file that cannot be turned into pixels: missing, cut off, or no image at all. The message names it."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str):
+        super().__init__(path, reason)
+        self.path, self.reason = Path(path), reason
+
+    def __str__(self) -> str:
+        return (
+            f"The image {self.path} cannot be read: {self.reason}. Restore the file, or run data_scripts/verify.py "
+            "once: it lists such files, and the loaders leave them out."
+        )
+
+
+def decode_image(path: str | os.PathLike[str], *, decoder: Decoder | None = None) -> Tensor:
+    """Read an image file, whatever its format and colours.
+
+    Gray-scale, CMYK, palette and transparent images become RGB; of a moving picture the first one is taken; the
+    camera's note on how the picture is turned is followed. Both decoders give the same pixels.
+
+    Args:
+        path: the file.
+        decoder: ``"torchcodec"`` or ``"pillow"``; None: TorchCodec, or Pillow where TorchCodec is missing.
+
+    Returns:
+        (3, H, W) uint8, each pixel's three values side by side in memory (channels last).
+
+    Raises:
+        UnreadableImage: if the file is missing, cut off, no image, or absurdly long and narrow.
+    """
+    decode = _DECODERS[decoder or default_decoder()]
+    try:
+        with open(path, "rb") as file:
+            image = decode(file.read())
+    except Exception as error:  # each format has its own kinds
+        raise UnreadableImage(path, reason_of(error)) from error
+    height, width = image.shape[-2:]
+    if max(height, width) > LONGEST * min(height, width):
+        raise UnreadableImage(path, f"{width} x {height} pixels is too long and narrow")
+    return image
+
+
+@functools.cache
+def default_decoder() -> Decoder:
+    """TorchCodec, or Pillow where TorchCodec is missing, too old to decode images, or does not load."""
+    try:
+        _torchcodec()
+    except (ImportError, OSError, RuntimeError):
+        return "pillow"
+    return "torchcodec"
+
+
+def reason_of(error: Exception) -> str:
+    """Why a file could not be read, in a few words."""
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).split(", ")[-1].splitlines()  # decoders put the place in their own source first
+    return (lines[0] if lines else type(error).__name__)[:100].rstrip(". ")
+
+
+def resize_short_side(image: Tensor, short_side: int) -> Tensor:
+    """Scale an image until its short side has ``short_side`` pixels; one that has them already stays as it is.
+
+    Args:
+        image: (3, H, W) uint8.
+        short_side: in pixels.
+
+    Returns:
+        (3, H', W') uint8 with min(H', W') = ``short_side``.
+    """
+    height, width = image.shape[-2:]
+    short = min(height, width)
+    if short == short_side:
+        return image
+    size = [height * short_side // short, width * short_side // short]
+    return torch.nn.functional.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
+
+
+def cut(image: Tensor, crop: int, draws: Sequence[float] | None = None) -> Tensor:
+    """Cut a square out of an image: at a random place and perhaps mirrored, or from the centre.
+
+    Args:
+        image: (3, H, W), both sides at least ``crop``.
+        crop: side of the square in pixels.
+        draws: three numbers from [0, 1): how far down, how far right, and mirrored if below one half.
+            None: the centre, not mirrored.
+
+    Returns:
+        (3, crop, crop).
+    """
+    room = [side - crop for side in image.shape[-2:]]
+    if draws is None:
+        top, left = room[0] // 2, room[1] // 2
+    else:
+        top, left = (int(draw * (pixels + 1)) for draw, pixels in zip(draws, room, strict=False))
+    square = image[:, top : top + crop, left : left + crop]
+    return square.flip(-1) if draws is not None and draws[2] < 0.5 else square
+
+
+def _with_torchcodec(data: bytes) -> Tensor:
+    try:
+        image = _torchcodec()(data)
+    except ValueError:  # not a format of TorchCodec; Pillow knows more, and says so if it does not
+        return _with_pillow(data)
+    return image if image.ndim == 3 else image[0]
+
+
+def _with_pillow(data: bytes) -> Tensor:
+    with Image.open(io.BytesIO(data)) as image:
+        turned = ImageOps.exif_transpose(image)
+        if turned.mode.startswith("I"):  # 16 bits a pixel: keep the upper eight
+            turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
+        return torch.from_numpy(np.array(turned.convert("RGB"))).permute(2, 0, 1)
+
+
+_DECODERS: dict[Decoder, Callable[[bytes], Tensor]] = {"torchcodec": _with_torchcodec, "pillow": _with_pillow}
+
+
+@functools.cache
+def _torchcodec() -> Callable[..., Any]:
+    from torchcodec.decoders import decode_image as decode  # an optional package, and slow to import
+
+    return decode
