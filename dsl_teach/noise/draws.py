@@ -34,6 +34,48 @@ def highest(keys: Tensor, count: int) -> Tensor:
     return keys.argsort(descending=True, stable=True)[:count]
 
 
+def flip_probabilities(weights: Tensor, count: int) -> Tensor:
+    r"""Scale weights to probabilities that add up to ``count``.
+
+    .. math:: q_i = \min(1, \; a \, w_i), \qquad a \text{ such that } \textstyle\sum_i q_i = \text{count}
+
+    Args:
+        weights: (N,) float64, at least 0; at least ``count`` of them above 0.
+        count: the sum to reach.
+    """
+    certain = torch.zeros_like(weights, dtype=torch.bool)
+    while True:
+        left = count - int(certain.sum())
+        scaled = weights * (left / weights[~certain].sum().clamp(min=1e-300))
+        more = ~certain & (scaled >= 1)
+        if not bool(more.any()):
+            return scaled.masked_fill(certain, 1.0)
+        certain |= more
+
+
+def draw(probabilities: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw samples so that each is taken with its own probability and their number is always the same.
+
+    The samples lie in random order on a line, each as long as its probability; pegs at distance one, the first at a
+    random place, take the samples they hit (systematic sampling).
+
+    Args:
+        probabilities: (N,) float64 in [0, 1], adding up to a whole number, from :func:`flip_probabilities`.
+        generator: a CPU generator.
+
+    Returns:
+        As many different row numbers as the probabilities add up to.
+    """
+    order = uniform(len(probabilities), generator).argsort(stable=True)
+    first_peg = uniform(1, generator).clamp(max=1 - 1e-9)
+    count = round(float(probabilities.sum()))
+    if not count:
+        return order[:0]
+    ends = probabilities[order].cumsum(0)
+    pegs = first_peg + torch.arange(count)
+    return order[torch.searchsorted(ends * (count / ends[-1]), pegs, right=True)]
+
+
 def cpu_generator(generator: torch.Generator | None) -> torch.Generator:
     """The generator, or one seeded with 0.
 
@@ -76,6 +118,12 @@ def number_to_flip(noise_rate: float, possible: int, total: int, *, why: str) ->
             "Lower noise_rate."
         )
     return count
+
+
+def require_classes(num_classes: int) -> None:
+    """Refuse fewer than two classes."""
+    if num_classes < 2:
+        raise ValueError(f"num_classes must be at least 2, or no label can be wrong, but it is {num_classes}.")
 
 
 def require_probabilities(probabilities: Tensor, clean_labels: Tensor) -> Tensor:

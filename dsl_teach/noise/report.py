@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LARGEST_PRINTED = 14
+"""The most classes whose transition matrix is part of a printed report."""
+
+
 @dataclass(frozen=True, eq=False)
 class NoiseReport:
     """What became of N labels in K classes. Rows are true classes, columns are given labels."""
@@ -97,6 +101,7 @@ class NoiseReport:
                 f"By class from {_least(self.class_rates):.2%} to {_most(self.class_rates):.2%}.",
                 _verdict("The right label is the commonest one in", self.right_label_leads),
                 _verdict("The true class is the commonest one behind the label in", self.true_class_leads),
+                *_matrix_lines(self.transition_matrix),
             ]
         )
 
@@ -169,6 +174,15 @@ def _diagonal_leads(counts: Tensor) -> Tensor:
 def _verdict(beginning: str, leads: Tensor) -> str:
     lost = (~leads).nonzero().flatten().tolist()
     return f"{beginning} every class." if not lost else f"{beginning} {len(leads) - len(lost)} classes, not in {lost}."
+
+
+def _matrix_lines(matrix: Tensor) -> list[str]:
+    """The transition matrix in whole per cent, if it is small enough to be read."""
+    if len(matrix) > LARGEST_PRINTED:
+        return []
+    rows = [[f"{100 * share:4.0f}" if share == share else "   -" for share in row] for row in matrix.tolist()]
+    head = "true \\ label" + "".join(f"{c:4d}" for c in range(len(matrix))) + "   (%)"
+    return [head, *(f"{c:12d}" + "".join(row) for c, row in enumerate(rows))]
 
 
 def _least(rates: Tensor) -> float:
