@@ -152,7 +152,7 @@ def part_dependent_noise(
               P(\text{label } c \mid x_i, \text{ flipped}) \propto \exp(x_i^\top W^{(y_i)}_{\cdot c}), \; c \ne y_i
 
     W is a Gaussian matrix for each true class. The rates are scaled so that exactly round(noise_rate * N) labels
-    become wrong. No network takes part: the wrong class depends on the image, but does not resemble it, and whether
+    become wrong. No network takes part: the wrong class follows from the image, but hardly resembles it, and whether
     a label is wrong does not depend on the image at all.
 
     Args:

@@ -56,7 +56,9 @@ def input_dependence(probabilities: Tensor, clean_labels: Tensor, noisy_labels: 
               \bar p_k(c) = \frac{1}{|\{j : y_j = c\}|} \sum_{j : y_j = c} p_k(x_j)
 
     If noise knows only the class, the mislabelled samples of a class are a random part of it, and the ratio is 1 up
-    to chance. Published input-dependent labels of CIFAR-10 give about 2 to 3.
+    to chance. Published input-dependent labels of CIFAR-10 give about 2 to 3. The weaker the model, the nearer to 1
+    everything comes; noise that depends on the image in a way that does not confuse the model, as the part-dependent
+    kind does, stays near 1 too.
 
     Args:
         probabilities: (N, K), class probabilities of a model trained on clean labels that has **not seen the images
