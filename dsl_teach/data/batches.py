@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dsl_teach.data.dataset import ImageFiles, Images
+from dsl_teach.data.decode import UnreadableImage
+from dsl_teach.data.reader import Plan, SquareReader, Wanted
 
 View = Callable[[Tensor, torch.Generator], Tensor]
 """A random view for training: (B, C, H, W) uint8 and a generator in, the same shape out."""
@@ -77,6 +83,121 @@ class InMemoryBatches:
         yield from (Batch(*part) for part in parts)
 
 
+class OnDiskBatches:
+    """Images that stay on disk: read, scaled and cut by worker processes, a batch at a time.
+
+    The training view is the paper's: short side to 256, a random square of 224, mirrored or not. The fixed view is the
+    square in the middle. What an image looks like in an epoch follows from ``generator`` alone: not from the number of
+    workers, nor from the batch size.
+
+    Args:
+        files: where the images are.
+        noisy_labels: (N,) int64.
+        batch_size: samples a batch; the last batch of an epoch may be smaller.
+        workers: processes that read ahead; with 0, this one reads. They share memory with this one: two or three
+            batches each.
+        short_side: pixels of an image's short side before it is cut. A copy made by data_scripts/prepare.py
+            with the same number need not be scaled again.
+        crop: side of the square in pixels.
+        device: where batches go.
+
+    Raises:
+        ValueError: if a number is out of range, or there is not one label an image.
+    """
+
+    def __init__(
+        self,
+        files: ImageFiles,
+        noisy_labels: Tensor,
+        *,
+        batch_size: int,
+        workers: int = 0,
+        short_side: int = 256,
+        crop: int = 224,
+        device: torch.device | str = "cpu",
+    ):
+        _require_settings(batch_size=batch_size, workers=workers, short_side=short_side, crop=crop)
+        if len(files) != len(noisy_labels):
+            raise ValueError(f"There are {len(files)} images and {len(noisy_labels)} noisy_labels; give one an image.")
+        self.files, self.batch_size, self.device = files, batch_size, torch.device(device)
+        self.noisy_labels = noisy_labels.to(self.device)
+        self._plan, self._pass = Plan(), object()
+        self._loader = DataLoader(
+            SquareReader(files.root.as_posix(), short_side, crop),
+            sampler=self._plan,
+            batch_size=None,  # a worker makes a whole batch
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # torch's own random numbers stay untouched
+        )
+
+    def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
+        """Every sample once, in an order drawn from ``generator`` (a CPU generator), in the training view.
+
+        Raises:
+            UnreadableImage: naming the file.
+            RuntimeError: if another pass over these batches begins before this one ends.
+        """
+        order = torch.randperm(len(self.files), generator=generator)
+        return self._batches(order, torch.rand(len(self.files), 3, generator=generator).numpy())
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every sample once, in the order of the index, in the fixed view. Raises as ``shuffled`` does."""
+        return self._batches(torch.arange(len(self.files)), None)
+
+    def _batches(self, order: Tensor, draws: np.ndarray | None) -> Iterator[Batch]:
+        parts = order.split(self.batch_size) if len(order) else ()
+        self._plan.wanted = (self._want(index, draws) for index in parts)
+        self._pass = this_pass = object()
+        for index, images in zip(parts, self._loader, strict=True):
+            if self._pass is not this_pass:
+                raise RuntimeError("Another pass over these batches has begun; finish one before the next.")
+            if isinstance(images, UnreadableImage):
+                raise images
+            index = index.to(self.device)
+            yield Batch(images.to(self.device, non_blocking=True), self.noisy_labels[index], index)
+
+    def _want(self, index: Tensor, draws: np.ndarray | None) -> Wanted:
+        return [self.files.paths[i] for i in index.tolist()], None if draws is None else draws[index.numpy()].tolist()
+
+
+def make_batches(
+    images: Images,
+    noisy_labels: Tensor,
+    *,
+    batch_size: int,
+    view: View | None = None,
+    device: torch.device | str = "cpu",
+    workers: int = 0,
+    short_side: int = 256,
+    crop: int = 224,
+) -> Batches:
+    """Batches of images wherever they live: pixels on the device, files through workers.
+
+    Args:
+        images: pixels, points or files.
+        noisy_labels: (N,) int64.
+        batch_size: samples a batch.
+        view: what training does to pixels or points, see :class:`InMemoryBatches`; files are cut and mirrored.
+        device: where batches go.
+        workers: for files, see :class:`OnDiskBatches`.
+        short_side: for files.
+        crop: for files.
+    """
+    if not isinstance(images, ImageFiles):
+        return InMemoryBatches(images, noisy_labels, batch_size=batch_size, view=view, device=device)
+    return OnDiskBatches(
+        images,
+        noisy_labels,
+        batch_size=batch_size,
+        workers=workers,
+        short_side=short_side,
+        crop=crop,
+        device=device,
+    )
+
+
 def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 4) -> Tensor:
     """Shift every image by up to ``padding`` pixels each way and mirror half of them.
 
@@ -97,3 +218,11 @@ def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 
     columns = left + torch.where(flip == 1, width - 1 - columns, columns)
     sample = torch.arange(batch, device=images.device)[:, None, None]
     return padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _require_settings(*, batch_size: int, workers: int, short_side: int, crop: int) -> None:
+    for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("crop", crop, 1)):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, but it is {value}.")
+    if crop > short_side:
+        raise ValueError(f"crop must be at most short_side: {crop} pixels cannot be cut out of {short_side}.")
