@@ -1,0 +1,145 @@
+"""Points in the plane: classes made of several islands, and two half-moons. Everything about them can be drawn.
+
+The islands lie on a ring around the origin. The method compares samples by the angle between them, so on a ring
+nearness to the eye and nearness to the method are the same thing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from dsl_teach.data.dataset import NoisyDataset
+from dsl_teach.seeds import stream
+
+
+def toy_clusters(
+    *,
+    seed: int,
+    num_classes: int = 3,
+    modes: int = 2,
+    samples_per_class: int = 200,
+    overlap: float = 0.3,
+    alternating: bool = False,
+) -> NoisyDataset:
+    r"""Classes of several round islands on a ring of radius 1.
+
+    The spread of an island follows from the overlap and the n = K * modes islands of the ring,
+
+    .. math:: \text{standard deviation} = \text{overlap} \cdot \sin(\pi / n)
+
+    where sin(pi / n) is half the distance between the middles of two neighbouring islands.
+
+    Args:
+        seed: the points follow from it.
+        num_classes: K, at least 2.
+        modes: islands a class. With 2 or more, one prototype cannot stand for the whole class.
+        samples_per_class: training points a class, spread evenly over its islands; the test set is as large.
+        overlap: 0.2 leaves gaps between the islands, 0.5 lets their edges touch, from 1 on they run into each other.
+        alternating: the islands of a class are neighbours (False), or have islands of other classes between them
+            (True). Alternating classes cannot be told apart by the mean cosine to their prototypes, however many:
+            a network has to move the points first.
+
+    Returns:
+        float32 points (N, 2), labels that are all right, and a test set of new points.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+    for name, value, least in (
+        ("num_classes", num_classes, 2),
+        ("modes", modes, 1),
+        ("samples_per_class", samples_per_class, 1),
+    ):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, but it is {value}.")
+    _require_positive(overlap, "overlap")
+    middles = ring(num_classes, modes, alternating=alternating)
+    spread = overlap * math.sin(math.pi / (num_classes * modes))
+    points, labels = _islands(middles, spread, samples_per_class, stream(seed, "toy", "train"))
+    test_points, test_labels = _islands(middles, spread, samples_per_class, stream(seed, "toy", "test"))
+    return NoisyDataset(
+        name="toy clusters",
+        images=points,
+        noisy_labels=labels,
+        clean_labels=labels.clone(),
+        class_names=tuple(f"class {c}" for c in range(num_classes)),
+        test_images=test_points,
+        test_labels=test_labels,
+        made_from=f"points on a ring, {num_classes} classes of {modes} island(s), overlap {overlap:g}",
+    )
+
+
+def toy_moons(*, seed: int, samples_per_class: int = 200, spread: float = 0.1) -> NoisyDataset:
+    """Two half-moons that reach into each other.
+
+    No straight line separates them, and no single point stands for either.
+
+    Args:
+        seed: the points follow from it.
+        samples_per_class: training points a moon; the test set is as large.
+        spread: standard deviation of the points around their arc; the moons have radius 1, and come within about
+            a quarter of each other.
+
+    Returns:
+        float32 points (N, 2) with their middle at the origin, labels that are all right, and a test set.
+
+    Raises:
+        ValueError: if a number is out of range.
+    """
+    if samples_per_class < 1:
+        raise ValueError(f"samples_per_class must be at least 1, but it is {samples_per_class}.")
+    _require_positive(spread, "spread")
+    points, labels = _moons(samples_per_class, spread, stream(seed, "toy", "train"))
+    test_points, test_labels = _moons(samples_per_class, spread, stream(seed, "toy", "test"))
+    return NoisyDataset(
+        name="toy moons",
+        images=points,
+        noisy_labels=labels,
+        clean_labels=labels.clone(),
+        class_names=("upper moon", "lower moon"),
+        test_images=test_points,
+        test_labels=test_labels,
+        made_from=f"points on two half-moons, spread {spread:g}",
+    )
+
+
+def ring(num_classes: int, modes: int, *, alternating: bool = False) -> Tensor:
+    """The middles of the islands, evenly on a circle of radius 1.
+
+    Returns:
+        (K, modes, 2): the islands of class 0 first.
+    """
+    angle = torch.arange(num_classes * modes, dtype=torch.float64) * (2 * math.pi / (num_classes * modes))
+    middles = torch.stack([angle.cos(), angle.sin()], dim=1)
+    if alternating:
+        return middles.view(modes, num_classes, 2).transpose(0, 1)
+    return middles.view(num_classes, modes, 2)
+
+
+def _islands(
+    middles: Tensor, spread: float, samples_per_class: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Classes take turns, so the first n samples hold all of them; so do the islands within a class."""
+    num_classes, modes, _ = middles.shape
+    sample = torch.arange(num_classes * samples_per_class)
+    labels = sample % num_classes
+    island = sample.div(num_classes, rounding_mode="floor") % modes
+    noise = torch.randn(len(sample), 2, generator=generator, dtype=torch.float64)
+    return (middles[labels, island] + spread * noise).float(), labels
+
+
+def _moons(samples_per_class: int, spread: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    labels = torch.arange(2 * samples_per_class) % 2
+    angle = math.pi * torch.rand(len(labels), generator=generator, dtype=torch.float64)
+    side = 1.0 - 2.0 * labels  # +1 for the upper moon; the lower one is the upper turned by half a circle
+    arc = torch.stack([side * (angle.cos() - 0.5), side * (angle.sin() - 0.25)], dim=1)
+    noise = torch.randn(len(labels), 2, generator=generator, dtype=torch.float64)
+    return (arc + spread * noise).float(), labels
+
+
+def _require_positive(value: float, name: str) -> None:
+    if not value > 0:
+        raise ValueError(f"{name} must be above 0, but it is {value}; with 0, points would coincide.")
