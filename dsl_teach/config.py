@@ -50,14 +50,14 @@ class Settings:
     # the data
     dataset: str = knob("digits", "which data set", _one_of("digits"))
     noise_rate: float = knob(0.4, "share of the training labels made wrong, depending on the input", RATE)
-    noise_temperature: float = knob(1.0, "0: exactly the most confusable images; large: any image", AT_LEAST_0)
+    noise_temperature: float = knob(2.0, "0: exactly the most confusable images; large: any image", AT_LEAST_0)
     rarest_share: float = knob(1.0, "size of the rarest class over the commonest; 1 keeps all", QUANTILE)
 
     # the training
     network: str = knob("small_cnn", "which network", _one_of("small_cnn", "mlp"))
-    width: int = knob(32, "channels of the network's first layer", AT_LEAST_1)
-    epochs: int = knob(60, "times that training goes through the data", AT_LEAST_1)
-    batch_size: int = knob(128, "samples a step", AT_LEAST_1)
+    width: int = knob(16, "channels of the network's first layer", AT_LEAST_1)
+    epochs: int = knob(40, "times that training goes through the data", AT_LEAST_1)
+    batch_size: int = knob(64, "samples a step", AT_LEAST_1)
     learning_rate: float = knob(0.05, "step size of SGD at the start", POSITIVE)
     learning_rate_drop: int = knob(0, "divide the learning rate by 10 every so many epochs; 0: never", AT_LEAST_0)
     momentum: float = knob(0.9, "momentum of SGD", RATE)
@@ -116,11 +116,13 @@ class Settings:
         Raises:
             ValueError: if the file is no mapping, names an unknown setting, or a value is out of range.
         """
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        if not isinstance(content, dict):
-            raise ValueError(f"{path} must hold lines of the form 'name: value', not a {type(content).__name__}.")
         try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+            if not isinstance(content, dict):
+                raise ValueError(f"its lines must be of the form 'name: value', not a {type(content).__name__}.")
             return cls().replace(**content)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is no plain YAML file: {error}") from error
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path}: {error}") from error
 

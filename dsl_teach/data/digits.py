@@ -15,7 +15,7 @@ def digits(
     *,
     seed: int,
     noise_rate: float = 0.4,
-    temperature: float = 1.0,
+    temperature: float = 2.0,
     rarest_share: float = 1.0,
     test_share: float = 0.3,
 ) -> NoisyDataset:

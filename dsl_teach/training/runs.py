@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import joblib
 import torch
 
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.data.catalog import load_dataset
-from dsl_teach.data.dataset import NoisyDataset
+from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.seeds import stream
 from dsl_teach.training.loop import EpochRecord, Result, fit
 from dsl_teach.training.models import EmbeddingNetwork, build_network
@@ -72,9 +73,39 @@ def make_batches(
     data: NoisyDataset, settings: Settings, device: torch.device | str
 ) -> tuple[InMemoryBatches, InMemoryBatches]:
     """Training and test batches of a data set that lives in memory."""
+    if isinstance(data.images, ImageFiles) or isinstance(data.test_images, ImageFiles):
+        raise TypeError(f"{data.name} lives on disk; this function makes batches of images in memory.")
     train = InMemoryBatches(data.images, data.noisy_labels, batch_size=settings.batch_size, device=device)
     test = InMemoryBatches(data.test_images, data.test_labels, batch_size=1024, device=device)
     return train, test
+
+
+def run_many(many: Sequence[Settings], *, workers: int = 1, on_run: Callable[[Run], None] | None = None) -> list[Run]:
+    """Several runs side by side, one thread each, so that every figure is the same for any number of workers.
+
+    Args:
+        many: the settings of each run.
+        workers: how many run at a time, each in a process of its own.
+        on_run: called with each run as it finishes, in the order given.
+
+    Returns:
+        The runs, in the order given.
+    """
+    finished = []
+    for done in joblib.Parallel(n_jobs=workers, return_as="generator")(joblib.delayed(_run_alone)(s) for s in many):
+        finished.append(done)
+        if on_run is not None:
+            on_run(done)
+    return finished
+
+
+def _run_alone(settings: Settings) -> Run:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return run(settings)
+    finally:
+        torch.set_num_threads(threads)
 
 
 class RunFolderError(OSError):

@@ -1,0 +1,126 @@
+"""Class scores and corrected labels against the loop reference, ties, chunks, and what is refused."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsl_teach.prototypes import best_class, class_scores, correct_labels, select_prototypes
+from tests import reference
+from tests.strategies import DTYPES, EXACT_ROW, random_embeddings
+
+
+def select(embeddings, labels, **changes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return select_prototypes(embeddings, labels, num_classes=3, **changes)
+
+
+def members(found, rows):
+    return [[rows[i] for i in index[:count]] for index, count in zip(found.index.tolist(), found.count, strict=True)]
+
+
+@given(
+    st.lists(st.tuples(EXACT_ROW, st.integers(0, 2)), min_size=1, max_size=24),
+    DTYPES,
+    st.integers(1, 4),
+    st.sampled_from(["noisy", "lowest"]),
+    st.integers(1, 30),
+)
+def test_scores_and_labels_equal_the_loop_reference(labelled, dtype, p, score_ties, chunk_size):
+    rows, labels = [row for row, _ in labelled], [label for _, label in labelled]
+    embeddings, noisy_labels = torch.tensor(rows, dtype=dtype), torch.tensor(labels)
+    found = select(embeddings, noisy_labels, p=p)
+    signs = [[(entry > 0) - (entry < 0) for entry in row] for row in rows]
+    expected = reference.class_scores(signs, members(found, signs))
+    scores = class_scores(embeddings, found, chunk_size=chunk_size)
+    assert torch.equal(scores, torch.tensor(expected, dtype=torch.float64).to(dtype))
+    corrected = correct_labels(embeddings, found, noisy_labels, score_ties=score_ties, chunk_size=chunk_size)
+    assert corrected.tolist() == reference.correct_labels(expected, labels, score_ties=score_ties)
+
+
+@given(random_embeddings(), st.integers(0, 2**31), st.integers(1, 9))
+def test_scores_of_any_rows_equal_the_loop_reference(embeddings, seed, chunk_size):
+    labels = torch.randint(3, (len(embeddings),), generator=torch.Generator().manual_seed(seed))
+    found = select(embeddings, labels, p=3)
+    expected = reference.class_scores(embeddings.tolist(), members(found, embeddings.tolist()))
+    tolerance = 1e-5 if embeddings.dtype == torch.float32 else 1e-12
+    scores = class_scores(embeddings, found, chunk_size=chunk_size)
+    torch.testing.assert_close(scores, torch.tensor(expected, dtype=embeddings.dtype), atol=tolerance, rtol=0)
+
+
+def test_the_mean_votes_and_not_the_maximum():
+    """One stray prototype equals the sample; the other class is near with all of its prototypes."""
+    near, stray, far = [0.8, 0.6], [1.0, 0.0], [-1.0, 0.0]
+    embeddings = torch.tensor([near, near, stray, far, [1.0, 0.0]])
+    labels = torch.tensor([0, 0, 1, 1, 1])
+    found = select_prototypes(embeddings[:4], labels[:4], num_classes=2, p=2, eta_max=2.0)
+    assert correct_labels(embeddings[4:], found, labels[4:]).tolist() == [0]
+
+
+class TestTies:
+    scores = torch.tensor([[0.5, 0.9, 0.9], [0.9, 0.9, 0.1], [0.1, 0.2, 0.9], [0.0, 0.0, 0.0]])
+
+    def test_the_noisy_label_is_kept_if_it_is_among_the_best(self):
+        assert best_class(self.scores, torch.tensor([2, 1, 0, 2])).tolist() == [2, 1, 2, 2]
+
+    def test_else_the_lowest_class_wins(self):
+        assert best_class(self.scores, torch.tensor([0, 2, 1, 0])).tolist() == [1, 0, 2, 0]
+        assert best_class(self.scores).tolist() == [1, 0, 2, 0]
+
+
+def test_a_zero_embedding_keeps_its_label():
+    embeddings = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, 0], [0, 0]])
+    labels = torch.tensor([0, 1, 2, 2, 1])
+    assert correct_labels(embeddings, select(embeddings, labels), labels).tolist() == labels.tolist()
+
+
+def test_an_empty_class_is_never_assigned():
+    embeddings = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(200) % 2 * 2
+    found = select(embeddings, labels, p=2)
+    assert bool((class_scores(embeddings, found)[:, 1] == -torch.inf).all())
+    assert set(correct_labels(-embeddings, found, labels).tolist()) == {0, 2}
+
+
+def test_scores_on_the_device_equal_the_cpu(device):
+    embeddings = torch.randn(300, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = torch.arange(300) % 3
+    found = select(embeddings, labels)
+    there = correct_labels(embeddings.to(device), found.to(device), labels.to(device))
+    assert torch.equal(there.cpu(), correct_labels(embeddings, found, labels))
+
+
+def test_half_precision_is_scored_in_float32():
+    embeddings = torch.randn(40, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
+    labels = torch.arange(40) % 3
+    scores = class_scores(embeddings, select(embeddings, labels))
+    assert scores.dtype == torch.float32
+    assert torch.equal(scores, class_scores(embeddings.float(), select(embeddings.float(), labels)))
+
+
+def test_no_sample_gives_no_label():
+    found = select(torch.eye(3), torch.arange(3))
+    assert class_scores(torch.zeros(0, 3), found).shape == (0, 3)
+    assert correct_labels(torch.zeros(0, 3), found, torch.zeros(0, dtype=torch.int64)).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "labels", "changes", "sentence"),
+    [
+        (torch.ones(3, 4), torch.arange(3), {}, "embeddings have 4 features, but the prototypes have 3"),
+        (torch.eye(3), torch.arange(2), {}, "noisy_labels must have one entry for each of the 3 samples"),
+        (torch.eye(3), torch.arange(3) + 1, {}, "noisy_labels must lie in"),
+        (torch.eye(3) * torch.nan, torch.arange(3), {}, "NaN or infinite"),
+        (torch.eye(3), torch.arange(3), {"score_ties": "first"}, "score_ties must be"),
+        (torch.eye(3), torch.arange(3), {"chunk_size": 0}, "chunk_size must be at least 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(embeddings, labels, changes, sentence):
+    found = select(torch.eye(3), torch.arange(3))
+    with pytest.raises(ValueError, match=sentence):
+        correct_labels(embeddings, found, labels, **changes)

@@ -1,0 +1,136 @@
+"""S, S_c, rho and eta against the loop reference, by hand, and by what must not change them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold
+from tests import reference
+from tests.strategies import DTYPES, EXACT_ROWS, random_embeddings, similarities
+
+QUANTILES = st.sampled_from([0.01, 0.25, 0.4, 0.5, 0.6, 0.75, 0.999, 1.0])
+
+
+@given(random_embeddings())
+def test_similarity_equals_the_loop_reference(embeddings):
+    expected = torch.tensor(reference.cosine_similarity(embeddings.tolist()), dtype=embeddings.dtype)
+    tolerance = 1e-5 if embeddings.dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(cosine_similarity(embeddings), expected, atol=tolerance, rtol=0)
+
+
+@given(EXACT_ROWS, DTYPES)
+def test_similarity_is_exact_where_floating_point_allows_it(rows, dtype):
+    similarity = cosine_similarity(torch.tensor(rows, dtype=dtype))
+    assert similarity.dtype == dtype
+    signs = [[(entry > 0) - (entry < 0) for entry in row] for row in rows]
+    assert similarity.tolist() == reference.cosine_similarity(signs)
+
+
+@given(similarities(), QUANTILES, st.booleans())
+def test_threshold_equals_the_loop_reference(similarity, quantile, diagonal):
+    expected = reference.similarity_threshold(similarity.tolist(), 1 - quantile, diagonal=diagonal)
+    assert similarity_threshold(similarity, quantile, diagonal=diagonal).item() == expected
+
+
+@given(similarities(), QUANTILES)
+def test_density_equals_the_loop_reference(similarity, quantile):
+    threshold = similarity_threshold(similarity, quantile)
+    assert density(similarity, threshold).tolist() == reference.density(similarity.tolist(), threshold.item())
+
+
+@given(similarities(), st.sampled_from(["strict", "order"]), QUANTILES)
+def test_eta_equals_the_loop_reference(similarity, rho_ties, quantile):
+    rho = density(similarity, similarity_threshold(similarity, quantile))
+    expected = reference.eta(similarity.tolist(), rho.tolist(), rho_ties=rho_ties)
+    assert eta(similarity, rho, rho_ties=rho_ties).tolist() == expected
+
+
+@given(st.integers(2, 60), QUANTILES)
+def test_the_asked_share_of_distinct_entries_lies_above_the_threshold(m, quantile):
+    entries = torch.randperm(m * m, generator=torch.Generator().manual_seed(m)).double().view(m, m)
+    above = int((entries > similarity_threshold(entries, quantile)).sum())
+    assert above == min(math.floor(round((1 - quantile) * m * m, 6)), m * m - 1)
+
+
+class TestFivePointsByHand:
+    """Unit vectors at 0, 10, 20, 30 and 90 degrees: four neighbours on a fan, and a stranger."""
+
+    @pytest.fixture
+    def similarity(self):
+        angles = torch.deg2rad(torch.tensor([0.0, 10, 20, 30, 90], dtype=torch.float64))
+        return cosine_similarity(torch.stack([angles.cos(), angles.sin()], dim=1))
+
+    def test_threshold(self, similarity):
+        # 25 entries, 10 of them above S_c. The five cos 0 and six cos 10 are 11: the tenth place falls inside the
+        # cos 10, so S_c, the 15th from below, is cos 10.
+        torch.testing.assert_close(
+            similarity_threshold(similarity), torch.tensor(math.cos(math.radians(10)), dtype=torch.float64)
+        )
+
+    def test_density(self, similarity):
+        threshold = similarity_threshold(similarity.round(decimals=9))
+        # Row 0: itself counts +1, 10 degrees 0, 20, 30 and 90 degrees -1 each.
+        assert density(similarity.round(decimals=9), threshold).tolist() == [-2, -1, -1, -2, -3]
+
+    def test_eta(self, similarity):
+        rho = torch.tensor([-2, -1, -1, -2, -3])
+        degrees = torch.rad2deg(torch.acos(eta(similarity, rho))).round().int().tolist()
+        # 1 and 2 are densest: their least similar sample is the stranger, 80 and 70 degrees away.
+        assert degrees == [10, 80, 70, 10, 60]
+
+
+@given(random_embeddings(), st.integers(0, 2**31))
+def test_permutation_moves_rho_and_eta_along(embeddings, seed):
+    order = torch.randperm(len(embeddings), generator=torch.Generator().manual_seed(seed))
+    similarity = cosine_similarity(embeddings)
+    rho = density(similarity, similarity_threshold(similarity))
+    moved = similarity[order][:, order]
+    moved_rho = density(moved, similarity_threshold(moved))
+    assert torch.equal(moved_rho, rho[order])
+    assert torch.equal(eta(moved, moved_rho), eta(similarity, rho)[order])
+
+
+@given(random_embeddings(), st.integers(0, 2**31))
+def test_scale_and_rotation_leave_the_similarity_alone(embeddings, seed):
+    generator = torch.Generator().manual_seed(seed)
+    scales = torch.rand(len(embeddings), 1, generator=generator, dtype=torch.float64) * 1e3 + 1e-3
+    rotation = torch.linalg.qr(torch.randn(6, 6, generator=generator, dtype=torch.float64)).Q
+    moved = (scales * embeddings.double()) @ rotation
+    torch.testing.assert_close(cosine_similarity(moved), cosine_similarity(embeddings.double()), atol=1e-12, rtol=0)
+
+
+def test_half_precision_is_raised_to_float32(device):
+    embeddings = torch.randn(20, 8, generator=torch.Generator().manual_seed(0)).to(device, torch.bfloat16)
+    similarity = cosine_similarity(embeddings)
+    assert similarity.dtype == torch.float32
+    torch.testing.assert_close(similarity, cosine_similarity(embeddings.float()))
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
+def test_broken_embeddings_are_refused_with_their_row(broken):
+    embeddings = torch.ones(5, 3)
+    embeddings[3, 1] = broken
+    with pytest.raises(ValueError, match=r"NaN or infinite values in 1 row\(s\), the first is row 3"):
+        cosine_similarity(embeddings)
+
+
+@pytest.mark.parametrize("embeddings", [torch.ones(5), torch.ones(2, 2, 2), torch.ones(3, 2, dtype=torch.int64)])
+def test_what_is_no_matrix_is_refused(embeddings):
+    with pytest.raises(ValueError, match="embeddings must be a floating-point matrix"):
+        cosine_similarity(embeddings)
+
+
+@pytest.mark.parametrize("quantile", [0, -0.1, 1.01, float("nan")])
+def test_a_quantile_out_of_range_is_refused(quantile):
+    with pytest.raises(ValueError, match="quantile must be above 0 and at most 1"):
+        similarity_threshold(torch.eye(3), quantile)
+
+
+def test_an_unknown_reading_of_ties_is_refused():
+    with pytest.raises(ValueError, match="rho_ties must be 'strict' or 'order'"):
+        eta(torch.eye(3), torch.zeros(3), rho_ties="greater")

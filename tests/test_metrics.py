@@ -1,0 +1,85 @@
+"""Accuracies, what correction did, and intervals over seeds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsl_teach.metrics import accuracy, chance_changed, correction_report, interval, paired_difference
+
+LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=40).map(torch.tensor)
+
+
+def test_accuracy_leaves_unknown_labels_out():
+    assert accuracy(torch.tensor([0, 1, 2, 2]), torch.tensor([0, 0, 2, -1])) == 2 / 3
+    assert math.isnan(accuracy(torch.tensor([0]), torch.tensor([-1])))
+
+
+def test_a_correction_by_hand():
+    clean, noisy, corrected = torch.tensor([[0, 0, 1, 1, 2], [0, 1, 1, 0, 2], [0, 0, 2, 0, 2]])
+    report = correction_report(noisy, corrected, clean, num_classes=3)
+    assert report.changed == 2 / 5
+    assert report.noisy_accuracy == 3 / 5
+    assert report.label_accuracy == 3 / 5
+    assert report.wrong_to_right == 1 / 5
+    assert report.right_to_wrong == 1 / 5
+    assert report.chance_changed == pytest.approx(1 - (2 * 3 + 2 * 0 + 1 * 2) / 25)
+
+
+@given(LABELS, st.integers(0, 2**31))
+def test_label_accuracy_moves_by_what_was_mended_and_spoilt(clean, seed):
+    generator = torch.Generator().manual_seed(seed)
+    noisy, corrected = torch.randint(4, (2, len(clean)), generator=generator)
+    report = correction_report(noisy, corrected, clean, num_classes=4)
+    moved = report.noisy_accuracy + report.wrong_to_right - report.right_to_wrong
+    assert report.label_accuracy == pytest.approx(moved)
+
+
+def test_chance_level_is_what_shuffled_labels_show():
+    generator = torch.Generator().manual_seed(0)
+    noisy = torch.multinomial(torch.tensor([0.5, 0.3, 0.2]), 3000, replacement=True, generator=generator)
+    changed = [float((noisy[torch.randperm(3000, generator=generator)] != noisy).double().mean()) for _ in range(200)]
+    shown = interval(changed, confidence=0.999)
+    assert abs(shown.mean - chance_changed(noisy, noisy, 3)) < shown.half + 1e-3
+
+
+def test_without_clean_labels_only_the_change_is_known():
+    labels = torch.tensor([0, 1])
+    for clean in (None, torch.tensor([-1, -1])):
+        report = correction_report(labels, labels, clean, num_classes=2)
+        assert report.changed == 0
+        assert report.label_accuracy is None
+
+
+def test_an_interval_by_hand():
+    # 1, 2, 3: mean 2, deviation 1, t(0.975, 2 degrees) = 4.3027, half width 4.3027 / sqrt(3).
+    found = interval([1, 2, 3])
+    assert (found.mean, found.n) == (2, 3)
+    assert found.half == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert str(found) == "2.0 ± 2.5"
+
+
+def test_intervals_hold_the_true_mean_as_often_as_they_say():
+    draws = np.random.default_rng(0).normal(5, 2, size=(4000, 6))
+    hits = np.mean([abs(found.mean - 5) <= found.half for found in map(interval, draws)])
+    assert abs(hits - 0.95) < 5 * math.sqrt(0.95 * 0.05 / 4000)
+
+
+def test_pairing_takes_out_what_the_seeds_share():
+    shared = np.random.default_rng(1).normal(0, 10, size=10)
+    found = paired_difference((shared + 1).tolist(), shared.tolist())
+    assert found.mean == pytest.approx(1)
+    assert found.half == pytest.approx(0, abs=1e-9)
+
+
+def test_what_makes_no_interval():
+    assert math.isnan(interval([3.0]).half)
+    with pytest.raises(ValueError, match="at least one value"):
+        interval([])
+    with pytest.raises(ValueError, match="the same seeds: there are 2 and 1 values"):
+        paired_difference([1, 2], [1])

@@ -1,0 +1,247 @@
+"""The choice of prototypes against the loop reference, its properties, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsl_teach.prototypes import sample_by_class, select_prototypes
+from dsl_teach.prototypes.selection import choose
+from tests import reference
+from tests.strategies import DTYPES, EXACT_ROW
+
+READINGS = {
+    "diagonal": st.booleans(),
+    "rho_ties": st.sampled_from(["strict", "order"]),
+    "fill_up": st.booleans(),
+    "cut_ties": st.sampled_from(["eta", "index"]),
+}
+LABELLED_ROWS = st.lists(st.tuples(EXACT_ROW, st.integers(0, 2)), min_size=1, max_size=30)
+
+
+def select(embeddings, noisy_labels, **changes):
+    """Selection without the warning about empty classes, which hostile labels bring about all the time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return select_prototypes(embeddings, noisy_labels, num_classes=3, **changes)
+
+
+def reference_rows(rows, members, *, p, eta_max, quantile, diagonal, rho_ties, fill_up, cut_ties):
+    similarity = reference.cosine_similarity([rows[i] for i in members])
+    rho = reference.density(similarity, reference.similarity_threshold(similarity, 1 - quantile, diagonal=diagonal))
+    eta = reference.eta(similarity, rho, rho_ties=rho_ties)
+    chosen = reference.choose(rho, eta, p=p, eta_max=eta_max, fill_up=fill_up, cut_ties=cut_ties)
+    return [members[i] for i in chosen], [rho[i] for i in chosen], [eta[i] for i in chosen], eta
+
+
+@given(
+    LABELLED_ROWS,
+    DTYPES,
+    st.integers(1, 6),
+    st.sampled_from([0.2, 0.5, 0.6, 1.0]),
+    st.sampled_from([0.0, 0.5, 0.95, 2.0]),
+    st.fixed_dictionaries(READINGS),
+)
+def test_selection_equals_the_loop_reference(labelled, dtype, p, quantile, eta_max, readings):
+    rows, labels = [row for row, _ in labelled], [label for _, label in labelled]
+    found = select(
+        torch.tensor(rows, dtype=dtype), torch.tensor(labels), p=p, m=40, quantile=quantile, eta_max=eta_max, **readings
+    )
+    signs = [[(entry > 0) - (entry < 0) for entry in row] for row in rows]  # exact cosines; see strategies.py
+    for c in range(3):
+        members = [i for i, label in enumerate(labels) if label == c]
+        count = int(found.count[c])
+        assert int(found.sampled[c]) == len(members)
+        if not members:
+            assert count == 0
+            continue
+        index, rho, eta, all_eta = reference_rows(signs, members, p=p, eta_max=eta_max, quantile=quantile, **readings)
+        assert found.index[c].tolist() == index + [-1] * (p - count)
+        assert found.rho[c, :count].tolist() == rho
+        assert found.eta[c, :count].tolist() == eta
+        assert int(found.passed[c]) == sum(value < eta_max for value in all_eta)
+        assert int(found.filled[c]) == sum(value >= eta_max for value in eta)
+        assert int(found.zeros[c]) == sum(not any(signs[i]) for i in members)
+        assert torch.equal(found.embeddings[c, :count], torch.tensor(rows, dtype=dtype)[index])
+        assert not found.embeddings[c, count:].any()
+        assert bool(found.eta[c, count:].isnan().all())
+
+
+@given(
+    st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([-1.0, 0.2, 0.949, 0.95, 1.0])), min_size=1, max_size=12),
+    st.integers(1, 14),
+    st.booleans(),
+    st.sampled_from(["eta", "index"]),
+)
+def test_choice_equals_picking_one_after_the_other(samples, p, fill_up, cut_ties):
+    rho, eta = [r for r, _ in samples], [e for _, e in samples]
+    chosen = choose(
+        torch.tensor(rho), torch.tensor(eta, dtype=torch.float64), p=p, eta_max=0.95, fill_up=fill_up, cut_ties=cut_ties
+    )
+    expected = reference.choose(rho, eta, p=p, eta_max=0.95, fill_up=fill_up, cut_ties=cut_ties)
+    assert chosen.tolist() == expected
+
+
+@given(LABELLED_ROWS, st.integers(0, 2**31), st.integers(1, 5))
+def test_permuting_the_samples_changes_nothing_but_row_numbers(labelled, seed, p):
+    """Samples equal in rho and eta may take each other's place; nothing else may change."""
+    embeddings = torch.tensor([row for row, _ in labelled], dtype=torch.float64)
+    labels = torch.tensor([label for _, label in labelled])
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    before, after = select(embeddings, labels, p=p), select(embeddings[order], labels[order], p=p)
+    assert torch.equal(after.rho, before.rho)
+    assert torch.equal(after.eta.nan_to_num(9), before.eta.nan_to_num(9))
+    for c in range(3):
+        assert (labels[order][after.index[c, : after.count[c]]] == c).all()
+
+
+def test_permuting_samples_without_ties_permutes_the_choice():
+    generator = torch.Generator().manual_seed(5)
+    embeddings = torch.randn(120, 6, generator=generator, dtype=torch.float64)
+    labels, order = torch.arange(120) % 3, torch.randperm(120, generator=generator)
+    assert torch.equal(
+        order[select(embeddings[order], labels[order], p=1).index], select(embeddings, labels, p=1).index
+    )
+
+
+def test_scale_and_rotation_leave_the_choice_alone():
+    generator = torch.Generator().manual_seed(3)
+    embeddings = torch.randn(90, 6, generator=generator, dtype=torch.float64)
+    labels = torch.arange(90) % 3
+    rotation = torch.linalg.qr(torch.randn(6, 6, generator=generator, dtype=torch.float64)).Q
+    moved = embeddings @ rotation * torch.rand(90, 1, generator=generator, dtype=torch.float64).add(0.1)
+    assert torch.equal(select(embeddings, labels).index, select(moved, labels).index)
+
+
+def test_the_gate_lets_the_second_island_in():
+    """Two islands in one class: by density alone all prototypes would sit on the big one."""
+    generator = torch.Generator().manual_seed(0)
+    big = torch.tensor([1.0, 0.0]) + 0.05 * torch.randn(60, 2, generator=generator)
+    small = torch.tensor([0.0, 1.0]) + 0.05 * torch.randn(30, 2, generator=generator)
+    class_ = torch.cat([big, small]), torch.zeros(90, dtype=torch.int64)
+    on_small = [
+        int((select_prototypes(*class_, num_classes=1, p=4, eta_max=eta_max).index >= 60).sum())
+        for eta_max in (0.95, 2.0)
+    ]
+    assert on_small[0] >= 1
+    assert on_small[1] == 0
+
+
+class TestSampling:
+    labels = torch.tensor([0] * 50 + [1] * 5 + [2] * 20)
+
+    def test_at_most_m_of_each_class_without_repetition(self):
+        drawn = sample_by_class(self.labels, num_classes=3, m=10)
+        assert [len(rows) for rows in drawn] == [10, 5, 10]
+        assert all(len(set(rows.tolist())) == len(rows) for rows in drawn)
+        assert all((self.labels[rows] == c).all() for c, rows in enumerate(drawn))
+
+    def test_every_sample_has_the_same_chance(self):
+        generator = torch.Generator().manual_seed(0)
+        counts = torch.zeros(50)
+        for _ in range(2000):
+            counts[sample_by_class(self.labels[:50], num_classes=1, m=10, generator=generator)[0]] += 1
+        # Binomial(2000, 0.2): mean 400, deviation 17.9; five deviations either way.
+        assert counts.min() > 310
+        assert counts.max() < 490
+
+    def test_a_seed_gives_the_same_choice_on_every_run(self):
+        embeddings = torch.randn(75, 4, generator=torch.Generator().manual_seed(1))
+        runs = [
+            select_prototypes(
+                embeddings, self.labels, num_classes=3, p=2, m=6, generator=torch.Generator().manual_seed(seed)
+            )
+            for seed in (7, 7, 8)
+        ]
+        assert torch.equal(runs[0].index, runs[1].index)
+        assert not torch.equal(runs[0].index, runs[2].index)
+
+    def test_a_known_seed_gives_a_known_draw(self):
+        drawn = sample_by_class(self.labels, num_classes=3, m=4, generator=torch.Generator().manual_seed(0))
+        assert [rows.tolist() for rows in drawn] == KNOWN_DRAW
+
+
+KNOWN_DRAW = [[6, 7, 39, 44], [50, 51, 52, 54], [55, 56, 64, 71]]
+
+
+def test_an_empty_class_warns_once_and_has_no_prototype():
+    with pytest.warns(UserWarning, match=r"class\(es\) \[1\]") as caught:
+        found = select_prototypes(torch.randn(8, 3), torch.tensor([0, 2] * 4), num_classes=3, p=2)
+    assert len(caught) == 1
+    assert found.count.tolist() == [2, 0, 2]
+
+
+def test_prototypes_move_between_devices(device):
+    found = select(torch.randn(9, 3), torch.arange(9) % 3, p=2).to(device)
+    assert all(getattr(found, field.name).device.type == device.type for field in dataclasses.fields(found))
+
+
+def test_selection_on_the_device_equals_the_cpu(device):
+    embeddings = torch.randn(300, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = torch.arange(300) % 3
+    assert torch.equal(select(embeddings.to(device), labels.to(device)).index.cpu(), select(embeddings, labels).index)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_raised_to_float32(dtype):
+    embeddings = torch.randn(60, 8, generator=torch.Generator().manual_seed(0)).to(dtype)
+    labels = torch.arange(60) % 3
+    found = select(embeddings, labels)
+    assert found.embeddings.dtype == torch.float32
+    assert torch.equal(found.index, select(embeddings.float(), labels).index)
+
+
+ROWS, LABELS = torch.eye(6), torch.tensor([0, 1, 2] * 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"p": 0}, "p must be at least 1"),
+        ({"m": 0}, "m must be at least 1"),
+        ({"p": 9, "m": 8}, "p must be at most m"),
+        ({"eta_max": float("nan")}, "eta_max must be"),
+        ({"quantile": 0}, "quantile must be"),
+        ({"cut_ties": "rho"}, "cut_ties must be"),
+        ({"small_class": "drop"}, "small_class must be"),
+        ({"rho_ties": "greater"}, "rho_ties must be"),
+        ({"small_class": "error", "m": 3, "p": 1}, "Class 0 has 2 samples, fewer than m = 3"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        select(ROWS, LABELS, **changes)
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (LABELS.int(), "noisy_labels must be one int64 number a sample"),
+        (LABELS.float(), "noisy_labels must be one int64 number a sample"),
+        (LABELS[None], "noisy_labels must be one int64 number a sample"),
+        (LABELS[:5], "noisy_labels must have one entry for each of the 6 samples, but there are 5"),
+        (LABELS + 1, r"noisy_labels must lie in 0 \.\. 2 .*from 1 to 3"),
+        (LABELS - 1, r"noisy_labels must lie in 0 \.\. 2 .*from -1 to 1"),
+    ],
+)
+def test_labels_of_a_wrong_kind_are_refused(labels, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        select(ROWS, labels)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_broken_embeddings_are_refused(broken):
+    rows = ROWS.clone()
+    rows[4, 2] = broken
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        select(rows, LABELS)
+
+
+def test_no_sample_at_all_is_refused():
+    with pytest.raises(ValueError, match="No class has a sample"):
+        select(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
