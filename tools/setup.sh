@@ -6,9 +6,9 @@ cd "$(dirname "$0")/.."
 say() { printf '%s\n' "$*" >&2; }
 
 python=$(command -v python3 || command -v python || true)
-[ -n "$python" ] || { say "Python 3.11 or newer is needed, and there is none. Install it, then run this again."; exit 1; }
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-    say "Python 3.11 or newer is needed; $python is $("$python" -V 2>&1). Install a newer one and put it first on PATH."
+[ -n "$python" ] || { say "Python 3.11.4 or newer is needed, and there is none. Install it, then run this again."; exit 1; }
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11, 4))' || {
+    say "Python 3.11.4 or newer is needed; $python is $("$python" -V 2>&1). Install a newer one and put it first on PATH."
     exit 1
 }
 

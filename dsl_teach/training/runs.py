@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -118,19 +119,28 @@ def open_run_folder(folder: str | Path, settings: Settings) -> Path:
     Raises:
         RunFolderError: if it cannot be made or written to, or if it holds a run with other settings.
     """
+    folder = open_folder(folder)
+    before = folder / "settings.yaml"
+    if before.exists() and before.read_text(encoding="utf-8") != settings.to_yaml():
+        raise RunFolderError(f"The run folder {folder} holds a run with other settings. Name another folder.")
+    return folder
+
+
+def open_folder(folder: str | Path) -> Path:
+    """Make a folder, or find it there, and make sure that it can be written to.
+
+    Raises:
+        RunFolderError: if it cannot.
+    """
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.write_text("")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise RunFolderError(
             f"The run folder {folder} cannot be written to ({error.strerror}). Name another folder."
         ) from error
-    before = folder / "settings.yaml"
-    if before.exists() and before.read_text(encoding="utf-8") != settings.to_yaml():
-        raise RunFolderError(f"The run folder {folder} holds a run with other settings. Name another folder.")
     return folder
 
 
