@@ -24,11 +24,12 @@ def figures() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         photos = draw(Path(folder) / "photos", shortest=300, longest=500)
         small = draw(Path(folder) / "small", shortest=256, longest=256)
-        found = [on_disk(photos, "300 to 500 px", workers) for workers in (1, 2)]
-        return [*found, on_disk(small, "prepared, 256 px", 1), in_memory()]
+        found = [on_disk(photos, "300 to 500 px", workers, limit=0.9) for workers in (1, 2)]
+        # nothing is scaled here: cutting, and handing over to the main process, weigh twice as much
+        return [*found, on_disk(small, "prepared, 256 px", 1, limit=0.65), in_memory()]
 
 
-def on_disk(files: ImageFiles, what: str, workers: int) -> dict[str, Any]:
+def on_disk(files: ImageFiles, what: str, workers: int, *, limit: float) -> dict[str, Any]:
     """Images a second: the loader with so many workers over so many processes that decode and scale, and no more."""
     batches = OnDiskBatches(files, torch.zeros(len(files), dtype=torch.int64), batch_size=32, workers=workers)
     generator = torch.Generator().manual_seed(0)
@@ -45,7 +46,7 @@ def on_disk(files: ImageFiles, what: str, workers: int) -> dict[str, Any]:
         ratio, all_ratios = paired_ratio(bare, load, n=ROUNDS)
     name = f"on-disk loader, {workers} worker(s), over bare decoding and scaling in {workers} process(es), {what}"
     note = f"images a second, {default_decoder()}, {all_ratios[0]:.2f} to {all_ratios[-1]:.2f}"
-    return figure(name, ratio, 0.9, n=ROUNDS, better="higher", note=note)
+    return figure(name, ratio, limit, n=ROUNDS, better="higher", note=note)
 
 
 def in_memory() -> dict[str, Any]:
