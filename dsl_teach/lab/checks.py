@@ -81,7 +81,7 @@ def check_selection(f: Function) -> Verdict:
     pass, the smallest remaining eta fill up.
     """
     inputs = [
-        {"rho": torch.tensor(rho), "eta": torch.tensor(eta_), "p": p, "eta_max": 0.95}
+        {"rho": torch.tensor(rho), "eta": torch.tensor(eta_, dtype=torch.float64), "p": p, "eta_max": 0.95}
         for rho, eta_, p in _SELECTION_CASES
     ]
     return judge(f, mistakes.plain_choose, inputs, mistakes.SELECTION, prepare=_row_numbers)
@@ -231,7 +231,7 @@ def _first_difference(inputs: Inputs, answers: Sequence[Tensor], rights: Sequenc
     for given, answer, right in zip(inputs, answers, rights, strict=True):
         if answer.shape != right.shape:
             hint = " Is it transposed?" if answer.ndim == 2 and answer.T.shape == right.shape else ""
-            return f"It returned {_shape(answer)}, but {_shape(right)} is wanted.{hint} For {_tell(given)}."
+            return f"It returned {_shape(answer)}, but should return {_shape(right)}.{hint} For {_tell(given)}."
         if bool((answer.isnan() & ~right.isnan()).any()):
             return f"The answer holds NaN. Is something divided by 0? For {_tell(given)}."
         if not _all_close([answer], [right]):
