@@ -15,6 +15,7 @@ function slider(model, spec, id) {
   label.htmlFor = input.id = id;
   readout.htmlFor = id;
   Object.assign(input, { type: "range", min: spec.least, max: spec.most, step: spec.step, name: spec.name });
+  input.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys for its own shortcuts
   const show = () => {
     const value = model.get("values")[spec.name];
     if (Number(input.value) !== value) input.value = value;

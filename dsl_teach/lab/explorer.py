@@ -9,7 +9,6 @@ from typing import Any
 
 import anywidget
 import traitlets
-from IPython.display import SVG
 
 from dsl_teach.config import help_text
 
@@ -77,10 +76,6 @@ class Explorer(anywidget.AnyWidget):
     def reporting(self) -> _Reporting:
         """A block whose errors are shown to the reader, and raised."""
         return _Reporting(self)
-
-    def still(self) -> SVG:
-        """The picture as it is now, for places without a kernel."""
-        return SVG(data=self.picture)
 
     def __repr__(self) -> str:
         """Name and values, without an address, so that saved outputs are the same in every run."""

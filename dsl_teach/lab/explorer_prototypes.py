@@ -24,6 +24,7 @@ from dsl_teach.lab.drawing import (
     element,
     picture,
     polyline,
+    repeat,
     stars,
     words,
 )
@@ -95,29 +96,37 @@ def look_alikes(points: Tensor, labels: Tensor, *, num_classes: int, blur: float
     return by_class / by_class.sum(dim=1, keepdim=True)
 
 
-def toy_labels(data: NoisyDataset, noise_rate: float, *, seed: int) -> Tensor:
+def toy_labels(data: NoisyDataset, noise_rate: float, *, seed: int, probabilities: Tensor | None = None) -> Tensor:
     """Labels for points in the plane, a share of them wrong, most of these where classes meet.
+
+    Args:
+        data: points with clean labels.
+        noise_rate: the share that becomes wrong.
+        seed: of the draw.
+        probabilities: from :func:`look_alikes`, for those who have them already.
 
     Returns:
         (N,) int64.
     """
     points, clean = _points_and_labels(data)
-    probabilities = look_alikes(points, clean, num_classes=data.num_classes)
+    if probabilities is None:
+        probabilities = look_alikes(points, clean, num_classes=data.num_classes)
     return instance_dependent_noise(probabilities, clean, noise_rate, generator=stream(seed, "noise")).noisy_labels
 
 
-def explore_prototypes(data: NoisyDataset, settings: Settings) -> PrototypeView:
+def explore_prototypes(data: NoisyDataset, settings: Settings, *, probabilities: Tensor | None = None) -> PrototypeView:
     """Mislabel points, choose prototypes among them, and correct the labels: the correction phase without a network.
 
     Args:
         data: points in the plane with clean labels; the points are their own embeddings.
         settings: ``p``, ``m``, ``quantile``, ``eta_max``, ``noise_rate``, ``seed``, and the readings of open points.
+        probabilities: from :func:`look_alikes`, for those who have them already.
 
     Raises:
         ValueError: if the data are no points, or have no clean labels.
     """
-    s, k, labels = settings, data.num_classes, toy_labels(data, settings.noise_rate, seed=settings.seed)
-    points, clean = _points_and_labels(data)
+    s, k, (points, clean) = settings, data.num_classes, _points_and_labels(data)
+    labels = toy_labels(data, s.noise_rate, seed=s.seed, probabilities=probabilities)
     prototypes = select_prototypes(
         points, labels, num_classes=k, p=s.p, m=s.m, eta_max=s.eta_max, quantile=s.quantile,
         generator=stream(s.seed, "sample"), diagonal=s.diagonal, rho_ties=s.rho_ties, fill_up=s.fill_up,
@@ -145,7 +154,7 @@ def prototype_picture(view: PrototypeView) -> str:
     most = max((int(graph.rho.abs().max()) for graph in view.graphs if len(graph.rho)), default=1)
     graph = Panel(430, 44, 320, 290, (0, 1), (-1.08 * most, 1.08 * most))
     return picture(
-        764, 396, [*_plane_parts(plane, view), *_graph_parts(graph, view)], description=prototype_summary(view)
+        764, 402, [*_plane_parts(plane, view), *_graph_parts(graph, view)], description=prototype_summary(view)
     )
 
 
@@ -165,11 +174,12 @@ class PrototypeExplorer(Explorer):
 
     def __init__(self, data: NoisyDataset, settings: Settings, *, notebook: str = "02_prototypes.ipynb"):
         self.data, self.settings, self.notebook = data, settings, notebook
+        self.probabilities = look_alikes(*_points_and_labels(data), num_classes=data.num_classes)
         super().__init__(SLIDERS, settings.to_dict())
 
     def show(self, values: dict[str, Any]) -> dict[str, str]:
         """The picture, its summary, and the command that runs the lesson with these values."""
-        view = explore_prototypes(self.data, self.settings.replace(**values))
+        view = explore_prototypes(self.data, self.settings.replace(**values), probabilities=self.probabilities)
         return {
             "picture": prototype_picture(view),
             "summary": prototype_summary(view),
@@ -200,7 +210,7 @@ def _ring_parts(panel: Panel, prototypes: Prototypes, *, directions: int = 180) 
     arcs = np.stack([panel.x(RING * np.cos(ends)), panel.y(RING * np.sin(ends))], axis=-1).reshape(directions, 4)
     parts = []
     for c in range(len(prototypes.count)):
-        path = "".join("M{:.1f} {:.1f}L{:.1f} {:.1f}".format(*arc) for arc in arcs[winner == c].tolist())
+        path = repeat("M%.1f %.1fL%.1f %.1f", arcs[winner == c])
         parts.append(element("path", d=path, stroke=colour_of(c), stroke_width=7, fill="none"))
     return [
         *parts,
