@@ -116,6 +116,15 @@ def test_training_images_that_are_test_images_are_left_out_with_their_labels(tmp
     assert dataset.noisy_labels.tolist() == shifted[kept].tolist()
 
 
+def test_a_subset_is_drawn_from_the_images_that_are_left(tmp_path):
+    labels = write_cifar10(tmp_path, train=200, test=range(0, 200, 3))
+    with pytest.warns(UserWarning, match="67 of 200 training images"):
+        dataset = cifar10(tmp_path, subset=100, checksum=False)
+    assert torch.bincount(dataset.clean_labels).tolist() == [10] * 10
+    assert dataset.clean_labels.tolist() == labels[numbers(dataset.images)].tolist()
+    assert (numbers(dataset.images) % 3 != 0).all()
+
+
 # ---------------------------------------------------------------------------------------------------- subsets
 
 

@@ -36,6 +36,9 @@ class Server(http.server.ThreadingHTTPServer):
         self.redirect = None
         self.stall = 0.0
 
+    def handle_error(self, request, client_address):
+        """A client that gave up is part of the tests."""
+
     @property
     def url(self):
         return f"http://127.0.0.1:{self.server_port}/file.bin"

@@ -140,10 +140,8 @@ def _fetch_part(url: str, part: Path, patience: Patience, progress: bool) -> Non
         failures = 0 if _size(part) > furthest else failures + 1
         furthest = max(furthest, _size(part))
         if failures >= patience.tries:
-            raise DownloadError(
-                f"{url} failed {failures} times in a row: {reason} What has come so far ({_size(part)} bytes) is kept "
-                f"in {part}; the same command goes on from there."
-            )
+            kept = f" What has come ({_size(part)} bytes) is kept in {part}; the same command goes on from there."
+            raise DownloadError(f"{url} failed {failures} times in a row: {reason}" + (kept if _size(part) else ""))
         time.sleep(min(patience.pause * 2 ** max(failures - 1, 0), 60.0))
 
 
@@ -156,7 +154,7 @@ def _try_once(url: str, part: Path, timeout: float, progress: bool) -> str | Non
             raise DownloadError(f"{url}: the server says {error.code} {error.reason}. Is the address right?") from error
         return f"the server says {error.code} {error.reason}."
     except BROKEN as error:
-        return f"{error or type(error).__name__}."
+        return f"{getattr(error, 'reason', None) or error or type(error).__name__}."
 
 
 def _receive(url: str, part: Path, timeout: float, progress: bool) -> bool:

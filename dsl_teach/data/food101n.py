@@ -20,6 +20,7 @@ from dsl_teach.data.usable import Check, usable_rows
 FOOD101N = "Food-101N_release"
 FOOD101 = "food-101"
 VERIFIED = ("verified_train.tsv", "verified_val.tsv")
+VERIFIED_HEADER = ("class_name/key", "verification_label")
 
 
 def food101n(
@@ -125,14 +126,11 @@ def verification(folder: Path, train: Listed) -> Tensor:
 
     Rows about an image that the image list does not hold are left out with a warning: the published files have one.
     """
-    marks: dict[str, int] = {}
-    for name in VERIFIED:
-        path = folder / "meta" / name
-        table = read_table(path, ("class_name/key", "verification_label"), hint=_hint(folder, "Food-101N"))
-        for line, (key, mark) in table:
-            if mark not in ("0", "1"):
-                raise ValueError(f"{path}, line {line}: the verification label must be 0 or 1, but it is {mark!r}.")
-            add_once(marks, inside(key, path, line), int(mark), path, line)
+    lists = [verification_list(folder, name) for name in VERIFIED]
+    marks = lists[0] | lists[1]
+    if len(marks) < len(lists[0]) + len(lists[1]):
+        twice = min(lists[0].keys() & lists[1].keys())
+        raise ValueError(f"{twice!r} stands in both {' and '.join(VERIFIED)}. Remove it from one of them.")
     stray = sorted(marks.keys() - set(train.files.paths))
     if stray:
         warnings.warn(
@@ -141,6 +139,17 @@ def verification(folder: Path, train: Listed) -> Tensor:
             stacklevel=3,
         )
     return torch.tensor([marks.get(key, UNKNOWN) for key in train.files.paths], dtype=torch.int64)
+
+
+def verification_list(folder: Path, name: str) -> dict[str, int]:
+    """The rows of ``verified_train.tsv`` or ``verified_val.tsv``: 1 or 0 for each image."""
+    path = folder / "meta" / name
+    marks: dict[str, int] = {}
+    for line, (key, mark) in read_table(path, VERIFIED_HEADER, hint=_hint(folder, "Food-101N")):
+        if mark not in ("0", "1"):
+            raise ValueError(f"{path}, line {line}: the verification label must be 0 or 1, but it is {mark!r}.")
+        add_once(marks, inside(key, path, line), int(mark), path, line)
+    return marks
 
 
 def _listed(folder: Path, labels: dict[str, int], source: str) -> Listed:

@@ -11,12 +11,15 @@ import filecmp
 import functools
 import hashlib
 import os
+import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import torch
 from tqdm import tqdm
 
 from dsl_teach.data.dataset import ImageFiles
@@ -93,7 +96,12 @@ def copies(
     """The files that hold the same bytes as one of the others: path to path."""
     by_mark = {sighting.mark: path for path, sighting in zip(others.paths, others_seen, strict=True) if sighting.mark}
     pairs = ((path, by_mark.get(sighting.mark)) for path, sighting in zip(files.paths, seen, strict=True))
-    return {path: other for path, other in pairs if other and _same_bytes(files, path, others, other)}
+    return {path: other for path, other in pairs if other and same_bytes(files.root / path, others.root / other)}
+
+
+def same_bytes(path: Path, other: Path) -> bool:
+    """Whether two files hold the same."""
+    return filecmp.cmp(path, other, shallow=False)
 
 
 def in_parallel(
@@ -116,11 +124,18 @@ def processes(number: int) -> Iterator[Executor | None]:
     if number == 1:
         yield None
         return
-    pool = ProcessPoolExecutor(number)
+    if number < 1:
+        raise ValueError(f"processes must be at least 1, but it is {number}.")
+    pool = ProcessPoolExecutor(number, initializer=_start_process)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _start_process() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the one who hands out the work
+    torch.set_num_threads(1)
 
 
 def _each(work: Callable[[Item], Result], chunk: Sequence[Item]) -> list[Result]:
@@ -157,7 +172,3 @@ def _decoding_problem(path: str) -> str:
     except UnreadableImage as error:
         return error.reason
     return ""
-
-
-def _same_bytes(files: ImageFiles, path: str, others: ImageFiles, other: str) -> bool:
-    return filecmp.cmp(files.root / path, others.root / other, shallow=False)

@@ -24,6 +24,8 @@ class Drawn:
 
     true_label: int
     noisy_label: int
+    doubt: float
+    """How much of a neighbouring class there is, from 0 to 1; at 1, as much as of its own."""
     jpeg: bytes
 
 
@@ -50,12 +52,12 @@ class Painter:
     def draw(self, label: int, *, mode: str = "RGB") -> Drawn:
         """An image of a class as a JPEG in ``mode`` (RGB, L for gray, CMYK), and its noisy label."""
         neighbour = int((label + self.random.choice((-1, 1))) % self.num_classes)
-        doubt = self.random.random()  # how much of the neighbour there is; its mean is one half
+        doubt = self.random.random()  # one half on average, so that noise_rate labels are wrong
         wrong = self.random.random() < 2 * self.noise_rate * doubt
         height, width = self.random.integers(SIDES[0], SIDES[1] + 1, size=2).tolist()
         pixels = self._picture(label, height, width)
         pixels += doubt / 2 * (self._picture(neighbour, height, width) - pixels)
-        return Drawn(label, neighbour if wrong else label, self._jpeg(pixels, mode))
+        return Drawn(label, neighbour if wrong else label, doubt, self._jpeg(pixels, mode))
 
     def _picture(self, label: int, height: int, width: int) -> np.ndarray:
         """(H, W, 3) float32, from 0 to 230."""

@@ -72,7 +72,7 @@ def usable_rows(
     _require_settings(check, max_unreadable)
     _require_apart(train, test)
     found = _problems(train, test, folder, check)
-    found = Problems(_without_label(train) | found.train, _without_label(test) | found.test, found.copies)
+    found = Problems(without_label(train) | found.train, without_label(test) | found.test, found.copies)
     if found.any():
         _tell(found, train, test, folder=folder, max_unreadable=max_unreadable)
     return _rows_without(train, found.train.keys() | found.copies.keys()), _rows_without(test, found.test.keys())
@@ -88,6 +88,12 @@ def find_problems(train: Listed, test: Listed, seen: dict[str, list[Sighting]]) 
 def _broken(listed: Listed, seen: list[Sighting]) -> dict[str, str]:
     pairs = zip(listed.files.paths, seen, strict=True)
     return {path: sighting.problem for path, sighting in pairs if sighting.problem}
+
+
+def without_label(listed: Listed) -> dict[str, str]:
+    """The images whose list gives no label, with that reason."""
+    rows = (listed.labels == UNKNOWN).nonzero().flatten().tolist()
+    return {listed.files.paths[row]: "no label" for row in rows}
 
 
 def write_record(folder: Path, pairs: list[tuple[Listed, Listed, Problems]]) -> None:
@@ -174,11 +180,6 @@ def _refuse_or_warn(listed: Listed, problems: dict[str, str], max_unreadable: fl
             "Restore them, or raise max_unreadable to go on without them."
         )
     warnings.warn(f"{what} cannot be used and are left out; {example}", stacklevel=5)
-
-
-def _without_label(listed: Listed) -> dict[str, str]:
-    rows = (listed.labels == UNKNOWN).nonzero().flatten().tolist()
-    return {listed.files.paths[row]: "no label" for row in rows}
 
 
 def _rows_without(listed: Listed, left_out: Set[str]) -> Tensor:

@@ -43,7 +43,8 @@ def hardware(device: torch.device | str) -> str:
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":
         return device.type
-    name = getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name", platform.machine())
+    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    name = able.get("cpu_name", platform.machine())
     return f"{name}, {os.cpu_count()} cores"
 
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -44,18 +45,15 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, settings: Settings):
-        self.path, self._lock = Path(path), None
-        try:
-            for inside in ("checkpoints", "labels"):
-                (self.path / inside).mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("w")
-        except OSError as error:
-            raise RunFolderError(
-                f"The run folder {path} cannot be written to ({error.strerror}). Name another folder."
-            ) from error
+        self.path = open_folder(path)
+        for inside in ("checkpoints", "labels"):
+            open_folder(self.path / inside)
+        self._lock = (self.path / ".lock").open("w")
         try:
             self._require_free()
             self._require_same(settings)
+            for part in self.path.rglob("*.part"):  # what a killed process was writing
+                part.unlink()
         except RunFolderError:
             self.close()
             raise
@@ -66,7 +64,7 @@ class RunFolder:
         except ImportError:  # no such lock on this system
             return
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # type: ignore[arg-type]  # open until close()
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise RunFolderError(f"Another process is writing to {self.path}. Wait for it, or stop it.") from error
 
@@ -84,8 +82,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Let others write to the folder."""
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.close()
 
     def checkpoints(self) -> list[Path]:
         """Oldest first."""
@@ -151,6 +148,24 @@ class RunFolder:
     def write_result(self, result: dict[str, Any]) -> None:
         """The figures of the finished run; this file says that it is finished."""
         write_atomically(self.path / "result.json", json.dumps(result, indent=2) + "\n")
+
+
+def open_folder(folder: str | Path) -> Path:
+    """Make a folder, or find it there, and make sure that it can be written to.
+
+    Raises:
+        RunFolderError: if it cannot.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise RunFolderError(
+            f"The run folder {folder} cannot be written to ({error.strerror}). Name another folder."
+        ) from error
+    return folder
 
 
 def write_atomically(path: str | Path, text: str) -> None:

@@ -72,12 +72,12 @@ class RunKeeper(Keeper):
         self._saved_at = time.monotonic()
 
     def keep(self, state: State) -> None:
-        """Write checkpoint, history and corrected labels."""
-        self.save(state)
+        """Write corrected labels and history, then the checkpoint that they belong to."""
         if self.folder:
-            self.folder.write_history(state.history)
             if state.correction is not None and state.correction.epoch == state.epoch:
                 self.folder.write_labels(state.correction.labels, state.epoch)
+            self.folder.write_history(state.history)
+        self.save(state)
 
     def save(self, state: State) -> None:
         """Write a checkpoint; all processes come here together."""

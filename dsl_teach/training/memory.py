@@ -25,7 +25,8 @@ def halve_on_out_of_memory(setting: str) -> Callable[[Function], Function]:
         setting: ``"batch_size"`` for a function ``f(network, batches, ...)``, ``"m"`` for one
             ``f(embeddings, ..., m=...)``.
     """
-    estimate = {"batch_size": _batch_size_advice, "m": _m_advice}[setting]
+    estimates: dict[str, Callable[..., str]] = {"batch_size": _batch_size_advice, "m": _m_advice}
+    estimate = estimates[setting]
 
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
@@ -35,10 +36,8 @@ def halve_on_out_of_memory(setting: str) -> Callable[[Function], Function]:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                advice = estimate(*args, **kwargs)
-                raise OutOfMemory(
-                    f"Out of memory in {_WORDS[function.__name__]}. {advice} ({_brief(error)})"
-                ) from error
+                where, advice = _WORDS[function.__name__], estimate(*args, **kwargs)
+                raise OutOfMemory(f"Out of memory in {where}. {advice} ({_brief(error)})") from error
 
         return guarded  # type: ignore[return-value]
 

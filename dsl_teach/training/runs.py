@@ -18,12 +18,22 @@ from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.seeds import stream
 from dsl_teach.training.distributed import Team, join_team
 from dsl_teach.training.environment import environment
-from dsl_teach.training.folder import RunFolder, RunFolderError, run_folder, write_atomically
+from dsl_teach.training.folder import RunFolder, RunFolderError, open_folder, run_folder, write_atomically
 from dsl_teach.training.keeper import Interrupted, RunKeeper
 from dsl_teach.training.loop import EpochRecord, Result, fit
 from dsl_teach.training.models import EmbeddingNetwork, build_network
 
-__all__ = ["Interrupted", "Run", "RunFolderError", "run", "run_folder", "run_many", "summary", "write_atomically"]
+__all__ = [
+    "Interrupted",
+    "Run",
+    "RunFolderError",
+    "open_folder",
+    "run",
+    "run_folder",
+    "run_many",
+    "summary",
+    "write_atomically",
+]
 
 
 @dataclass(frozen=True)

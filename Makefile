@@ -1,0 +1,27 @@
+.PHONY: demo test lab lint format bench lock setup
+export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+
+demo: .venv/ready        ## the main job on real images: cross-entropy against SMP on mislabelled digits
+	.venv/bin/python -m dsl_teach.lab.demo
+
+test: .venv/ready        ## style, types, every test, and the notebooks
+	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/python -m pytest -n auto --dist loadfile
+
+lab: .venv/ready         ## JupyterLab on this machine only, with its token
+	.venv/bin/jupyter lab --ip 127.0.0.1 notebooks
+
+lint: .venv/ready        ## style and types alone
+	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy
+
+format: .venv/ready      ## put style right
+	.venv/bin/ruff check --fix && .venv/bin/ruff format
+
+bench: .venv/ready       ## each figure against its limit; fails if one is over
+	.venv/bin/python -m benchmarks.run
+
+lock:                    ## exact versions with hashes, for all platforms
+	uv pip compile --universal --generate-hashes --extra dev --python-version 3.11 pyproject.toml -o requirements.lock
+
+setup: .venv/ready       ## only make .venv
+.venv/ready: requirements.lock pyproject.toml tools/setup.sh
+	sh tools/setup.sh

@@ -1,0 +1,1 @@
+"""Speed and memory, each as a ratio inside one run. ``python -m benchmarks.run`` prints them all."""

@@ -1,0 +1,130 @@
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dsl_teach.data import decode
+from dsl_teach.data.decode import UnreadableImage, cut, decode_image, default_decoder, resize_short_side
+
+DECODERS = ["torchcodec", "pillow"]
+PICTURE = Image.fromarray(np.kron(np.arange(60, dtype=np.uint8).reshape(5, 4, 3) * 4, np.ones((12, 15, 1), np.uint8)))
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+
+
+def save(path, image=PICTURE, kind="JPEG", **options):
+    image.save(path, kind, **options)
+    return path
+
+
+@pytest.fixture(params=DECODERS)
+def decoder(request):
+    if request.param == "torchcodec" and default_decoder() != "torchcodec":
+        pytest.skip("TorchCodec is not installed")
+    return request.param
+
+
+@pytest.mark.parametrize(
+    ("image", "kind"),
+    [
+        (PICTURE, "JPEG"),
+        (PICTURE.convert("L"), "JPEG"),
+        (PICTURE.convert("CMYK"), "JPEG"),
+        (PICTURE, "PNG"),
+        (PICTURE.convert("P"), "PNG"),
+        (PICTURE.convert("RGBA"), "PNG"),
+        (PICTURE.convert("LA"), "PNG"),
+        (PICTURE.convert("1"), "PNG"),
+        (PICTURE, "WEBP"),
+        (PICTURE, "BMP"),
+    ],
+)
+def test_every_kind_becomes_rgb(tmp_path, decoder, image, kind):
+    path = save(tmp_path / "image", image, kind)
+    pixels = decode_image(path, decoder=decoder)
+    assert pixels.shape == (3, 60, 60)
+    assert pixels.dtype == torch.uint8
+    expected = np.asarray(Image.open(path).convert("RGB"))
+    assert torch.equal(pixels, torch.tensor(expected).permute(2, 0, 1))
+
+
+def test_the_camera_s_turn_is_followed(tmp_path, decoder):
+    path = save(tmp_path / "image.jpg", PICTURE.crop((0, 0, 60, 30)), exif=TURNED)
+    assert decode_image(path, decoder=decoder).shape == (3, 60, 30)
+
+
+def test_sixteen_bits_become_eight(tmp_path, decoder):
+    ramp = Image.fromarray((np.arange(256, dtype=np.uint16) * 257).reshape(16, 16))
+    assert decode_image(save(tmp_path / "image.png", ramp, "PNG"), decoder=decoder)[0].flatten().tolist() == [
+        *range(256)
+    ]
+
+
+def test_of_a_moving_picture_the_first_is_taken(tmp_path, decoder):
+    path = tmp_path / "image.gif"
+    Image.new("RGB", (40, 30), "red").save(path, save_all=True, append_images=[Image.new("RGB", (40, 30), "blue")])
+    assert decode_image(path, decoder=decoder)[:, 0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("keep", [0, 2, 100, 0.5, -20, -1])
+def test_a_cut_off_file_is_named(tmp_path, decoder, keep):
+    data = save(tmp_path / "whole.jpg").read_bytes()
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(data[: int(keep * len(data)) if keep == 0.5 else keep])
+    with pytest.raises(UnreadableImage, match=r"The image .*cut\.jpg cannot be read: .*verify\.py") as caught:
+        decode_image(path, decoder=decoder)
+    assert caught.value.path == path
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "missing"), (b"no image at all", "cannot identify|nsupported")])
+def test_a_file_that_is_no_image_is_named(tmp_path, decoder, content, reason):
+    if content is not None:
+        (tmp_path / "text.jpg").write_bytes(content)
+    with pytest.raises(UnreadableImage, match=rf"text\.jpg cannot be read: .*({reason})"):
+        decode_image(tmp_path / "text.jpg", decoder=decoder)
+
+
+def test_an_absurdly_narrow_image_is_refused(tmp_path, decoder):
+    path = save(tmp_path / "line.png", Image.new("RGB", (1000, 3)), "PNG")
+    with pytest.raises(UnreadableImage, match="1000 x 3 pixels is too long and narrow"):
+        decode_image(path, decoder=decoder)
+
+
+def test_pillow_takes_over_where_torchcodec_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
+    cached = (decode._torchcodec, decode.default_decoder)
+    for function in cached:
+        function.cache_clear()
+    try:
+        assert default_decoder() == "pillow"
+        assert decode_image(save(tmp_path / "image.jpg")).shape == (3, 60, 60)
+    finally:
+        for function in cached:
+            function.cache_clear()
+
+
+def test_the_error_survives_the_way_from_a_worker():
+    error = pickle.loads(pickle.dumps(UnreadableImage("a.jpg", "missing")))
+    assert str(error) == str(UnreadableImage("a.jpg", "missing"))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"), [(100, 200, (50, 100)), (40, 30, (66, 50)), (50, 99, (50, 99))]
+)
+def test_short_side(height, width, expected):
+    image = torch.zeros(3, height, width, dtype=torch.uint8)
+    small = resize_short_side(image, 50)
+    assert small.shape[1:] == expected
+    assert (small is image) == (min(height, width) == 50)
+
+
+def test_cut_from_corner_to_corner():
+    image = torch.arange(3 * 6 * 8, dtype=torch.uint8).view(3, 6, 8)
+    assert torch.equal(cut(image, 4), image[:, 1:5, 2:6])
+    assert torch.equal(cut(image, 4, [0.0, 0.0, 0.9]), image[:, :4, :4])
+    assert torch.equal(cut(image, 4, [0.999, 0.999, 0.9]), image[:, 2:, 4:])
+    assert torch.equal(cut(image, 4, [0.0, 0.0, 0.1]), image[:, :4, :4].flip(-1))

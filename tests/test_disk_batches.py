@@ -1,0 +1,183 @@
+import itertools
+
+import pytest
+import torch
+
+from dsl_teach.data import decode
+from dsl_teach.data.batches import InMemoryBatches, OnDiskBatches, make_batches
+from dsl_teach.data.clothing1m import clothing1m
+from dsl_teach.data.dataset import ImageFiles
+from dsl_teach.data.decode import UnreadableImage, cut, decode_image, resize_short_side
+
+SIZE = {"short_side": 40, "crop": 32}
+
+
+@pytest.fixture(scope="module")
+def data(small_clothing1m):
+    return clothing1m(small_clothing1m)
+
+
+def on_disk(data, **options):
+    return OnDiskBatches(data.images, data.noisy_labels, **{"batch_size": 8, **SIZE, **options})
+
+
+def collect(batches):
+    """Images and labels by index."""
+    images, labels, index = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    order = index.argsort()
+    return images[order], labels[order], index
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_in_order_is_the_middle_of_each_image(data):
+    images, labels, index = collect(on_disk(data).in_order())
+    assert index.tolist() == [*range(30)]
+    assert torch.equal(labels, data.noisy_labels)
+    assert images.shape == (30, 3, 32, 32)
+    assert images.dtype == torch.uint8
+    for image, path in zip(images, data.images.paths, strict=True):
+        assert torch.equal(image, cut(resize_short_side(decode_image(data.images.root / path), 40), 32))
+
+
+def test_shuffled_gives_every_sample_once_with_its_own_label(data):
+    batches = list(on_disk(data).shuffled(generator()))
+    assert [len(batch.index) for batch in batches] == [8, 8, 8, 6]
+    _, labels, index = collect(batches)
+    assert sorted(index.tolist()) == [*range(30)]
+    assert index.tolist() != [*range(30)]
+    assert torch.equal(labels, data.noisy_labels)
+
+
+def test_the_same_images_for_any_number_of_workers_and_any_batch_size(data):
+    expected, _, order = collect(on_disk(data).shuffled(generator()))
+    for options in ({"workers": 2}, {"workers": 1, "batch_size": 5}, {"batch_size": 30}):
+        images, _, index = collect(on_disk(data, **options).shuffled(generator()))
+        assert torch.equal(images, expected)
+        assert torch.equal(index, order)
+
+
+def test_another_seed_or_epoch_gives_other_squares(data):
+    batches, random = on_disk(data), generator()
+    first, second, other = (collect(batches.shuffled(g))[0] for g in (random, random, generator(1)))
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_squares_are_moved_and_mirrored(data):
+    batches = on_disk(data, batch_size=30)
+    paths = [data.images.root / path for path in data.images.paths[:3]]
+    whole = [resize_short_side(decode_image(path), 40) for path in paths]
+    seen = torch.stack([collect(batches.shuffled(generator(seed)))[0][:3] for seed in range(20)])
+    for place, image in enumerate(whole):
+        windows = image.unfold(1, 32, 1).unfold(2, 32, 1).permute(1, 2, 0, 3, 4).flatten(0, 1)
+        mirrored = [bool((windows == view.flip(-1)).flatten(1).all(1).any()) for view in seen[:, place]]
+        straight = [bool((windows == view).flatten(1).all(1).any()) for view in seen[:, place]]
+        assert all(a or b for a, b in zip(mirrored, straight, strict=True))
+        assert 3 <= sum(mirrored) <= 17
+        assert len(seen[:, place].unique(dim=0)) > 10
+
+
+def test_torch_s_own_random_numbers_stay_untouched(data):
+    state = torch.get_rng_state()
+    for workers in (0, 1):
+        list(on_disk(data, workers=workers).shuffled(generator()))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_workers_are_kept_from_pass_to_pass(data):
+    batches = on_disk(data, workers=1)
+    fixed = collect(batches.in_order())[0]
+    expected = collect(on_disk(data).shuffled(generator()))[0]
+    assert torch.equal(collect(batches.shuffled(generator()))[0], expected)
+    assert torch.equal(collect(batches.in_order())[0], fixed)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_pass_left_early_does_not_disturb_the_next(data, workers):
+    batches = on_disk(data, workers=workers)
+    list(itertools.islice(batches.shuffled(generator()), 2))
+    assert collect(batches.in_order())[2].tolist() == [*range(30)]
+
+
+def test_two_passes_at_once_are_refused(data):
+    batches = on_disk(data)
+    first = batches.shuffled(generator())
+    next(first)
+    next(batches.in_order())
+    with pytest.raises(RuntimeError, match="Another pass over these batches has begun"):
+        next(first)
+
+
+def test_labels_are_looked_up_when_a_batch_is_made(data):
+    batches = on_disk(data)
+    batches.noisy_labels = torch.arange(30)
+    for batch in batches.shuffled(generator()):
+        assert torch.equal(batch.noisy_labels, batch.index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_breaks_later_is_named(data, workers):
+    files = ImageFiles(data.images.root, (*data.images.paths[:5], "0/gone.jpg"))
+    batches = OnDiskBatches(files, torch.zeros(6, dtype=torch.int64), batch_size=4, workers=workers, **SIZE)
+    with pytest.raises(UnreadableImage, match=r"The image .*0/gone\.jpg cannot be read: missing") as caught:
+        list(batches.in_order())
+    assert "Traceback" not in str(caught.value)
+
+
+def test_images_of_the_right_size_are_not_scaled(data, monkeypatch):
+    def refuse(*args, **options):
+        raise AssertionError("scaled")
+
+    sides = {path: min(decode_image(data.images.root / path).shape[1:]) for path in data.images.paths}
+    path, side = next(iter(sides.items()))
+    monkeypatch.setattr(decode.torch.nn.functional, "interpolate", refuse)
+    files, label = ImageFiles(data.images.root, (path,)), torch.zeros(1, dtype=torch.int64)
+    (batch,) = OnDiskBatches(files, label, batch_size=1, short_side=side, crop=32).in_order()
+    assert batch.images.shape == (1, 3, 32, 32)
+    with pytest.raises(AssertionError, match="scaled"):
+        list(OnDiskBatches(files, label, batch_size=1, short_side=side + 1, crop=32).in_order())
+
+
+def test_batches_of_different_memory_layout_hold_the_same(data):
+    """An image that needs no scaling lies in memory otherwise than one that does; values do not change."""
+    side = min(decode_image(data.images.root / data.images.paths[0]).shape[1:])
+    together = collect(on_disk(data, short_side=side, crop=32, batch_size=30).in_order())[0]
+    alone = collect(on_disk(data, short_side=side, crop=32, batch_size=1).in_order())[0]
+    assert torch.equal(together, alone)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"workers": -1}, "workers must be at least 0"),
+        ({"crop": 0}, "crop must be at least 1"),
+        ({"crop": 41}, "crop must be at most short_side"),
+    ],
+)
+def test_settings_out_of_range_are_refused(data, options, message):
+    with pytest.raises(ValueError, match=message):
+        on_disk(data, **options)
+
+
+def test_one_label_an_image(data):
+    with pytest.raises(ValueError, match="There are 30 images and 29 noisy_labels"):
+        OnDiskBatches(data.images, data.noisy_labels[1:], batch_size=4)
+
+
+def test_no_images_give_no_batches(data):
+    batches = OnDiskBatches(ImageFiles(data.images.root, ()), torch.zeros(0, dtype=torch.int64), batch_size=4)
+    assert list(batches.in_order()) == list(batches.shuffled(generator())) == []
+
+
+def test_make_batches_chooses_by_where_the_images_live(data):
+    assert isinstance(make_batches(data.images, data.noisy_labels, batch_size=4), OnDiskBatches)
+    assert isinstance(make_batches(torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64), batch_size=4), InMemoryBatches)
+
+
+def test_batches_go_to_the_device(data, device):
+    for batch in on_disk(data, device=device, workers=1).shuffled(generator()):
+        assert {part.device.type for part in batch} == {device.type}
