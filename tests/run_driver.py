@@ -1,12 +1,12 @@
-"""A small run in a process of its own, for tests that break it off: python run_driver.py FOLDER DONE [kill point]."""
+"""A small run in a process of its own, for tests that break it off: python run_driver.py FOLDER PLANS."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
-from pathlib import Path
 
 import torch
 
@@ -19,7 +19,6 @@ from dsl_teach.training import loop
 from dsl_teach.training.folder import RunFolder
 from dsl_teach.training.keeper import RunKeeper
 from dsl_teach.training.models import build_network
-from dsl_teach.training.state import State
 
 N, K = 60, 3
 SETTINGS = Settings(
@@ -103,18 +102,33 @@ def outcome(result, network):
     return {"weights": network.state_dict(), "history": history, "labels": result.correction.labels}
 
 
+def in_a_child(work):
+    """Do something in a process of its own, which costs no imports; the number of the signal that ended it, or 0."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status := os.waitpid(pid, 0)[1]) else -os.WEXITSTATUS(status)
+
+
+def broken_run(folder, points, minutes, settings=SETTINGS):
+    """A run killed at each of the points in turn, and continued to its end."""
+    ends = []
+    for point, count in points:
+        ends.append(in_a_child(lambda p=point, c=count: (arm(p, c), train(folder, settings, minutes=minutes))))
+    last = in_a_child(lambda: torch.save(outcome(*train(folder, settings, minutes=minutes)), f"{folder}.outcome"))
+    return [*ends, last]
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    folder, done, points = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
-    print("started", flush=True)
-    for point in points:
-        name, count = point.split(":")
-        pid = os.fork()  # imports take seconds: each life is a child of this process
-        if pid == 0:
-            arm(name, int(count))
-            train(folder)
-            os._exit(0)
-        _, status = os.waitpid(pid, 0)
-        print(point, "killed" if os.WIFSIGNALED(status) else "ended", flush=True)
-    torch.save(outcome(*train(folder)), done)
-    assert isinstance(State, type)
+    root, report = sys.argv[1], {}
+    train(f"{root}/warm-up", SETTINGS.replace(epochs=1, correction_start=0), minutes=10)  # late imports, once for all
+    for name, plan in json.loads(sys.argv[2]).items():
+        settings = SETTINGS.replace(**plan["settings"])
+        report[name] = broken_run(f"{root}/{name}", plan["points"], plan["minutes"], settings)
+    print(json.dumps(report))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from contextlib import nullcontext
 from functools import partial
 from itertools import pairwise
@@ -11,7 +11,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from dsl_teach.data.dataset import ImageFiles, Images
 from dsl_teach.training.resnets import IMAGENET_DEVIATION, IMAGENET_MEAN, RESNETS, resnet
 
 
@@ -95,7 +94,7 @@ def mlp(features: int, width: int) -> tuple[nn.Module, int]:
 def build_network(
     name: str,
     *,
-    images: Images,
+    images: Tensor | Sized,
     num_classes: int,
     width: int,
     generator: torch.Generator,
@@ -105,8 +104,8 @@ def build_network(
 
     Args:
         name: ``"small_cnn"``, ``"small_cnn_groupnorm"`` or a ResNet for images, ``"mlp"`` for points.
-        images: the training images; their mean and deviation a channel scale every image that comes in. For files,
-            and with weights made elsewhere, ImageNet's do.
+        images: the training images; their mean and deviation a channel scale every image that comes in. For image
+            files, and with weights made elsewhere, ImageNet's do.
         num_classes: K.
         width: channels of the first layer; a ResNet has its own.
         generator: the seed of the weights is drawn from it.
@@ -125,15 +124,15 @@ def build_network(
         raise ValueError(f"network must be one of {', '.join(makers)}, but it is {name!r}.")
     if weights != "none" and name not in RESNETS:
         raise ValueError(f"weights is {weights}, but network {name} starts from fresh weights; set weights to none.")
-    channels = 3 if isinstance(images, ImageFiles) else images.shape[1]
+    channels = images.shape[1] if isinstance(images, Tensor) else 3
     with torch.random.fork_rng(devices=[]):  # layers draw their weights from torch's global generator: lend it ours
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         embed, features = makers[name](channels)
         head = nn.Linear(features, num_classes)
-    if isinstance(images, ImageFiles) or weights != "none":
-        mean, deviation = (torch.tensor(x).view(-1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_DEVIATION))
-    else:
+    if isinstance(images, Tensor) and weights == "none":
         mean, deviation = channel_statistics(images)
+    else:
+        mean, deviation = (torch.tensor(x).view(-1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_DEVIATION))
     return EmbeddingNetwork(embed, head, mean=mean, deviation=deviation)
 
 

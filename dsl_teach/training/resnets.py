@@ -6,7 +6,6 @@ import pickle
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -36,6 +35,8 @@ def resnet(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
         WeightsError: if weights cannot be had or do not fit; the sentence says what to pass.
         ValueError: if the images have a number of channels that the network does not take.
     """
+    import torchvision  # takes seconds to import: only who wants a ResNet waits
+
     body = getattr(torchvision.models, name.removesuffix("_small"))(weights=None)
     features = body.fc.in_features
     body.fc = nn.Identity()
@@ -66,6 +67,8 @@ def fetch_imagenet(name: str) -> dict[str, Tensor]:
     """ImageNet weights from torchvision's hub, or from its cache if they were fetched before."""
     if name.endswith("_small"):
         raise WeightsError("weights is imagenet, but resnet18_small has no such weights; set weights to none.")
+    import torchvision
+
     source = torchvision.models.get_model_weights(name).IMAGENET1K_V1
     try:
         return dict(source.get_state_dict(progress=False, check_hash=True))
