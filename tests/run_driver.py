@@ -103,7 +103,7 @@ def outcome(result, network):
 
 
 def in_a_child(work):
-    """Do something in a process of its own, which costs no imports; the number of the signal that ended it, or 0."""
+    """Do something in a process of its own, which costs no imports; its exit status, below 0 if a signal ended it."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -112,7 +112,7 @@ def in_a_child(work):
             status = 0
         finally:
             os._exit(status)
-    return os.WTERMSIG(status) if os.WIFSIGNALED(status := os.waitpid(pid, 0)[1]) else -os.WEXITSTATUS(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def broken_run(folder, points, minutes, settings=SETTINGS):

@@ -20,16 +20,10 @@ from dsl_teach.training.keeper import Interrupted, RunKeeper
 from tests.run_driver import SETTINGS, outcome, train
 
 ROOT = Path(__file__).parent.parent
-POINTS = {
-    "training": 22,
-    "embedding": 4,
-    "correction": 4,
-    "keeping": 5,
-    "checkpoint": 8,
-    "renaming": 20,
-    "seconds": 150,
-}
-"""Where a run can be killed, and how often it comes by there (of the clock: thousandths of a second)."""
+POINTS = {"training": 22, "embedding": 4, "correction": 4, "keeping": 5, "checkpoint": 8, "renaming": 20, "clock": 150}
+"""Where a run can be killed, and how often it comes by there (of the clock: milliseconds)."""
+
+STREAMED = {"correction_mode": "streamed", "correct_every": 2}
 
 
 def outcomes_equal(one, other):
@@ -42,44 +36,53 @@ def unbroken(tmp_path_factory):
     return outcome(*train(tmp_path_factory.mktemp("unbroken") / "run", minutes=10))
 
 
-def random_kills(count, rng):
+def random_kills(count, rng, most=1000):
     """Kill points, each kind in turn, at random calls; the clock kills too, anywhere at all."""
     kinds = list(POINTS)
-    return [(kinds[i % len(kinds)], rng.randrange(POINTS[kinds[i % len(kinds)]])) for i in range(count)]
+    return [(kinds[i % len(kinds)], rng.randrange(min(most, POINTS[kinds[i % len(kinds)]]))) for i in range(count)]
 
 
-def run_driver(root, plans):
+def make_plans():
+    """24 runs killed once, one killed again and again, one with streamed correction."""
+    rng = random.Random(20)
+    kills = random_kills(24, rng)
+    plans = {f"{i}": {"points": [kill], "minutes": rng.choice([0, 10]), "settings": {}} for i, kill in enumerate(kills)}
+    plans["often"] = {"points": random_kills(12, rng, most=2), "minutes": 0, "settings": {}}
+    points = [("training", 5), ("training", 6), ("correction", 0), ("checkpoint", 2)]
+    plans["streamed"] = {"points": points, "minutes": 0, "settings": STREAMED}
+    return plans
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """The plans, how each life of theirs ended, and what came of them."""
+    root, plans = tmp_path_factory.mktemp("broken"), make_plans()
     done = subprocess.run(
         [sys.executable, "-m", "tests.run_driver", str(root), json.dumps(plans)],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=170, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    ends = json.loads(done.stdout.splitlines()[-1])
+    assert all(end[-1] == 0 for end in ends.values())
+    return plans, ends, {name: torch.load(root / f"{name}.outcome", weights_only=True) for name in plans}
 
 
-def test_killed_at_20_random_moments_and_continued_it_ends_bit_identical(tmp_path, unbroken):
-    rng = random.Random(20)
-    kills = random_kills(24, rng)
-    plans = {f"{i}": {"points": [kill], "minutes": rng.choice([0, 10]), "settings": {}} for i, kill in enumerate(kills)}
-    plans["often"] = {"points": random_kills(14, rng), "minutes": 0, "settings": {}}
-    ends = run_driver(tmp_path, plans)
-    killed = [kind for (kind, _), i in zip(kills, plans, strict=False) if ends[i][0] == signal.SIGKILL]
+def test_killed_at_20_random_moments_and_continued_it_ends_bit_identical(broken, unbroken):
+    plans, ends, outcomes = broken
+    once = [name for name in plans if name.isdigit()]
+    killed = [plans[name]["points"][0][0] for name in once if ends[name][0] == -signal.SIGKILL]
     assert len(killed) >= 20
     assert {"training", "embedding", "correction", "keeping", "checkpoint", "renaming"} <= set(killed)
-    assert sum(end == signal.SIGKILL for end in ends["often"]) >= 5
-    for name in plans:
-        assert ends[name][-1] == 0
-        continued = torch.load(f"{tmp_path}/{name}.outcome", weights_only=True)
-        assert outcomes_equal(continued, unbroken), f"{name} {plans[name]}"
+    assert ends["often"].count(-signal.SIGKILL) >= 5
+    for name in [*once, "often"]:
+        assert outcomes_equal(outcomes[name], unbroken), f"{name} {plans[name]}"
 
 
-def test_streamed_embeddings_survive_a_kill_too(tmp_path):
-    settings = {"correction_mode": "streamed", "correct_every": 2}
-    expected = outcome(*train(tmp_path / "unbroken", SETTINGS.replace(**settings), minutes=10))
-    points = [["training", 5], ["training", 6], ["correction", 0], ["checkpoint", 2]]
-    ends = run_driver(tmp_path, {"broken": {"points": points, "minutes": 0, "settings": settings}})
-    assert ends["broken"] == [9, 9, 9, 9, 0]
-    assert outcomes_equal(torch.load(tmp_path / "broken.outcome", weights_only=True), expected)
+def test_streamed_embeddings_survive_a_kill_too(broken, tmp_path):
+    _, ends, outcomes = broken
+    expected = outcome(*train(tmp_path / "unbroken", SETTINGS.replace(**STREAMED), minutes=10))
+    assert ends["streamed"] == [-signal.SIGKILL] * 4 + [0]
+    assert outcomes_equal(outcomes["streamed"], expected)
 
 
 def stopped_early(folder, monkeypatch, at_step=9, minutes=0.0):
@@ -127,7 +130,10 @@ def test_when_no_checkpoint_can_be_read_nothing_is_begun_anew(tmp_path, monkeypa
     stopped_early(tmp_path / "run", monkeypatch)
     for path in (tmp_path / "run" / "checkpoints").glob("*.pt"):
         path.write_bytes(b"")
-    with pytest.warns(UserWarning), pytest.raises(RunFolderError, match="No checkpoint in .* can be read"):
+    with (
+        pytest.warns(UserWarning, match="put aside"),
+        pytest.raises(RunFolderError, match=r"No checkpoint in .* can be read"),
+    ):
         train(tmp_path / "run")
 
 
