@@ -2,10 +2,10 @@
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 demo: .venv/ready        ## the main job on real images: cross-entropy against SMP on mislabelled digits
-	.venv/bin/python -m dsl_teach.lab.demo
+	.venv/bin/python -m dsl_teach.lab.demo $(if $(PARAMETERS),--parameters $(PARAMETERS))
 
 test: .venv/ready        ## style, types, every test, and the notebooks
-	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/python -m pytest -n auto --dist loadfile
+	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/python -m pytest -n auto --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 600 tests notebooks
 
 lab: .venv/ready         ## JupyterLab on this machine only, with its token
 	.venv/bin/jupyter lab --ip 127.0.0.1 notebooks

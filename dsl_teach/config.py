@@ -64,7 +64,7 @@ class Settings:
     epochs: int = knob(40, "times that training goes through the data", AT_LEAST_1)
     batch_size: int = knob(64, "samples a step", AT_LEAST_1)
     learning_rate: float = knob(0.05, "step size of SGD at the start", POSITIVE)
-    learning_rate_drop: int = knob(0, "divide the learning rate by 10 every so many epochs; 0: never", AT_LEAST_0)
+    learning_rate_drop: int = knob(15, "divide the learning rate by 10 every so many epochs; 0: never", AT_LEAST_0)
     momentum: float = knob(0.9, "momentum of SGD", RATE)
     weight_decay: float = knob(5e-4, "weight decay of SGD", AT_LEAST_0)
     seed: int = knob(0, "every random number of the run follows from it", AT_LEAST_0)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from dsl_teach.config import Settings
-from dsl_teach.data.batches import Batch, InMemoryBatches
+from dsl_teach.data.batches import Batch, InMemoryBatches, OnDiskBatches
+from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.seeds import stream
 from dsl_teach.training import loop
 from dsl_teach.training.loop import Correction, correct, embed, evaluate, fit, make_optimizer, train_epoch
@@ -222,3 +225,32 @@ def test_weights_follow_from_the_generator_alone():
 def test_an_unknown_network_is_refused():
     with pytest.raises(ValueError, match="network must be one of small_cnn, mlp"):
         build_network("vgg", images=torch.randn(4, 2), num_classes=2, width=4, generator=stream(0))
+
+
+@pytest.fixture(scope="module")
+def image_files(tmp_path_factory):
+    """Sixty small pictures on disk: a bright corner says the class, the rest is noise."""
+    folder, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for i in range(60):
+        pixels = random.integers(0, 120, (40, 40, 3), dtype=np.uint8)
+        pixels[20 * (i % 3 == 1) :, 20 * (i % 3 == 2) :][:20, :20] = 230
+        Image.fromarray(pixels).save(folder / f"{i:02d}.png")
+    return ImageFiles(folder, tuple(f"{i:02d}.png" for i in range(60)))
+
+
+@pytest.mark.parametrize(("workers", "batch_size"), [(0, 60), (1, 16), (2, 16), (2, 7)])
+def test_corrected_labels_do_not_depend_on_the_number_of_workers(image_files, workers, batch_size):
+    def corrected(workers, batch_size):
+        noisy_labels = torch.arange(60) // 2 % 3
+        batches = OnDiskBatches(image_files, noisy_labels, batch_size=16, workers=workers, short_side=32, crop=28)
+        settings = QUICK.replace(epochs=2, correction_start=1)
+        images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+        images[0] = 255
+        network = build_network("small_cnn", images=images, num_classes=3, width=4, generator=stream(0))
+        train_epoch(network, batches, None, make_optimizer(network, settings)[0], settings, 0)
+        batches.batch_size = batch_size  # for the correction phase alone: training does depend on it
+        return correct(network, batches, settings, epoch=1).labels
+
+    labels = corrected(workers, batch_size)
+    assert torch.equal(labels, corrected(0, 16))
+    assert len(labels.unique()) > 1

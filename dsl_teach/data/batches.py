@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -198,15 +199,22 @@ class OnDiskBatches:
         return order.split(self.batch_size) if len(order) else ()
 
     def _batches(self, parts: Sequence[Tensor], draws: np.ndarray | None) -> Iterator[Batch]:
-        self._plan.wanted = (self._want(index, draws) for index in parts)
+        self._plan.wanted = wanted = (self._want(index, draws) for index in parts)
         self._pass = this_pass = object()
-        for index, images in zip(parts, self._loader, strict=True):
-            if self._pass is not this_pass:
-                raise RuntimeError("Another pass over these batches has begun; finish one before the next.")
-            if isinstance(images, UnreadableImage):
-                raise images
-            index = index.to(self.device, non_blocking=True)
-            yield Batch(images.to(self.device, non_blocking=True), self.noisy_labels[index], index)
+        read = iter(self._loader)
+        try:
+            for index, images in zip(parts, read, strict=True):
+                if self._pass is not this_pass:
+                    raise RuntimeError("Another pass over these batches has begun; finish one before the next.")
+                if isinstance(images, UnreadableImage):
+                    raise UnreadableImage(images.path, images.reason)  # a new one: it must not refer to itself
+                index = index.to(self.device, non_blocking=True)
+                yield Batch(images.to(self.device, non_blocking=True), self.noisy_labels[index], index)
+        except (GeneratorExit, UnreadableImage):
+            if self._pass is this_pass:  # take what is under way: workers with unread batches end late
+                wanted.close()
+                deque(read, maxlen=0)
+            raise
 
     def _want(self, index: Tensor, draws: np.ndarray | None) -> Wanted:
         return [self.files.paths[i] for i in index.tolist()], None if draws is None else draws[index.numpy()].tolist()

@@ -122,6 +122,7 @@ def _unpack_one(archive: Path, folder: Path) -> int:
     try:
         with tarfile.open(archive, "r:") as tar:
             members = tar.getmembers()
+            _require_end(archive, tar)
             for member in members:
                 require_safe_member(member, archive)
                 tarfile.data_filter(member, str(folder))
@@ -133,6 +134,14 @@ def _unpack_one(archive: Path, folder: Path) -> int:
             f"{archive} is damaged or cut off: {error}. Get it again; what was unpacked is kept."
         ) from error
     return len(files)
+
+
+def _require_end(archive: Path, tar: tarfile.TarFile) -> None:
+    """An archive ends with a block of zeros; Python takes one that was cut off between two files for whole."""
+    with archive.open("rb") as file:
+        file.seek(tar.offset)  # where the next header was looked for
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("its end is missing")
 
 
 def _unpack_file(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:

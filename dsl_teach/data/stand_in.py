@@ -73,7 +73,7 @@ def make_clothing1m(
     Raises:
         ValueError: if a number is out of range, or the folder holds something already.
     """
-    _require(classes, CLOTHES, images_per_class)
+    _require(Path(folder), classes, CLOTHES, images_per_class)
     painter = Painter(classes, noise_rate=noise_rate, seed=seed)
     sizes = {"noisy_train": images_per_class, "clean_train": images_per_class // 5 or 1}
     sizes |= {"clean_val": images_per_class // 10 or 1, "clean_test": images_per_class // 5 or 1}
@@ -114,10 +114,10 @@ def make_food101n(
     Raises:
         ValueError: if a number is out of range, or the folder holds something already.
     """
-    _require(classes, DISHES, images_per_class, least=5)
+    _require(Path(folder), classes, DISHES, images_per_class, least=5)
     names, painter = DISHES[:classes], Painter(classes, noise_rate=noise_rate, seed=seed)
     images = [painter.draw(label) for label in range(classes) for _ in range(images_per_class)]
-    web = {f"{names[image.noisy_label]}/{hashlib.md5(image.jpeg, usedforsecurity=False).hexdigest()}.jpg": image for image in images}
+    web = {f"{names[image.noisy_label]}/{_md5(image.jpeg)}.jpg": image for image in images}
     twin = next(key for key in web if key.startswith(names[0]))
     web[twin.replace(names[0], names[1], 1)] = web[twin]
     clean = Painter(classes, noise_rate=0, seed=seed + 1)
@@ -152,6 +152,10 @@ def _clothes(painter: Painter, classes: int, size: int) -> Iterator[tuple[str, D
 def _dishes(painter: Painter, names: tuple[str, ...], size: int) -> Iterator[tuple[str, Drawn]]:
     for label in list(range(len(names))) * size:
         yield f"{names[label]}/{int(painter.random.integers(10**4, 10**7))}.jpg", painter.draw(label)
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _write_clothing1m_lists(folder: Path, drawn: dict[str, dict[str, Drawn]], classes: int, drop_prefix: bool) -> None:
@@ -236,8 +240,6 @@ def _write_lines(path: Path, lines: Iterable[str], end: str = "\n") -> None:
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
     """A folder that gets its name only once everything is in it."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} holds something already. Name a folder that is empty or does not exist.")
     unfinished = folder.with_name(folder.name + ".part")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -247,7 +249,9 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     unfinished.rename(folder)
 
 
-def _require(classes: int, names: tuple[str, ...], images_per_class: int, least: int = 2) -> None:
+def _require(folder: Path, classes: int, names: tuple[str, ...], images_per_class: int, least: int = 2) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} holds something already. Name a folder that is empty or does not exist.")
     if not least <= classes <= len(names):
         raise ValueError(f"classes must be from {least} to {len(names)}, but it is {classes}.")
     if images_per_class < 2:
