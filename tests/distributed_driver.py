@@ -64,6 +64,7 @@ def whole_run(settings, team, folder=None):
 def everything(team):
     return {
         "correction": correction_alone(SETTINGS, team),
+        "first epoch": whole_run(SETTINGS.replace(epochs=1, alpha=0.0), team),
         "run": whole_run(SETTINGS, team),
         "streamed": whole_run(STREAMED, team),
     }

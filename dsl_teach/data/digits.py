@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from dsl_teach.data.dataset import NoisyDataset
@@ -109,6 +108,8 @@ def balance(rows: Tensor, labels: Tensor) -> Tensor:
 
 
 def _all_digits() -> tuple[Tensor, Tensor]:
+    from sklearn.datasets import load_digits  # takes seconds to import: only who wants digits waits
+
     bunch = load_digits()
     pixels = torch.from_numpy(bunch.images).unsqueeze(1)
     return (pixels * 255 / 16).round().to(torch.uint8), torch.from_numpy(bunch.target).long()

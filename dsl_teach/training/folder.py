@@ -139,7 +139,7 @@ class RunFolder:
         name = "corrected_labels.pt" if epoch is None else f"labels/epoch-{epoch:05d}.pt"
         write_whole(self.path / name, lambda file: torch.save(labels.cpu(), file))
 
-    def write_environment(self, environment: dict[str, Any]) -> None:
+    def write_environment(self, environment: dict[str, str]) -> None:
         """Add one line: what the run was started with, this time."""
         path = self.path / "environment.jsonl"
         before = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -49,7 +50,7 @@ class RunKeeper(Keeper):
         folder: where to; with several processes only the first one has it.
         team: the processes that train together.
         minutes: between two checkpoints within an epoch.
-        on_step: called after every training step with the epoch and the number of steps taken in it.
+        on_step: called after every training step with the number of epochs trained so far, 3.25 say.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class RunKeeper(Keeper):
         *,
         team: Team = ALONE,
         minutes: float = 10.0,
-        on_step: Callable[[int, int], None] | None = None,
+        on_step: Callable[[float], None] | None = None,
     ):
         self.folder, self.team, self.seconds, self.on_step = folder, team, minutes * 60, on_step
         self.asked_to_stop, self._saved_at = 0, time.monotonic()
@@ -88,18 +89,22 @@ class RunKeeper(Keeper):
 
     def watch(self, batches: Batches, state: State) -> Batches:
         """The same batches, with a look up after each of them."""
-        return Watched(batches, lambda training: self.look_up(state, training=training))
+        return Watched(batches, lambda share: self.look_up(state, share))
 
-    def look_up(self, state: State, *, training: bool) -> None:
+    def look_up(self, state: State, trained: float | None) -> None:
         """Between two steps: save if it is time to, stop if that was asked for.
+
+        Args:
+            state: what to save.
+            trained: the share of the epoch's training that is done; None in a pass that does not train.
 
         Raises:
             Interrupted: after saving, if the process was asked to stop.
         """
         step = state.under_way.step if state.under_way else 0
-        if training and self.on_step is not None:
-            self.on_step(state.epoch, step)
-        stop, due = self._agree(state, training)
+        if trained is not None and self.on_step is not None:
+            self.on_step(state.epoch + trained)
+        stop, due = self._agree(state, trained is not None)
         if due or (stop and state.under_way):
             self.save(state)
         if stop:
@@ -141,21 +146,22 @@ class Watched:
 
     Args:
         batches: any batches.
-        look_up: called after each batch with whether it was one of training.
+        look_up: called after each batch with the share of the training pass that is done; with None in other passes.
     """
 
-    def __init__(self, batches: Batches, look_up: Callable[[bool], None]):
+    def __init__(self, batches: Batches, look_up: Callable[[float | None], None]):
         self.batches, self.look_up = batches, look_up
         self.noisy_labels, self.batch_size = batches.noisy_labels, batches.batch_size
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
         """Those of the batches, with a look up after each."""
-        for batch in self.batches.shuffled(generator, skip):
+        steps = math.ceil(len(self.noisy_labels) / self.batch_size)
+        for step, batch in enumerate(self.batches.shuffled(generator, skip), start=skip + 1):
             yield batch
-            self.look_up(True)
+            self.look_up(step / steps)
 
     def in_order(self) -> Iterator[Batch]:
         """Those of the batches, with a look up after each."""
         for batch in self.batches.in_order():
             yield batch
-            self.look_up(False)
+            self.look_up(None)

@@ -15,9 +15,9 @@ from dsl_teach.data import batches
 from dsl_teach.data.batches import WHOLE, Batches, Share
 from dsl_teach.data.catalog import load_dataset
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
+from dsl_teach.environment import environment
 from dsl_teach.seeds import stream
 from dsl_teach.training.distributed import Team, join_team
-from dsl_teach.training.environment import environment
 from dsl_teach.training.folder import RunFolder, RunFolderError, open_folder, run_folder, write_atomically
 from dsl_teach.training.keeper import Interrupted, RunKeeper
 from dsl_teach.training.loop import EpochRecord, Result, fit
@@ -52,7 +52,7 @@ def run(
     folder: str | Path | None = None,
     device: torch.device | str = "cpu",
     on_epoch: Callable[[EpochRecord], None] | None = None,
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: Callable[[float], None] | None = None,
     minutes: float = 10.0,
 ) -> Run:
     """Load the data, build the network, fit it, and keep what comes out; continue where an earlier call broke off.
@@ -65,7 +65,7 @@ def run(
             A folder that holds this run already is continued.
         device: where to train: ``"cpu"``, ``"cuda"``, ``"mps"``.
         on_epoch: called with the record of each epoch trained now; under torchrun in the first process only.
-        on_step: called after each step with the epoch and the step's number; likewise.
+        on_step: called after each training step with the number of epochs trained so far, 3.25 say; likewise.
         minutes: between two checkpoints within an epoch.
 
     Raises:
@@ -84,7 +84,8 @@ def run(
             weights=settings.weights,
         ).to(device)
         if keeper.folder:
-            keeper.folder.write_environment(environment(device, ranks=team.ranks))
+            facts = {"device": device.type, "processes": str(team.ranks)}
+            keeper.folder.write_environment(environment(keeper.folder.path) | facts)
         clean_labels = None if data.clean_labels is None else data.clean_labels.to(device)
         on_epoch = on_epoch if team.leads else None
         result = fit(
@@ -101,7 +102,7 @@ def open_keeper(
     settings: Settings,
     team: Team,
     minutes: float,
-    on_step: Callable[[int, int], None] | None,
+    on_step: Callable[[float], None] | None,
 ) -> RunKeeper:
     """What watches over the run; only the first process has the folder, and all hear if it cannot be opened."""
     opened, trouble = None, None
