@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from dsl_teach.data.batches import InMemoryBatches, Share
+from dsl_teach.data.batches import InMemoryBatches, OnDiskBatches, Share
+from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.training.distributed import ALONE, Team
 from tests.distributed_driver import N, everything
 
@@ -141,3 +143,27 @@ def test_rows_of_a_share_are_those_it_sees_in_order():
     seen = torch.cat([batch.index for batch in small_batches(share=Share(1, 3)).in_order()])
     assert Team(1, 3).rows(10, 4, torch.device("cpu")).nonzero().flatten().tolist() == seen.tolist()
     assert N % 16 % 2 == 1
+
+
+def test_shares_and_left_out_batches_of_images_on_disk(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    paths = tuple(f"{number}.png" for number in range(11))
+    for path in paths:
+        Image.fromarray(torch.randint(0, 256, (12, 12, 3), dtype=torch.uint8, generator=generator).numpy()).save(
+            tmp_path / path
+        )
+
+    def batches(skip=0, **how):
+        disk = OnDiskBatches(
+            ImageFiles(tmp_path, paths), torch.arange(11), batch_size=4, short_side=12, crop=8, **how
+        )  # fmt: skip
+        return list(disk.shuffled(torch.Generator().manual_seed(1), skip)), list(disk.in_order())
+
+    (shuffled, in_order), (later, _) = batches(), batches(skip=2)
+    assert all(torch.equal(a, b) for a, b in zip(shuffled[2], later[0], strict=True))
+    parts = [batches(share=Share(rank, 2)) for rank in (0, 1)]
+    for step, batch in enumerate(shuffled):
+        assert torch.equal(torch.cat([part[0][step].images for part in parts]), batch.images)
+        assert torch.equal(torch.cat([part[0][step].index for part in parts]), batch.index)
+    rows = torch.cat([batch.index for part in parts for batch in part[1]]).sort().values
+    assert torch.equal(rows, torch.cat([batch.index for batch in in_order]))

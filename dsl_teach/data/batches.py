@@ -134,8 +134,8 @@ class OnDiskBatches:
         files: where the images are.
         noisy_labels: (N,) int64.
         batch_size: samples a batch; the last batch of an epoch may be smaller.
-        workers: processes that read ahead; with 0, this one reads. They share memory with this one: two or three
-            batches each.
+        workers: processes that read ahead; with 0, this one reads. They share memory with this one: two batches
+            each, and one more.
         short_side: pixels of an image's short side before it is cut. A copy made by data_scripts/prepare.py
             with the same number need not be scaled again.
         crop: side of the square in pixels.
@@ -164,13 +164,16 @@ class OnDiskBatches:
         self.files, self.batch_size, self.share, self.device = files, batch_size, share, torch.device(device)
         self.noisy_labels = noisy_labels.to(self.device)
         self._plan, self._pass = Plan(), object()
+        slots = 1 + 2 * workers  # two that each worker reads ahead, and the one that is taken out
+        folder, numbers = files.root.as_posix(), {"short_side": short_side, "crop": crop}
+        self._reader = SquareReader(folder, batch_size=min(batch_size, len(files)), slots=slots, **numbers)
         self._loader = DataLoader(
-            SquareReader(files.root.as_posix(), short_side, crop),
+            self._reader,
             sampler=self._plan,
             batch_size=None,  # a worker makes a whole batch
             num_workers=workers,
+            prefetch_factor=2 if workers else None,
             persistent_workers=workers > 0,
-            pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # torch's own random numbers stay untouched
         )
 
@@ -199,25 +202,30 @@ class OnDiskBatches:
         return order.split(self.batch_size) if len(order) else ()
 
     def _batches(self, parts: Sequence[Tensor], draws: np.ndarray | None) -> Iterator[Batch]:
-        self._plan.wanted = wanted = (self._want(index, draws) for index in parts)
+        self._plan.wanted = wanted = (self._want(number, index, draws) for number, index in enumerate(parts))
         self._pass = this_pass = object()
         read = iter(self._loader)
         try:
-            for index, images in zip(parts, read, strict=True):
+            for number, (index, answer) in enumerate(zip(parts, read, strict=True)):
                 if self._pass is not this_pass:
                     raise RuntimeError("Another pass over these batches has begun; finish one before the next.")
-                if isinstance(images, UnreadableImage):
-                    raise UnreadableImage(images.path, images.reason)  # a new one: it must not refer to itself
-                index = index.to(self.device, non_blocking=True)
-                yield Batch(images.to(self.device, non_blocking=True), self.noisy_labels[index], index)
+                yield self._batch(number, index, answer)
         except (GeneratorExit, UnreadableImage):
             if self._pass is this_pass:  # take what is under way: workers with unread batches end late
                 wanted.close()
                 deque(read, maxlen=0)
             raise
 
-    def _want(self, index: Tensor, draws: np.ndarray | None) -> Wanted:
-        return [self.files.paths[i] for i in index.tolist()], None if draws is None else draws[index.numpy()].tolist()
+    def _want(self, number: int, index: Tensor, draws: np.ndarray | None) -> Wanted:
+        paths = [self.files.paths[i] for i in index.tolist()]
+        return Wanted(number, paths, None if draws is None else draws[index.numpy()].tolist())
+
+    def _batch(self, number: int, index: Tensor, answer: bool | UnreadableImage) -> Batch:
+        if isinstance(answer, UnreadableImage):
+            raise UnreadableImage(answer.path, answer.reason)  # a new one: it must not refer to itself
+        images = self._reader.take(number, len(index), answer, pinned=self.device.type == "cuda")
+        index = index.to(self.device)
+        return Batch(images.to(self.device, non_blocking=True), self.noisy_labels[index], index)
 
 
 def make_batches(

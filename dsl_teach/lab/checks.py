@@ -1,0 +1,301 @@
+"""Checks of a reader's own functions: compare with the library, and name the usual mistake.
+
+Each takes a function with the arguments of the library's, tries it on small inputs, and returns a :class:`Verdict`.
+In a notebook: ``checks.check_density(my_density)``.
+"""
+
+from __future__ import annotations
+
+import html
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dsl_teach.lab import mistakes
+from dsl_teach.lab.mistakes import Mistake
+from dsl_teach.metrics import chance_changed
+from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold
+from dsl_teach.training.losses import self_learning_loss
+
+TOLERANCE = 1e-4
+Function = Callable[..., Any]
+Inputs = Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True, repr=False)
+class Verdict:
+    """Whether a function is right, and a sentence for whoever wrote it."""
+
+    right: bool
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{'Right.' if self.right else 'Not yet.'} {self.sentence}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        colour = "#1b7f5c" if self.right else "#c4452f"
+        head, text = ("Right.", "Not yet.")[not self.right], html.escape(self.sentence)
+        style = f"border-left: 4px solid {colour}; padding: 0.4em 0.8em; max-width: 60em"
+        return f'<div style="{style}"><b style="color: {colour}">{head}</b> {text}</div>'
+
+
+def check_similarity(f: Function) -> Verdict:
+    """Check ``f(embeddings)``: the cosine of every two rows, (m, m)."""
+    inputs = [{"embeddings": points} for points in (_GRID_POINTS, _points(6, 3, 0), _points(5, 4, 1), _WITH_ZERO)]
+    return judge(f, cosine_similarity, inputs, mistakes.SIMILARITY)
+
+
+def check_threshold(f: Function) -> Verdict:
+    """Check ``f(similarity, quantile)``: the entry S_c with a share 1 - quantile of the entries above it."""
+    inputs = [{"similarity": _similarity(m, seed), "quantile": q} for m, seed, q in _THRESHOLD_CASES]
+    return judge(f, similarity_threshold, inputs, mistakes.THRESHOLD)
+
+
+def check_density(f: Function) -> Verdict:
+    """Check ``f(similarity, threshold)``: rho, for each sample the sum of sign(S_ij - S_c)."""
+    inputs = [{"similarity": _similarity(m, seed, steps=4), "threshold": 0.25} for m, seed in ((3, 0), (5, 1), (6, 2))]
+    tied = torch.full((3, 3), 0.5)
+    inputs += [{"similarity": tied, "threshold": 0.5}, {"similarity": _similarity(5, 7), "threshold": 0.375}]
+    inputs += [{"similarity": _similarity(4, 9, steps=4), "threshold": 1.0}]
+    return judge(f, density, inputs, mistakes.DENSITY)
+
+
+def check_eta(f: Function) -> Verdict:
+    """Check ``f(similarity, rho)``: the largest similarity to a denser sample; at the top the smallest of all."""
+    inputs = []
+    for seed, rho in enumerate(([2, 1, 3], [5, 3, 4, 1], [3, 3, 1, 2, 1], [0, 2, 2, 2, 1, 0], [1, 1, 1])):
+        inputs.append({"similarity": _similarity(len(rho), 20 + seed), "rho": torch.tensor(rho)})
+    return judge(f, eta, inputs, mistakes.ETA)
+
+
+def check_selection(f: Function) -> Verdict:
+    """Check ``f(rho, eta, p=..., eta_max=...)``: the rows of the p prototypes, in any order.
+
+    Among the samples with eta < eta_max those with the greatest rho; at equal rho the smaller eta. If fewer than p
+    pass, the smallest remaining eta fill up.
+    """
+    inputs = [
+        {"rho": torch.tensor(rho), "eta": torch.tensor(eta_, dtype=torch.float64), "p": p, "eta_max": 0.95}
+        for rho, eta_, p in _SELECTION_CASES
+    ]
+    return judge(f, mistakes.plain_choose, inputs, mistakes.SELECTION, prepare=_row_numbers)
+
+
+check_prototypes = check_selection
+
+
+def check_scores(f: Function) -> Verdict:
+    """Check ``f(embeddings, prototypes)``: (N, K), the mean cosine to each class's prototypes.
+
+    ``embeddings`` are (N, D); ``prototypes`` are (K, P, D), every place filled.
+    """
+    shapes = ((1, 2, 2, 2, 0), (5, 3, 2, 4, 1), (4, 2, 3, 3, 2))
+    inputs = [
+        {"embeddings": _points(n, d, 30 + seed), "prototypes": _points(k * p, d, 40 + seed).view(k, p, d)}
+        for n, k, p, d, seed in shapes
+    ]
+    return judge(f, mistakes.plain_scores, inputs, mistakes.SCORES)
+
+
+def check_loss(f: Function) -> Verdict:
+    """Check ``f(logits, noisy_labels, corrected_labels, alpha)``: the self-learning loss, a single number.
+
+    Before the first correction ``corrected_labels`` is None.
+    """
+    names = ("logits", "noisy_labels", "corrected_labels", "alpha")
+    cases = [
+        (_points(2, 2, 50), torch.tensor([0, 1]), torch.tensor([1, 1]), 0.25),
+        (_points(5, 3, 51), torch.tensor([0, 1, 2, 2, 1]), torch.tensor([0, 2, 2, 1, 1]), 0.75),
+        (_points(4, 3, 52), torch.tensor([0, 1, 2, 0]), torch.tensor([1, 1, 0, 0]), 1.0),
+        (_points(4, 3, 53), torch.tensor([2, 1, 2, 0]), torch.tensor([1, 1, 0, 0]), 0.0),
+        (_points(3, 3, 54), torch.tensor([2, 1, 0]), None, 0.25),
+    ]
+    return judge(f, self_learning_loss, [dict(zip(names, case, strict=True)) for case in cases], mistakes.LOSS)
+
+
+def check_chance(f: Function) -> Verdict:
+    """Check ``f(noisy_labels, corrected_labels, num_classes)``: the share that would change by chance."""
+    cases = [([0, 0, 0, 1], [0, 1, 1, 1], 2), ([0, 1, 2, 2, 2, 0], [0, 0, 1, 2, 0, 0], 3), ([0, 0], [0, 0], 3)]
+    inputs = [
+        {"noisy_labels": torch.tensor(y), "corrected_labels": torch.tensor(y_hat), "num_classes": k}
+        for y, y_hat, k in cases
+    ]
+    return judge(f, chance_changed, inputs, mistakes.CHANCE)
+
+
+def judge(
+    f: Function,
+    library: Function,
+    inputs: Inputs,
+    table: Sequence[Mistake],
+    *,
+    prepare: Callable[[Any], Tensor | str] | None = None,
+) -> Verdict:
+    """Compare a reader's function with the library's and, where they differ, with each usual mistake.
+
+    Args:
+        f: the reader's function.
+        library: the right one.
+        inputs: arguments by name, the easiest to read first.
+        table: the usual mistakes.
+        prepare: turns an answer into a tensor, or into a sentence if that cannot be.
+    """
+    prepare = prepare or _numbers
+    answers: list[Tensor] = []
+    rights = [_as_tensor(_call(library, given)) for given in inputs]
+    rights = [answer.sort().values for answer in rights] if prepare is _row_numbers else rights
+    for given in inputs:
+        answer = _answer(f, given, prepare)
+        if isinstance(answer, str):
+            return Verdict(False, answer)
+        answers.append(answer)
+    if _all_close(answers, rights):
+        return Verdict(True, f"It agrees with the library on {len(inputs)} inputs, hostile ones among them.")
+    for mistake in table:
+        if _all_close(answers, [_prepared(prepare, _call(mistake.wrong, given)) for given in inputs]):
+            return Verdict(False, mistake.sentence)
+    return Verdict(False, _first_difference(inputs, answers, rights))
+
+
+def _answer(f: Function, given: dict[str, Any], prepare: Callable[[Any], Tensor | str]) -> Tensor | str:
+    try:
+        answer = _call(f, given)
+    except NotImplementedError:
+        return "Nothing is written here yet. Replace the line with “raise” by your own."
+    except Exception as error:
+        return (
+            f"It stopped with {type(error).__name__}: {_short(str(error) or 'no more is said')} Tried: {_tell(given)}."
+        )
+    if answer is None or answer is ...:
+        return "It returned nothing (None). Write your formula, and end with “return”."
+    return prepare(answer)
+
+
+def _call(f: Function, given: dict[str, Any]) -> Any:
+    """Arguments by place, so that the reader may name them freely; p and eta_max by name, as in the library."""
+    copies = {name: value.clone() if isinstance(value, Tensor) else value for name, value in given.items()}
+    by_name = {name: copies.pop(name) for name in ("p", "eta_max") if name in copies}
+    try:
+        inspect.signature(f).bind(*copies.values(), **by_name)
+    except TypeError:
+        raise TypeError(f"it must take the arguments ({', '.join(given)}).") from None
+    except ValueError:  # a function without a signature, written in C: just try
+        pass
+    return f(*copies.values(), **by_name)
+
+
+def _numbers(answer: Any) -> Tensor | str:
+    try:
+        return _as_tensor(answer)
+    except (TypeError, ValueError, RuntimeError):
+        return f"It returned {_kind(answer)}, which is not a tensor of numbers."
+
+
+def _row_numbers(answer: Any) -> Tensor | str:
+    numbers = _numbers(answer)
+    if isinstance(numbers, str):
+        return numbers
+    raw = torch.as_tensor(answer)
+    if raw.dtype == torch.bool:
+        return "It returned a mask of True and False. Return the row numbers, with .nonzero().flatten() for instance."
+    if raw.numel() and (raw.is_floating_point() and not bool((raw == raw.round()).all())):
+        return "It returned numbers that are not whole: row numbers are wanted, as argsort gives them."
+    return numbers.flatten().sort().values
+
+
+def _prepared(prepare: Callable[[Any], Tensor | str], answer: Any) -> Tensor:
+    ready = prepare(answer)
+    assert isinstance(ready, Tensor)
+    return ready
+
+
+def _as_tensor(answer: Any) -> Tensor:
+    return torch.as_tensor(answer).detach().cpu().double()
+
+
+def _all_close(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
+    return all(
+        a.shape == b.shape and torch.allclose(a, b, atol=TOLERANCE, rtol=0, equal_nan=True)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def _first_difference(inputs: Inputs, answers: Sequence[Tensor], rights: Sequence[Tensor]) -> str:
+    """The first input on which the answers differ: shapes, NaN, or the first number that is another."""
+    for given, answer, right in zip(inputs, answers, rights, strict=True):
+        if answer.shape != right.shape:
+            hint = " Is it transposed?" if answer.ndim == 2 and answer.T.shape == right.shape else ""
+            return f"It returned {_shape(answer)}, but should return {_shape(right)}.{hint} For {_tell(given)}."
+        if bool((answer.isnan() & ~right.isnan()).any()):
+            return f"The answer holds NaN. Is something divided by 0? For {_tell(given)}."
+        if not _all_close([answer], [right]):
+            place = int(((answer - right).abs() > TOLERANCE).flatten().nonzero()[0])
+            where = "" if right.ndim == 0 else f" at place {_place(place, right)}"
+            ours, theirs = answer.flatten()[place], right.flatten()[place]
+            return f"For {_tell(given)}: you say {_show(ours)}{where}, and {_show(theirs)} is right."
+    raise AssertionError("the answers do not differ")
+
+
+def _shape(answer: Tensor) -> str:
+    if answer.ndim == 0:
+        return "a single number"
+    return f"{len(answer)} numbers" if answer.ndim == 1 else f"a tensor of shape {tuple(answer.shape)}"
+
+
+def _place(place: int, right: Tensor) -> str:
+    return str(place) if right.ndim == 1 else f"[{place // right.shape[1]}, {place % right.shape[1]}]"
+
+
+def _tell(given: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {_show(value)}" for name, value in given.items())
+
+
+def _show(value: Any) -> str:
+    """Numbers with at most three decimals, without trailing zeros."""
+    if isinstance(value, Tensor):
+        return _show(value.tolist())
+    if isinstance(value, list):
+        return "[" + ", ".join(_show(entry) for entry in value) + "]"
+    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+def _kind(answer: Any) -> str:
+    name = type(answer).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _short(text: str) -> str:
+    line = text.strip().splitlines()[0][:200]
+    return line if line.endswith(".") else line + "."
+
+
+def _points(n: int, d: int, seed: int) -> Tensor:
+    """Small random points of uneven length."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-8, 9, (n, d), generator=generator).float().add(0.5) / 4
+
+
+def _similarity(m: int, seed: int, *, steps: int = 16) -> Tensor:
+    """A symmetric matrix with 1 on its diagonal; its entries are exact, so that ties are ties."""
+    generator = torch.Generator().manual_seed(seed)
+    entries = torch.randint(-steps // 2, steps, (m, m), generator=generator).float() / steps
+    upper = entries.triu(diagonal=1)
+    return upper + upper.T + torch.eye(m)
+
+
+_GRID_POINTS = torch.tensor([[3.0, 4.0], [1.0, 0.0], [0.0, -2.0]])
+_WITH_ZERO = torch.tensor([[1.0, 2.0], [0.0, 0.0], [2.0, -1.0]])
+_THRESHOLD_CASES = [(3, 0, 0.6), (5, 1, 0.6), (4, 2, 0.75), (7, 3, 0.6), (6, 4, 0.4)]
+_SELECTION_CASES = [
+    ([5, 4, 3, 1], [0.1, 0.99, 0.5, 0.2], 2),
+    ([5, 4, 3, 3, 2, 1], [0.2, 0.97, 0.9, 0.3, 0.1, 0.99], 2),
+    ([9, 7, 5, 3, 1], [0.3, 0.95, 0.5, 0.6, 0.2], 2),
+    ([6, 5, 4, 2], [0.5, 0.99, 0.96, 0.97], 2),
+    ([4, 4, 4, 2], [0.9, 0.2, 0.5, 0.1], 2),
+]

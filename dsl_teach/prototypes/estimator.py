@@ -1,0 +1,98 @@
+"""The method's label correction as a scikit-learn estimator, for feature arrays that are there already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from dsl_teach.prototypes.correction import best_class, class_scores
+from dsl_teach.prototypes.selection import select_prototypes
+
+
+class PrototypeClassifier(ClassifierMixin, BaseEstimator):
+    """Prototypes by density peaks from noisy labels; samples go to the class they resemble most.
+
+    ``fit(X, y)`` chooses the prototypes, ``predict(X)`` lets them vote, and ``correct(X, y)`` does the same but keeps
+    the given label in a tie. The features are the embeddings of some network, or any others whose cosines mean
+    something.
+
+    Args:
+        p: prototypes a class.
+        m: samples a class that prototypes are chosen from.
+        eta_max: the gate, see :func:`dsl_teach.prototypes.selection.select_prototypes`.
+        quantile: where the threshold S_c lies among the similarities.
+        random_state: an integer seed for the draw of the m samples; None is 0.
+
+    Attributes:
+        classes_: the K labels, sorted.
+        prototypes_: the :class:`dsl_teach.prototypes.selection.Prototypes` found.
+    """
+
+    def __init__(
+        self,
+        p: int = 8,
+        m: int = 1280,
+        *,
+        eta_max: float = 0.95,
+        quantile: float = 0.6,
+        random_state: int | None = None,
+    ):
+        self.p = p
+        self.m = m
+        self.eta_max = eta_max
+        self.quantile = quantile
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> PrototypeClassifier:
+        """Choose the prototypes of each class.
+
+        Args:
+            X: (N, D) features.
+            y: (N,) labels, perhaps wrong.
+        """
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.prototypes_ = select_prototypes(
+            torch.tensor(X),
+            torch.as_tensor(codes, dtype=torch.int64),
+            num_classes=len(self.classes_),
+            p=self.p,
+            m=self.m,
+            eta_max=self.eta_max,
+            quantile=self.quantile,
+            generator=torch.Generator().manual_seed(self.random_state or 0),
+        )
+        return self
+
+    def class_scores(self, X: Any) -> np.ndarray:
+        """The class scores sigma, (N, K)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return class_scores(torch.tensor(X), self.prototypes_).numpy()
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The class each sample resembles most, (N,); the first one in a tie."""
+        scores = self.class_scores(X)
+        return self.classes_[best_class(torch.as_tensor(scores)).numpy()]
+
+    def correct(self, X: Any, y: Any) -> np.ndarray:
+        """The corrected labels of samples with given labels, (N,).
+
+        Raises:
+            ValueError: if there is not one label a sample, or a label was not there in ``fit``.
+        """
+        scores, y = torch.as_tensor(self.class_scores(X)), np.asarray(y)
+        unknown = set(np.unique(y)) - set(self.classes_)
+        if unknown or y.shape != (len(scores),):
+            raise ValueError(
+                f"y must hold one label for each of the {len(scores)} samples, all of them seen in fit; "
+                f"it has shape {y.shape}" + (f" and the new label(s) {sorted(unknown)}." if unknown else ".")
+            )
+        codes = torch.as_tensor(np.searchsorted(self.classes_, y))
+        return self.classes_[best_class(scores, codes).numpy()]

@@ -1,0 +1,51 @@
+"""The scikit-learn estimator: its contract, and the same answers as the functions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from dsl_teach.prototypes import correct_labels, select_prototypes
+from dsl_teach.prototypes.estimator import PrototypeClassifier
+
+
+@parametrize_with_checks([PrototypeClassifier(p=4)])
+def test_the_contract_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture
+def blobs():
+    random = np.random.default_rng(0)
+    clean = np.arange(120) % 3
+    X = np.eye(20)[clean] + 0.15 * random.normal(size=(120, 20))
+    y = np.array(["cat", "dog", "eel"])[np.where(random.random(120) < 0.2, (clean + 1) % 3, clean)]
+    return X, y, np.array(["cat", "dog", "eel"])[clean]
+
+
+def test_it_gives_what_the_functions_give(blobs):
+    X, y, _ = blobs
+    codes = torch.as_tensor(np.unique(y, return_inverse=True)[1])
+    prototypes = select_prototypes(torch.as_tensor(X), codes, num_classes=3, p=3, m=20)
+    expected = correct_labels(torch.as_tensor(X), prototypes, codes)
+    found = PrototypeClassifier(p=3, m=20).fit(X, y)
+    assert torch.equal(found.prototypes_.index, prototypes.index)
+    assert found.correct(X, y).tolist() == np.array(["cat", "dog", "eel"])[expected].tolist()
+
+
+def test_it_mends_labels(blobs):
+    X, y, clean = blobs
+    corrected = PrototypeClassifier(p=5).fit(X, y).correct(X, y)
+    assert (y == clean).mean() < 0.85
+    assert (corrected == clean).mean() > 0.95
+
+
+def test_a_new_label_or_a_missing_one_is_refused(blobs):
+    X, y, _ = blobs
+    fitted = PrototypeClassifier().fit(X, y)
+    with pytest.raises(ValueError, match="new label"):
+        fitted.correct(X[:1], ["fox"])
+    with pytest.raises(ValueError, match="one label for each of the 2 samples"):
+        fitted.correct(X[:2], y[:1])

@@ -1,0 +1,60 @@
+"""The README says what the committed results say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from dsl_teach.lab.tables import comparison
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def results():
+    return json.loads((ROOT / "notebooks/results/start_here_10_seeds.json").read_text(encoding="utf-8"))
+
+
+def test_the_result_table_is_the_committed_one(results):
+    table = comparison(pd.DataFrame(results["rows"]))
+    for case in ("40 % wrong", "30 % wrong, uneven classes"):
+        plain, smp = table.loc[(case, "cross-entropy")], table.loc[(case, "SMP")]
+        row = (
+            f"| {case} | {plain['test accuracy %']} | {smp['test accuracy %']} | **{smp['difference']}** | "
+            f"{smp['noisy labels right %'].split()[0]} → {smp['corrected labels right %']} |"
+        )
+        assert row in README
+
+
+def test_the_rows_are_from_the_yaml_that_the_readme_names(results):
+    parameters = yaml.safe_load((ROOT / "notebooks/configs/start_here_10_seeds.yaml").read_text(encoding="utf-8"))
+    rows = pd.DataFrame(results["rows"])
+    assert results["made_by"] == "notebooks/configs/start_here_10_seeds.yaml" == parameters["made_by"]
+    assert all(
+        sorted(group["seed"]) == list(range(parameters["seeds"])) for _, group in rows.groupby(["case", "method"])
+    )
+
+
+def test_smp_beats_cross_entropy_with_an_interval_above_zero(results):
+    """The claim of the README's table, from the rows."""
+    table = comparison(pd.DataFrame(results["rows"]))
+    for difference in table["difference"][table["difference"] != ""]:
+        mean, half = (float(x) for x in difference.split(" ± "))
+        assert mean - half > 0
+
+
+def test_every_link_into_the_repository_leads_somewhere():
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert len(links) > 5
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_command_of_make_exists():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z]+)", README)) <= targets
