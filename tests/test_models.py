@@ -12,7 +12,7 @@ from dsl_teach.config import Settings
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.seeds import stream
 from dsl_teach.training import speed
-from dsl_teach.training.models import build_network
+from dsl_teach.training.models import HalvingMaxPool, build_network
 from dsl_teach.training.resnets import WeightsError, fetch_imagenet
 from dsl_teach.training.speed import has_bfloat16, make_optimizer, prepare, uses_bfloat16
 
@@ -48,6 +48,15 @@ def test_group_norm_lets_no_sample_see_its_batch():
     images, network = made("small_cnn_groupnorm", side=8, channels=1)
     alone = torch.cat([network.train()(image[None])[0] for image in images])
     torch.testing.assert_close(network(images)[0], alone)
+
+
+@pytest.mark.parametrize("side", [2, 7, 8])
+def test_the_pooling_of_a_frozen_pass_is_that_of_training_to_the_last_bit(side, device):
+    images = torch.randn(3, 2, side, side, generator=torch.Generator().manual_seed(0)).relu().to(device)
+    expected = torch.nn.functional.max_pool2d(images, 2)
+    with torch.inference_mode():
+        assert torch.equal(HalvingMaxPool(2)(images), expected)
+    assert torch.equal(HalvingMaxPool(2)(images), expected)
 
 
 def test_weights_of_a_file_are_taken_and_those_of_its_last_layer_left(tmp_path):

@@ -72,8 +72,20 @@ def small_cnn(channels: int, width: int, *, norm: Callable[[int], nn.Module] = n
     layers: list[nn.Module] = []
     for inside, outside in pairwise(widths):
         layers += [nn.Conv2d(inside, outside, 3, padding=1, bias=False), norm(outside), nn.ReLU()]
-        layers += [nn.MaxPool2d(2)] if outside != widths[-1] else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        layers += [HalvingMaxPool(2)] if outside != widths[-1] else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(*layers), widths[-1]
+
+
+class HalvingMaxPool(nn.MaxPool2d):
+    """The greatest of every 2 x 2 pixels. In a frozen pass on a CPU nobody asks where it stood: ten times as fast."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, H // 2, W // 2)."""
+        if images.is_cuda or torch.is_grad_enabled():
+            return super().forward(images)
+        images = images[..., : images.shape[2] // 2 * 2, : images.shape[3] // 2 * 2]
+        rows = torch.maximum(images[:, :, 0::2], images[:, :, 1::2])
+        return torch.maximum(rows[..., 0::2], rows[..., 1::2])
 
 
 def group_norm(channels: int) -> nn.Module:
