@@ -127,7 +127,8 @@ def epoch_against_cross_entropy(mode: str, limit: float, *, n: int = 9, samples:
         train_epoch(networks[1], batches, None, optimizers[1], settings.replace(alpha=0.0), 0)
 
     ratio, all_ratios = paired_ratio(smp, plain, n=n)
-    note = f"small CNN of width 32, {samples} images of 32 x 32, float32, CPU time; from {all_ratios[0]:.3f} to {all_ratios[-1]:.3f}"
+    span = f"from {all_ratios[0]:.3f} to {all_ratios[-1]:.3f}"
+    note = f"small CNN of width 32, {samples} images of 32 x 32, float32, CPU time; {span}"
     return figure(f"SMP epoch / cross-entropy epoch, {mode} correction", ratio, limit, n=n, note=note)
 
 
@@ -149,7 +150,8 @@ def labels_lost_by_streaming(*, seeds: int = 6, **changes: Any) -> dict[str, Any
 
 def _label_accuracy(settings: Settings) -> float:
     correction = run(settings).result.correction
-    assert correction is not None and correction.report.label_accuracy is not None
+    assert correction is not None
+    assert correction.report.label_accuracy is not None
     return correction.report.label_accuracy
 
 

@@ -1,7 +1,7 @@
 """Draw a small data set that is laid out exactly as Clothing1M, or as Food-101N with Food-101.
 
-    python data_scripts/make_stand_in.py clothing1m /tmp/clothing1m
-    python data_scripts/make_stand_in.py food101n /tmp/food --images-per-class 20
+    python data_scripts/make_stand_in.py clothing1m stand_ins/clothing1m
+    python data_scripts/make_stand_in.py food101n stand_ins/food --images-per-class 20
 
 For people without access to the data, and for tests. The images are drawn, not photographed; their noisy labels are
 wrong where an image looks like another class, and the truth is written beside them. A file STAND_IN.txt marks the

@@ -44,6 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     train_.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
     train_.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     train_.add_argument("--minutes", type=float, default=10.0, help="between checkpoints in an epoch (default: 10)")
+    train_.add_argument("--workers", type=int, default=0, help="processes that read images from disk (default: 0)")
     train_.set_defaults(command=train)
 
     show_ = commands.add_parser("show", help="the table of a run, and its curves as a picture")
@@ -67,9 +68,8 @@ def train(options: argparse.Namespace) -> int:
     say(f"Run folder {folder}" + (", continued" if (folder / "checkpoints").is_dir() else ""))
     try:
         with progress(settings) as (on_epoch, on_step):
-            finished = run(
-                settings, folder=folder, device=device, on_epoch=on_epoch, on_step=on_step, minutes=options.minutes
-            )
+            how = {"device": device, "minutes": options.minutes, "workers": options.workers}
+            finished = run(settings, folder=folder, on_epoch=on_epoch, on_step=on_step, **how)
     except Interrupted as error:
         return complain(error, 128 + error.number)
     except KeyboardInterrupt as error:

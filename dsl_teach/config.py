@@ -22,6 +22,10 @@ QUANTILE: Check = (lambda x: 0 < x <= 1, "above 0 and at most 1")
 RATE: Check = (lambda x: 0 <= x < 1, "at least 0 and below 1")
 ANY: Check = (lambda x: True, "anything")
 
+DATASETS = ("digits", "toy_clusters", "toy_moons", "cifar10", "cifar100", "image_folder", "clothing1m", "food101n")
+ON_DISK = DATASETS[3:]
+"""These need ``data_root``."""
+
 
 def _one_of(*names: str) -> Check:
     return (lambda x: x in names, "one of " + ", ".join(names))
@@ -48,7 +52,14 @@ class Settings:
     correction_start: int = knob(5, "epochs trained on noisy labels alone before the first correction", AT_LEAST_0)
 
     # the data
-    dataset: str = knob("digits", "which data set", _one_of("digits"))
+    dataset: str = knob("digits", "which data set", _one_of(*DATASETS))
+    data_root: str = knob("", "folder of a data set that lies on disk")
+    test_root: str = knob("", "folder of its test images, where they lie elsewhere: Food-101, or a folder of images")
+    subset: int = knob(0, "training images of CIFAR to keep, equally many of each class; 0: all", AT_LEAST_0)
+    labels_file: str = knob("", "published noisy labels for CIFAR: a .pt of CIFAR-N, .npz, .npy or .txt")
+    labels_name: str = knob("", "which labels of that file, random_label1 say")
+    max_unreadable: float = knob(0.001, "share of images on disk that may be left out as unreadable", RATE)
+    official_files: bool = knob(True, "whether CIFAR's files must have the official checksums")
     noise_rate: float = knob(0.4, "share of the training labels made wrong, depending on the input", RATE)
     noise_temperature: float = knob(2.0, "0: exactly the most confusable images; large: any image", AT_LEAST_0)
     rarest_share: float = knob(1.0, "size of the rarest class over the commonest; 1 keeps all", QUANTILE)
@@ -61,6 +72,7 @@ class Settings:
     )
     width: int = knob(16, "channels of the network's first layer; a ResNet has its own", AT_LEAST_1)
     weights: str = knob("none", "a ResNet's first weights: none, imagenet, or the path of a weights file")
+    augment: bool = knob(False, "shift and mirror images in memory at random to train on; those on disk always are")
     epochs: int = knob(40, "times that training goes through the data", AT_LEAST_1)
     batch_size: int = knob(64, "samples a step", AT_LEAST_1)
     learning_rate: float = knob(0.05, "step size of SGD at the start", POSITIVE)
@@ -108,6 +120,10 @@ class Settings:
             allowed, words = knob_.metadata["check"]
             if not allowed(value):
                 raise ValueError(f"{knob_.name} must be {words}, but it is {value!r}. ({knob_.metadata['help']})")
+        if self.dataset in ON_DISK and not self.data_root:
+            raise ValueError(f"data_root must name the folder of {self.dataset}, but it is empty.")
+        if self.dataset == "food101n" and not self.test_root:
+            raise ValueError("test_root must name the folder of Food-101, which Food-101N is tested on; it is empty.")
         if self.p > self.m:
             raise ValueError(f"p must be at most m, but p is {self.p} and m is {self.m}. Lower p or raise m.")
 

@@ -2,16 +2,89 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dsl_teach.config import Settings
+from dsl_teach.data.cifar import cifar10, cifar100, cifar_n_labels
+from dsl_teach.data.clothing1m import clothing1m
 from dsl_teach.data.dataset import NoisyDataset
-from dsl_teach.data.digits import digits
+from dsl_teach.data.digits import digits, neighbour_probabilities
+from dsl_teach.data.folders import image_folder
+from dsl_teach.data.food101n import food101n
+from dsl_teach.data.label_files import PublishedLabels, labels_from_file
+from dsl_teach.data.relabel import with_labels
+from dsl_teach.data.toy import toy_clusters, toy_moons
+from dsl_teach.noise import instance_dependent_noise
+from dsl_teach.seeds import stream
 
 
 def load_dataset(settings: Settings) -> NoisyDataset:
-    """Make or read the data set of a run; the same settings give the same samples and labels."""
-    return digits(
-        seed=settings.seed,
-        noise_rate=settings.noise_rate,
-        temperature=settings.noise_temperature,
-        rarest_share=settings.rarest_share,
-    )
+    """Make or read the data set of a run; the same settings give the same samples and labels.
+
+    Digits and toys get input-dependent noise at ``noise_rate``. The others come with the labels that people, or
+    published files, gave them.
+
+    Raises:
+        FileNotFoundError: if a folder or file is missing; the sentence says how to get it.
+        ValueError: if its content is not what it should be.
+    """
+    return _LOADERS[settings.dataset](settings)
+
+
+def _digits(s: Settings) -> NoisyDataset:
+    return digits(seed=s.seed, noise_rate=s.noise_rate, temperature=s.noise_temperature, rarest_share=s.rarest_share)
+
+
+def _toy(make: Callable[..., NoisyDataset]) -> Callable[[Settings], NoisyDataset]:
+    def load(s: Settings) -> NoisyDataset:
+        data = make(seed=s.seed)
+        probabilities = neighbour_probabilities(data.images, data.noisy_labels, num_classes=data.num_classes)  # type: ignore[arg-type]
+        noise = instance_dependent_noise(
+            probabilities,
+            data.noisy_labels,
+            s.noise_rate,
+            generator=stream(s.seed, "noise"),
+            temperature=s.noise_temperature,
+        )
+        return with_labels(data, noise.noisy_labels, made_from=f"{s.noise_rate:.0%} input-dependent label noise")
+
+    return load
+
+
+def _cifar(make: Callable[..., NoisyDataset]) -> Callable[[Settings], NoisyDataset]:
+    def load(s: Settings) -> NoisyDataset:
+        return make(s.data_root, labels=_published(s), subset=s.subset or None, seed=s.seed, checksum=s.official_files)
+
+    return load
+
+
+def _published(s: Settings) -> PublishedLabels | None:
+    if not s.labels_file:
+        return None
+    if s.labels_file.endswith(".pt"):
+        return cifar_n_labels(s.labels_file, s.labels_name)
+    return labels_from_file(s.labels_file, s.labels_name or None)
+
+
+def _image_folder(s: Settings) -> NoisyDataset:
+    return image_folder(s.data_root, s.test_root or None, seed=s.seed, max_unreadable=s.max_unreadable)
+
+
+def _clothing1m(s: Settings) -> NoisyDataset:
+    return clothing1m(s.data_root, max_unreadable=s.max_unreadable)
+
+
+def _food101n(s: Settings) -> NoisyDataset:
+    return food101n(s.data_root, s.test_root, max_unreadable=s.max_unreadable)
+
+
+_LOADERS: dict[str, Callable[[Settings], NoisyDataset]] = {
+    "digits": _digits,
+    "toy_clusters": _toy(toy_clusters),
+    "toy_moons": _toy(toy_moons),
+    "cifar10": _cifar(cifar10),
+    "cifar100": _cifar(cifar100),
+    "image_folder": _image_folder,
+    "clothing1m": _clothing1m,
+    "food101n": _food101n,
+}

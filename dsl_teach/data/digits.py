@@ -108,7 +108,7 @@ def balance(rows: Tensor, labels: Tensor) -> Tensor:
 
 
 def _all_digits() -> tuple[Tensor, Tensor]:
-    from sklearn.datasets import load_digits  # takes seconds to import: only who wants digits waits
+    from sklearn.datasets import load_digits  # slow to import, and only digits need it
 
     bunch = load_digits()
     pixels = torch.from_numpy(bunch.images).unsqueeze(1)

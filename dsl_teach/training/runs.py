@@ -12,7 +12,7 @@ import torch
 
 from dsl_teach.config import Settings
 from dsl_teach.data import batches
-from dsl_teach.data.batches import WHOLE, Batches, Share
+from dsl_teach.data.batches import WHOLE, Batches, Share, View, crop_and_flip
 from dsl_teach.data.catalog import load_dataset
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.environment import environment
@@ -54,6 +54,7 @@ def run(
     on_epoch: Callable[[EpochRecord], None] | None = None,
     on_step: Callable[[float], None] | None = None,
     minutes: float = 10.0,
+    workers: int = 0,
 ) -> Run:
     """Load the data, build the network, fit it, and keep what comes out; continue where an earlier call broke off.
 
@@ -67,6 +68,7 @@ def run(
         on_epoch: called with the record of each epoch trained now; under torchrun in the first process only.
         on_step: called after each training step with the number of epochs trained so far, 3.25 say; likewise.
         minutes: between two checkpoints within an epoch.
+        workers: processes that read images from disk ahead; any number gives the same run.
 
     Raises:
         RunFolderError: if the folder cannot be written to, or holds another run. Nothing is trained then.
@@ -74,7 +76,7 @@ def run(
     """
     with join_team(device) as (team, device), open_keeper(folder, settings, team, minutes, on_step) as keeper:
         data = load_dataset(settings)
-        train, test = make_batches(data, settings, device, share=team.share)
+        train, test = make_batches(data, settings, device, share=team.share, workers=workers)
         network = build_network(
             settings.network,
             images=data.images,
@@ -118,18 +120,28 @@ def open_keeper(
 
 
 def make_batches(
-    data: NoisyDataset, settings: Settings, device: torch.device | str, *, share: Share = WHOLE
+    data: NoisyDataset, settings: Settings, device: torch.device | str, *, share: Share = WHOLE, workers: int = 0
 ) -> tuple[Batches, Batches]:
     """Training and test batches of a data set, wherever its images live."""
+    where = {"device": device, "share": share, "workers": workers}
     test_size = settings.batch_size if isinstance(data.test_images, ImageFiles) else 1024
-    train, test = (
-        batches.make_batches(images, labels, batch_size=size, device=device, share=share)
-        for images, labels, size in (
-            (data.images, data.noisy_labels, settings.batch_size),
-            (data.test_images, data.test_labels, test_size),
-        )
+    train = batches.make_batches(
+        data.images, data.noisy_labels, batch_size=settings.batch_size, view=training_view(data, settings), **where
     )
-    return train, test
+    return train, batches.make_batches(data.test_images, data.test_labels, batch_size=test_size, **where)
+
+
+def training_view(data: NoisyDataset, settings: Settings) -> View | None:
+    """What training does to images in memory.
+
+    Raises:
+        ValueError: if points are to be shifted and mirrored.
+    """
+    if not settings.augment or isinstance(data.images, ImageFiles):
+        return None
+    if data.images.ndim != 4:
+        raise ValueError(f"augment shifts and mirrors images, but {data.name} holds points; set augment to false.")
+    return crop_and_flip
 
 
 def run_many(many: Sequence[Settings], *, workers: int = 1, on_run: Callable[[Run], None] | None = None) -> list[Run]:

@@ -1,0 +1,33 @@
+"""The two explorers of the lessons: sliders over pure functions. Both need a running kernel; both leave a picture."""
+
+from __future__ import annotations
+
+from dsl_teach.config import Settings
+from dsl_teach.data.dataset import NoisyDataset
+from dsl_teach.data.digits import digits
+from dsl_teach.data.toy import toy_clusters
+from dsl_teach.lab.explorer_prototypes import PrototypeExplorer
+from dsl_teach.lab.explorer_training import TrainingExplorer
+
+
+def prototype_explorer(data: NoisyDataset | None = None, settings: Settings | None = None) -> PrototypeExplorer:
+    """Sliders for p, m, quantile, eta_max and noise_rate over points in the plane.
+
+    Args:
+        data: points with clean labels; without any, three classes of four islands.
+        settings: where the sliders start, and everything that has no slider.
+    """
+    settings = settings or Settings(m=200)
+    return PrototypeExplorer(data or toy_clusters(seed=settings.seed, modes=4), settings)
+
+
+def training_explorer(data: NoisyDataset | None = None, settings: Settings | None = None) -> TrainingExplorer:
+    """Sliders for p, m, alpha and correction_start; runs training and draws its curves as they grow.
+
+    Args:
+        data: any data set in memory; without one, the handwritten digits with the noise of the settings.
+        settings: where the sliders start, and everything that has no slider. For points, set ``network="mlp"``.
+    """
+    settings = settings or Settings(m=200, epochs=30)
+    digits_of_settings = {"noise_rate": settings.noise_rate, "temperature": settings.noise_temperature}
+    return TrainingExplorer(data or digits(seed=settings.seed, **digits_of_settings), settings)
