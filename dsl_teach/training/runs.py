@@ -123,7 +123,7 @@ def make_batches(
     data: NoisyDataset, settings: Settings, device: torch.device | str, *, share: Share = WHOLE, workers: int = 0
 ) -> tuple[Batches, Batches]:
     """Training and test batches of a data set, wherever its images live."""
-    where = {"device": device, "share": share, "workers": workers}
+    where: dict[str, Any] = {"device": device, "share": share, "workers": workers}
     test_size = settings.batch_size if isinstance(data.test_images, ImageFiles) else 1024
     train = batches.make_batches(
         data.images, data.noisy_labels, batch_size=settings.batch_size, view=training_view(data, settings), **where
