@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     train_.add_argument("config", type=Path, help="a YAML file of settings; what it does not name keeps its default")
     train_.add_argument("--folder", type=Path, default=Path("runs"), help="where run folders are made (default: runs)")
     train_.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
-    train_.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    train_.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     train_.add_argument("--minutes", type=float, default=10.0, help="between checkpoints in an epoch (default: 10)")
     train_.add_argument("--workers", type=int, default=0, help="processes that read images from disk (default: 0)")
     train_.set_defaults(command=train)
@@ -60,12 +60,13 @@ def train(options: argparse.Namespace) -> int:
     except (OSError, ValueError, TypeError) as error:
         return complain(error, MISUSED)
     from dsl_teach.training.keeper import Interrupted
+    from dsl_teach.training.memory import OutOfMemory
     from dsl_teach.training.runs import run, run_folder
     from dsl_teach.training.speed import best_device
 
     folder = run_folder(options.folder, settings)
     device = best_device() if options.device == "auto" else options.device
-    say(f"Run folder {folder}" + (", continued" if (folder / "checkpoints").is_dir() else ""))
+    say(f"Run folder {folder}" + (", continued" if any(folder.glob("checkpoints/*.pt")) else ""))
     try:
         with progress(settings) as (on_epoch, on_step):
             how = {"device": device, "minutes": options.minutes, "workers": options.workers}
@@ -74,7 +75,7 @@ def train(options: argparse.Namespace) -> int:
         return complain(error, 128 + error.number)
     except KeyboardInterrupt as error:
         return complain(error, 130)
-    except (OSError, ValueError, TypeError, RuntimeError, FloatingPointError) as error:
+    except (OSError, ValueError, FloatingPointError, OutOfMemory) as error:
         return complain(error, FAILED)
     say(f"Finished: {in_one_line(vars(finished.result.history[-1]), settings.epochs)}")
     say(f"Look at it with: dsl-teach show {folder}")

@@ -11,6 +11,7 @@ import torch
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.seeds import stream
+from dsl_teach.training import keeper as keepers
 from dsl_teach.training import loop
 from dsl_teach.training.distributed import join_team
 from dsl_teach.training.folder import RunFolder
@@ -55,6 +56,7 @@ def whole_run(settings, team, folder=None):
     """A run, kept in a folder if one is given."""
     network, batches, labels = network_and_batches(settings, team)
     opened = RunFolder(folder, settings) if folder and team.leads else None
+    keepers.AGREE_EVERY = 2
     with RunKeeper(opened, team=team, minutes=0) as keeper:
         result = loop.fit(network, batches, batches, settings, clean_labels=labels, keeper=keeper, team=team)
     history = [{k: v for k, v in vars(r).items() if not k.startswith("seconds")} for r in result.history]
@@ -64,7 +66,7 @@ def whole_run(settings, team, folder=None):
 def everything(team):
     return {
         "correction": correction_alone(SETTINGS, team),
-        "first epoch": whole_run(SETTINGS.replace(epochs=1, alpha=0.0), team),
+        "first epoch": whole_run(SETTINGS.replace(epochs=1), team),
         "run": whole_run(SETTINGS, team),
         "streamed": whole_run(STREAMED, team),
     }

@@ -85,7 +85,7 @@ def test_a_process_that_fails_ends_the_job_with_its_own_error_and_the_run_contin
     assert "ValueError: this process met an image that is none" in done.stderr
     assert not (tmp_path / "continued-0.pt").exists()
     saved = {path.name for path in (tmp_path / "run" / "checkpoints").glob("*.pt")}
-    assert "epoch-00002-step-00000000.pt" in saved
+    assert saved == {"epoch-00002-step-00000000.pt", "epoch-00002-step-00000002.pt"}
     done = torchrun(tmp_path, "continue")
     assert done.returncode == 0, done.stderr[-3000:]
     continued = [torch.load(tmp_path / f"continued-{rank}.pt", weights_only=True) for rank in (0, 1)]

@@ -123,9 +123,10 @@ class RunKeeper(Keeper):
         return stop, bool(due)
 
     def __enter__(self) -> RunKeeper:
-        """From here on SIGTERM and Ctrl-C stop the run in good order; a second one stops it at once."""
+        """From here on SIGTERM and Ctrl-C stop a kept run in good order; a second one stops it at once."""
         self._former = {}
-        if threading.current_thread() is threading.main_thread():
+        kept = self.folder is not None or not self.team.alone
+        if kept and threading.current_thread() is threading.main_thread():
             self._former = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 

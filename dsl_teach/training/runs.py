@@ -22,6 +22,7 @@ from dsl_teach.training.folder import RunFolder, RunFolderError, open_folder, ru
 from dsl_teach.training.keeper import Interrupted, RunKeeper
 from dsl_teach.training.loop import EpochRecord, Result, fit
 from dsl_teach.training.models import EmbeddingNetwork, build_network
+from dsl_teach.training.speed import uses_bfloat16
 
 __all__ = [
     "Interrupted",
@@ -64,7 +65,7 @@ def run(
         settings: every knob.
         folder: where settings, environment, history, corrected labels and checkpoints go; None: nothing is written.
             A folder that holds this run already is continued.
-        device: where to train: ``"cpu"``, ``"cuda"``, ``"mps"``.
+        device: where to train: ``"cpu"`` or ``"cuda"``.
         on_epoch: called with the record of each epoch trained now; under torchrun in the first process only.
         on_step: called after each training step with the number of epochs trained so far, 3.25 say; likewise.
         minutes: between two checkpoints within an epoch.
@@ -86,7 +87,8 @@ def run(
             weights=settings.weights,
         ).to(device)
         if keeper.folder:
-            facts = {"device": device.type, "processes": str(team.ranks)}
+            precision = "bfloat16" if uses_bfloat16(settings, device) else "float32"
+            facts = {"device": device.type, "precision": precision, "processes": str(team.ranks)}
             keeper.folder.write_environment(environment(keeper.folder.path) | facts)
         clean_labels = None if data.clean_labels is None else data.clean_labels.to(device)
         on_epoch = on_epoch if team.leads else None

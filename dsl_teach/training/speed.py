@@ -45,10 +45,8 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def best_device() -> torch.device:
-    """The accelerator if there is one, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """A GPU if there is one, else the CPU. Apple's GPUs lack the float64 that figures are summed in."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def make_optimizer(

@@ -53,7 +53,10 @@ class Pass:
 
     def handed_to(self, team: Team) -> Pass:
         """A merged pass as each process takes it up again: process 0 answers for what has been done."""
-        return self if team.leads else Pass(torch.full_like(self.predicted, -1), self.sums * 0, self.step, self.seconds)
+        if team.leads:
+            return self
+        nothing = None if self.embeddings is None else torch.zeros_like(self.embeddings)
+        return Pass(torch.full_like(self.predicted, -1), self.sums * 0, self.step, self.seconds, nothing)
 
 
 @dataclass
