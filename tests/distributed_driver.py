@@ -89,10 +89,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     folder, action = Path(sys.argv[1]), sys.argv[2]
     with join_team("cpu") as (team, _):
-        if action == "everything":
-            torch.save(everything(team), folder / f"rank-{team.rank}.pt")
-        elif action == "fail" and os.environ["RANK"] == "1":
+        if action == "fail" and os.environ["RANK"] == "1":
             fail_at(11)
-            whole_run(SETTINGS, team)
-        else:
-            torch.save(whole_run(SETTINGS, team, folder / "run"), folder / f"continued-{team.rank}.pt")
+        continued = whole_run(SETTINGS, team, folder / "run")
+        torch.save(everything(team) | {"continued": continued}, folder / f"rank-{team.rank}.pt")

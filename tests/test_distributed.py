@@ -31,10 +31,17 @@ def torchrun(folder, action):
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
-    """What each of two processes holds in the end."""
+def broken(tmp_path_factory):
+    """A job of two processes of which the second fails, and its folder."""
     folder = tmp_path_factory.mktemp("two")
-    done = torchrun(folder, "everything")
+    return folder, torchrun(folder, "fail"), {path.name for path in (folder / "run" / "checkpoints").glob("*.pt")}
+
+
+@pytest.fixture(scope="module")
+def two(broken):
+    """What each of two processes holds in the end, after the broken run was continued and others were made."""
+    folder = broken[0]
+    done = torchrun(folder, "continue")
     assert done.returncode == 0, done.stderr[-3000:]
     return [torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1)]
 
@@ -79,19 +86,17 @@ def test_after_one_epoch_the_weights_are_those_of_one_process(two, one):
         torch.testing.assert_close(two[0]["first epoch"]["weights"][name], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_a_process_that_fails_ends_the_job_with_its_own_error_and_the_run_continues(tmp_path, one):
-    done = torchrun(tmp_path, "fail")
+def test_a_process_that_fails_ends_the_job_with_its_own_error(broken):
+    _, done, saved = broken
     assert done.returncode != 0
     assert "ValueError: this process met an image that is none" in done.stderr
-    assert not (tmp_path / "continued-0.pt").exists()
-    saved = {path.name for path in (tmp_path / "run" / "checkpoints").glob("*.pt")}
     assert saved == {"epoch-00002-step-00000000.pt", "epoch-00002-step-00000002.pt"}
-    done = torchrun(tmp_path, "continue")
-    assert done.returncode == 0, done.stderr[-3000:]
-    continued = [torch.load(tmp_path / f"continued-{rank}.pt", weights_only=True) for rank in (0, 1)]
-    assert continued[0]["history"] == continued[1]["history"]
-    assert_histories_agree(continued[0]["history"], one["run"]["history"])
-    assert torch.equal(continued[0]["labels"], one["run"]["labels"])
+
+
+def test_it_continues_from_the_checkpoint(two, one):
+    assert two[0]["continued"]["history"] == two[1]["continued"]["history"]
+    assert_histories_agree(two[0]["continued"]["history"], one["run"]["history"])
+    assert torch.equal(two[0]["continued"]["labels"], one["run"]["labels"])
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
