@@ -65,8 +65,14 @@ class Settings:
     rarest_share: float = knob(1.0, "size of the rarest class over the commonest; 1 keeps all", QUANTILE)
 
     # the training
-    network: str = knob("small_cnn", "which network", _one_of("small_cnn", "mlp"))
-    width: int = knob(16, "channels of the network's first layer", AT_LEAST_1)
+    network: str = knob(
+        "small_cnn",
+        "which network",
+        _one_of("small_cnn", "small_cnn_groupnorm", "mlp", "resnet18_small", "resnet18", "resnet50"),
+    )
+    width: int = knob(16, "channels of the network's first layer; a ResNet has its own", AT_LEAST_1)
+    weights: str = knob("none", "a ResNet's first weights: none, imagenet, or the path of a weights file")
+    augment: bool = knob(False, "shift and mirror images in memory at random to train on; those on disk always are")
     epochs: int = knob(40, "times that training goes through the data", AT_LEAST_1)
     batch_size: int = knob(64, "samples a step", AT_LEAST_1)
     learning_rate: float = knob(0.05, "step size of SGD at the start", POSITIVE)
@@ -74,6 +80,20 @@ class Settings:
     momentum: float = knob(0.9, "momentum of SGD", RATE)
     weight_decay: float = knob(5e-4, "weight decay of SGD", AT_LEAST_0)
     seed: int = knob(0, "every random number of the run follows from it", AT_LEAST_0)
+    precision: Literal["auto", "float32", "bfloat16"] = knob(
+        "auto",
+        "arithmetic of the network; auto: bfloat16 for a ResNet where the hardware has it, else float32",
+        _one_of("auto", "float32", "bfloat16"),
+    )
+    compile: bool = knob(False, "whether torch.compile prepares the network: slow to start, faster afterwards")
+
+    # the correction phase
+    correction_mode: Literal["exact", "streamed"] = knob(
+        "exact",
+        "embeddings by a frozen pass over the training set, or gathered during the training pass (nearly free)",
+        _one_of("exact", "streamed"),
+    )
+    correct_every: int = knob(1, "epochs from one correction to the next", AT_LEAST_1)
 
     # how the paper's open points are read
     eta_max: float = knob(0.95, "the gate: samples at least this similar to a denser one are no prototypes")

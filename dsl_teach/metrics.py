@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 
@@ -116,6 +115,8 @@ def interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
         raise ValueError("An interval needs at least one value, one a seed.")
     if x.size == 1:
         return Interval(float(x[0]), float("nan"), 1)
+    from scipy import stats  # takes a second to import
+
     t = stats.t.ppf((1 + confidence) / 2, df=x.size - 1)
     return Interval(float(x.mean()), float(t * x.std(ddof=1) / np.sqrt(x.size)), x.size)
 

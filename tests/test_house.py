@@ -17,7 +17,7 @@ PACKAGE = ROOT / "dsl_teach"
 
 FLOORS = [
     {"_validate", "seeds", "config"},
-    {"noise", "metrics", "prototypes", "training.losses", "training.models"},
+    {"noise", "metrics", "prototypes", "training.losses", "training.models", "training.resnets"},
     {"data"},
     {"training"},
     {"lab", "cli"},
@@ -74,7 +74,7 @@ def test_an_upward_import_is_seen():
 
 def test_the_method_runs_without_the_extras():
     """No extra is imported by the library, not even on the way."""
-    names = "matplotlib ipywidgets papermill IPython jupyterlab nbformat anywidget pytest hypothesis".split()
+    names = ["matplotlib", "ipywidgets", "papermill", "IPython", "jupyterlab", "nbformat", "anywidget", "pytest", "hypothesis"]
     program = f"import sys; sys.modules.update(dict.fromkeys({names!r})); import dsl_teach; dsl_teach.run"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 

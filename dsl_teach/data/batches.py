@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -30,14 +30,39 @@ class Batch(NamedTuple):
     """(B,) int64, the samples' ids."""
 
 
+class Share(NamedTuple):
+    """The part of every batch that one of several processes works on: a batch is cut into ``parts`` runs of samples."""
+
+    part: int = 0
+    """Which part, counted from 0."""
+    parts: int = 1
+
+    def bounds(self, total: int) -> tuple[int, int]:
+        """Where this part of a batch of ``total`` samples starts and ends; the first parts take the remainder."""
+        each, rest = divmod(total, self.parts)
+        start = self.part * each + min(self.part, rest)
+        return start, start + each + (self.part < rest)
+
+    def of(self, x: Tensor) -> Tensor:
+        """Its samples of a batch; none if the batch has fewer samples than there are parts."""
+        start, stop = self.bounds(len(x))
+        return x[start:stop]
+
+
+WHOLE = Share()
+"""The share of a process that works alone."""
+
+
 class Batches(Protocol):
     """What training needs of a data set, wherever its images live."""
 
     noisy_labels: Tensor
     """(N,) int64, in the order of the index."""
+    batch_size: int
+    """Samples a batch, all processes together."""
 
-    def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
-        """Every sample once, in random order, in the training view."""
+    def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
+        """Every sample once, in random order, in the training view; without the first ``skip`` batches."""
         ...
 
     def in_order(self) -> Iterator[Batch]:
@@ -54,6 +79,7 @@ class InMemoryBatches:
         batch_size: samples a batch; the last batch of an epoch may be smaller.
         view: what training does to a batch of images; None: nothing.
         device: where images and labels live.
+        share: the part of every batch to hand out, where several processes train together.
     """
 
     def __init__(
@@ -64,24 +90,37 @@ class InMemoryBatches:
         batch_size: int,
         view: View | None = None,
         device: torch.device | str = "cpu",
+        share: Share = WHOLE,
     ):
         self.images, self.noisy_labels = images.to(device), noisy_labels.to(device)
-        self.batch_size, self.view = batch_size, view
+        self.batch_size, self.view, self.share = batch_size, view, share
 
-    def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
-        """Every sample once, in an order drawn from ``generator`` (a CPU generator), in the training view."""
+    def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
+        """Every sample once, in an order drawn from ``generator`` (a CPU generator), in the training view.
+
+        Args:
+            generator: order and views follow from it.
+            skip: leave out so many batches at the start; the others are what they would be otherwise.
+        """
         order = torch.randperm(len(self.images), generator=generator).to(self.images.device)
-        for index in order.split(self.batch_size):
-            images = self.images[index]
-            if self.view is not None:
-                images = self.view(images, generator)
-            yield Batch(images, self.noisy_labels[index], index)
+        for step, index in enumerate(order.split(self.batch_size)):
+            images = self._seen(index, generator)  # the whole batch: its random numbers do not hang on the share
+            if step >= skip:
+                mine = part_or_first(self.share.of(index), index)
+                yield Batch(part_or_first(self.share.of(images), images), self.noisy_labels[mine], mine)
+
+    def _seen(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        images = self.images[index]
+        return images if self.view is None else self.view(images, generator)
 
     def in_order(self) -> Iterator[Batch]:
         """Every sample once, in the order of the index, unaltered."""
         index = torch.arange(len(self.images), device=self.images.device)
-        parts = zip(*(x.split(self.batch_size) for x in (self.images, self.noisy_labels, index)), strict=True)
-        yield from (Batch(*part) for part in parts)
+        for first in range(0, len(index), self.batch_size):
+            start, stop = self.share.bounds(min(self.batch_size, len(index) - first))
+            if stop > start:
+                part = slice(first + start, first + stop)
+                yield Batch(self.images[part], self.noisy_labels[part], index[part])
 
 
 class OnDiskBatches:
@@ -101,6 +140,7 @@ class OnDiskBatches:
             with the same number need not be scaled again.
         crop: side of the square in pixels.
         device: where batches go.
+        share: the part of every batch to hand out, where several processes train together.
 
     Raises:
         ValueError: if a number is out of range, or there is not one label an image.
@@ -116,11 +156,12 @@ class OnDiskBatches:
         short_side: int = 256,
         crop: int = 224,
         device: torch.device | str = "cpu",
+        share: Share = WHOLE,
     ):
         _require_settings(batch_size=batch_size, workers=workers, short_side=short_side, crop=crop)
         if len(files) != len(noisy_labels):
             raise ValueError(f"There are {len(files)} images and {len(noisy_labels)} noisy_labels; give one an image.")
-        self.files, self.batch_size, self.device = files, batch_size, torch.device(device)
+        self.files, self.batch_size, self.share, self.device = files, batch_size, share, torch.device(device)
         self.noisy_labels = noisy_labels.to(self.device)
         self._plan, self._pass = Plan(), object()
         slots = 1 + 2 * workers  # two that each worker reads ahead, and the one that is taken out
@@ -136,22 +177,31 @@ class OnDiskBatches:
             generator=torch.Generator(),  # torch's own random numbers stay untouched
         )
 
-    def shuffled(self, generator: torch.Generator) -> Iterator[Batch]:
+    def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
         """Every sample once, in an order drawn from ``generator`` (a CPU generator), in the training view.
+
+        Args:
+            generator: order and views follow from it.
+            skip: leave out so many batches at the start, without reading them.
 
         Raises:
             UnreadableImage: naming the file.
             RuntimeError: if another pass over these batches begins before this one ends.
         """
         order = torch.randperm(len(self.files), generator=generator)
-        return self._batches(order, torch.rand(len(self.files), 3, generator=generator).numpy())
+        draws = torch.rand(len(self.files), 3, generator=generator).numpy()
+        parts = [part_or_first(self.share.of(index), index) for index in self._split(order)[skip:]]
+        return self._batches(parts, draws)
 
     def in_order(self) -> Iterator[Batch]:
         """Every sample once, in the order of the index, in the fixed view. Raises as ``shuffled`` does."""
-        return self._batches(torch.arange(len(self.files)), None)
+        parts = [self.share.of(index) for index in self._split(torch.arange(len(self.files)))]
+        return self._batches([index for index in parts if len(index)], None)
 
-    def _batches(self, order: Tensor, draws: np.ndarray | None) -> Iterator[Batch]:
-        parts = order.split(self.batch_size) if len(order) else ()
+    def _split(self, order: Tensor) -> Sequence[Tensor]:
+        return order.split(self.batch_size) if len(order) else ()
+
+    def _batches(self, parts: Sequence[Tensor], draws: np.ndarray | None) -> Iterator[Batch]:
         self._plan.wanted = wanted = (self._want(number, index, draws) for number, index in enumerate(parts))
         self._pass = this_pass = object()
         read = iter(self._loader)
@@ -188,6 +238,7 @@ def make_batches(
     workers: int = 0,
     short_side: int = 256,
     crop: int = 224,
+    share: Share = WHOLE,
 ) -> Batches:
     """Batches of images wherever they live: pixels on the device, files through workers.
 
@@ -200,9 +251,10 @@ def make_batches(
         workers: for files, see :class:`OnDiskBatches`.
         short_side: for files.
         crop: for files.
+        share: the part of every batch to hand out, where several processes train together.
     """
     if not isinstance(images, ImageFiles):
-        return InMemoryBatches(images, noisy_labels, batch_size=batch_size, view=view, device=device)
+        return InMemoryBatches(images, noisy_labels, batch_size=batch_size, view=view, device=device, share=share)
     return OnDiskBatches(
         images,
         noisy_labels,
@@ -211,7 +263,16 @@ def make_batches(
         short_side=short_side,
         crop=crop,
         device=device,
+        share=share,
     )
+
+
+def part_or_first(part: Tensor, whole: Tensor) -> Tensor:
+    """A process's part of a batch, or the batch's first sample where the part is empty.
+
+    Processes that train together take each step together, so each needs a sample; this one counts for nothing.
+    """
+    return part if len(part) else whole[:1]
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 4) -> Tensor:

@@ -95,7 +95,7 @@ def fit_to(data: NoisyDataset, settings: Settings, *, on_epoch: Callable[[EpochR
     train, test = make_batches(data, settings, "cpu")
     network = build_network(
         settings.network,
-        images=train.images,
+        images=data.images,
         num_classes=data.num_classes,
         width=settings.width,
         generator=stream(settings.seed, "weights"),

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -18,68 +17,29 @@ from torch.nn.functional import cross_entropy
 
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import Batches
-from dsl_teach.metrics import CorrectionReport, accuracy, correction_report
+from dsl_teach.metrics import accuracy, correction_report
 from dsl_teach.prototypes import Prototypes, correct_labels, select_prototypes
 from dsl_teach.seeds import stream
+from dsl_teach.training.distributed import ALONE, Team, select_together
+from dsl_teach.training.keeper import Keeper
 from dsl_teach.training.losses import self_learning_loss
+from dsl_teach.training.memory import halve_on_out_of_memory
 from dsl_teach.training.models import EmbeddingNetwork
+from dsl_teach.training.records import Correction, EpochRecord, Result, make_record
+from dsl_teach.training.speed import make_optimizer, prepare
+from dsl_teach.training.state import Pass, State
 
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What one epoch did. Shares from 0 to 1; None where there is nothing to say."""
-
-    epoch: int
-    """Counted from 0."""
-    alpha: float
-    """The weight that corrected labels had: 0 before the first correction."""
-    learning_rate: float
-    loss: float
-    """Mean self-learning loss of the training pass."""
-    loss_noisy: float
-    """Its part against the noisy labels, unweighted."""
-    loss_corrected: float | None
-    """Its part against the corrected labels, unweighted."""
-    train_accuracy: float
-    """Share of training samples for which the network gave the noisy label, during the training pass."""
-    memorised: float | None
-    """The same among wrongly labelled samples: how much noise the network has learned by heart."""
-    test_accuracy: float
-    changed: float | None = None
-    """Share of labels that the correction before this epoch changed."""
-    chance_changed: float | None = None
-    """What that share would be by chance."""
-    label_accuracy: float | None = None
-    """Share of corrected labels that are right."""
-    wrong_to_right: float | None = None
-    right_to_wrong: float | None = None
-    passed: int | None = None
-    """Samples that passed the gate, all classes together."""
-    filled: int | None = None
-    """Prototypes that did not pass the gate and filled a place."""
-    zeros: int | None = None
-    """Samples with a zero embedding among those prototypes were chosen from."""
-    seconds_training: float = 0.0
-    seconds_correction: float = 0.0
-
-
-@dataclass(frozen=True)
-class Correction:
-    """One correction: the labels by sample index, the prototypes they came from, and what changed."""
-
-    labels: Tensor
-    prototypes: Prototypes
-    report: CorrectionReport
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished run. The network that was passed in holds its weights."""
-
-    history: list[EpochRecord]
-    correction: Correction | None
-    """The correction by the finished network; None for plain cross-entropy."""
+__all__ = [
+    "Correction",
+    "EpochRecord",
+    "Result",
+    "correct",
+    "embed",
+    "evaluate",
+    "fit",
+    "make_optimizer",
+    "train_epoch",
+]
 
 
 def fit(
@@ -90,6 +50,8 @@ def fit(
     *,
     clean_labels: Tensor | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    keeper: Keeper | None = None,
+    team: Team = ALONE,
 ) -> Result:
     """Train a network on noisy labels, correcting them as it goes.
 
@@ -100,31 +62,47 @@ def fit(
         settings: every knob; ``alpha = 0`` is plain cross-entropy.
         clean_labels: (N,) int64, true labels of the training samples where known: for the records only.
         on_epoch: called with each epoch's record as soon as it is there.
+        keeper: saves the state as it goes and takes a broken run up again; None: nothing is saved.
+        team: the processes that train together; ``train`` and ``test`` then hand out this process's share.
 
     Returns:
         One record an epoch, and the correction by the finished network.
 
     Raises:
         FloatingPointError: if the loss is no longer finite.
+        OutOfMemory: naming the setting to halve.
     """
-    optimizer, schedule = make_optimizer(network, settings)
-    correction, history = None, []
-    for epoch in range(settings.epochs):
-        if correction_is_due(settings, epoch):
-            correction = correct(network, train, settings, epoch, clean_labels=clean_labels)
-        training = train_epoch(network, train, correction, optimizer, settings, epoch, clean_labels=clean_labels)
-        schedule.step()
-        history.append(make_record(epoch, training, correction, test_accuracy=evaluate(network, test)))
+    keeper = keeper or Keeper()
+    state = State(prepare(network, settings), *make_optimizer(network, settings))
+    keeper.resume(state)
+    learner, train, test = team.wrap(network), keeper.watch(train, state), keeper.watch(test, state)
+    if state.epoch == 0 and state.correction is None and correction_is_due(settings, 0):
+        state.correction = correct(network, train, settings, 0, clean_labels=clean_labels, team=team)
+        keeper.keep(state)
+    for epoch in range(state.epoch, settings.epochs):
+        state.under_way = state.under_way or Pass.begin(train.noisy_labels)
+        figures = train_epoch(
+            learner, train, state.correction, state.optimizer, settings, epoch, clean_labels=clean_labels,
+            so_far=state.under_way, team=team,
+        )  # fmt: skip
+        record = make_record(epoch, figures, state.correction, test_accuracy=evaluate(network, test, team=team))
+        correction = state.correction
+        if correction_is_due(settings, epoch + 1):
+            correction = correct(
+                network, train, settings, epoch + 1, clean_labels=clean_labels, seen=state.under_way, team=team
+            )
+        state.finish_epoch(record, correction)
+        keeper.keep(state)
         if on_epoch is not None:
-            on_epoch(history[-1])
-    if correction_is_due(settings, settings.epochs):
-        correction = correct(network, train, settings, settings.epochs, clean_labels=clean_labels)
-    return Result(history, correction)
+            on_epoch(record)
+    return Result(state.history, state.correction)
 
 
 def correction_is_due(settings: Settings, epoch: int) -> bool:
-    """Whether labels are corrected before this epoch. With alpha = 0 nothing would come of it."""
-    return settings.alpha > 0 and epoch >= settings.correction_start
+    """Whether labels are corrected once so many epochs are trained. With alpha = 0 nothing would come of it."""
+    since = epoch - settings.correction_start
+    in_turn = since % settings.correct_every == 0 or epoch == settings.epochs
+    return settings.alpha > 0 and since >= 0 and in_turn
 
 
 def correct(
@@ -134,6 +112,8 @@ def correct(
     epoch: int,
     *,
     clean_labels: Tensor | None = None,
+    seen: Pass | None = None,
+    team: Team = ALONE,
 ) -> Correction:
     """The correction phase: embed every sample with frozen weights, choose prototypes, let them vote.
 
@@ -143,28 +123,69 @@ def correct(
         settings: p, m and how the paper's open points are read.
         epoch: names the random draw of the m samples a class.
         clean_labels: (N,) int64, for the report only.
+        seen: the training pass just done. If embeddings were gathered on the way (``correction_mode="streamed"``),
+            they stand in for the frozen pass: seen by weights that still moved, in the training view.
+        team: the processes that share the work.
 
     Returns:
         Corrected labels in the order of the index, with their prototypes and report.
     """
-    start, s = time.perf_counter(), settings
-    embeddings = embed(network, train)
-    prototypes = select_prototypes(
-        embeddings, train.noisy_labels, num_classes=network.num_classes, p=s.p, m=s.m, eta_max=s.eta_max,
-        quantile=s.quantile, generator=stream(s.seed, "sample", epoch), diagonal=s.diagonal, rho_ties=s.rho_ties,
-        fill_up=s.fill_up, cut_ties=s.cut_ties, small_class=s.small_class,
+    start, mine = time.perf_counter(), None
+    if seen is not None and seen.embeddings is not None:
+        embeddings, mine = seen.embeddings, seen.predicted >= 0
+    else:
+        embeddings = embed(network, train)
+    if not team.alone and mine is None:
+        mine = team.rows(len(train.noisy_labels), train.batch_size, embeddings.device)
+    prototypes = choose_prototypes(
+        embeddings, train.noisy_labels, mine, team, num_classes=network.num_classes,
+        generator=stream(settings.seed, "sample", epoch), **reading(settings),
     )  # fmt: skip
-    labels = correct_labels(embeddings, prototypes, train.noisy_labels, score_ties=s.score_ties)
+    labels = relabel(embeddings, prototypes, train.noisy_labels, settings, mine, team)
     seconds = time.perf_counter() - start
     report = correction_report(train.noisy_labels, labels, clean_labels, num_classes=network.num_classes)
-    return Correction(labels, prototypes, report, seconds)
+    return Correction(labels, prototypes, report, seconds, epoch)
 
 
+def reading(settings: Settings) -> dict[str, Any]:
+    """What the settings say of the choice of prototypes, by the argument names of ``select_prototypes``."""
+    names = ("p", "m", "eta_max", "quantile", "diagonal", "rho_ties", "fill_up", "cut_ties", "small_class")
+    return {name: getattr(settings, name) for name in names}
+
+
+@halve_on_out_of_memory("m")
+def choose_prototypes(
+    embeddings: Tensor, noisy_labels: Tensor, mine: Tensor | None, team: Team, **how: Any
+) -> Prototypes:
+    """Prototypes by all samples, whichever process embedded them."""
+    if team.alone or mine is None:
+        return select_prototypes(embeddings, noisy_labels, **how)
+    return select_together(team, embeddings, mine, noisy_labels, **how)
+
+
+def relabel(
+    embeddings: Tensor,
+    prototypes: Prototypes,
+    noisy_labels: Tensor,
+    settings: Settings,
+    mine: Tensor | None,
+    team: Team,
+) -> Tensor:
+    """Corrected labels of all samples, each given by the process that embedded it."""
+    if team.alone or mine is None:
+        return correct_labels(embeddings, prototypes, noisy_labels, score_ties=settings.score_ties)
+    labels = torch.zeros_like(noisy_labels)
+    labels[mine] = correct_labels(embeddings[mine], prototypes, noisy_labels[mine], score_ties=settings.score_ties)
+    return team.largest(labels)
+
+
+@halve_on_out_of_memory("batch_size")
 def embed(network: EmbeddingNetwork, batches: Batches) -> Tensor:
     """G(x) of every sample, by frozen weights.
 
     Returns:
-        (N, D), row i belonging to the sample with index i.
+        (N, D), row i belonging to the sample with index i; where several processes share the work, only the rows of
+        this process are filled.
     """
     embeddings = None
     with frozen(network):
@@ -178,8 +199,9 @@ def embed(network: EmbeddingNetwork, batches: Batches) -> Tensor:
     return embeddings
 
 
+@halve_on_out_of_memory("batch_size")
 def train_epoch(
-    network: EmbeddingNetwork,
+    network: nn.Module,
     train: Batches,
     correction: Correction | None,
     optimizer: torch.optim.Optimizer,
@@ -187,27 +209,44 @@ def train_epoch(
     epoch: int,
     *,
     clean_labels: Tensor | None = None,
+    so_far: Pass | None = None,
+    team: Team = ALONE,
 ) -> dict[str, float | None]:
     """The training phase: one pass over the samples with the self-learning loss.
+
+    Args:
+        network: the network to train.
+        train: the samples.
+        correction: the corrected labels, by index.
+        optimizer: takes the steps.
+        settings: alpha and the seed.
+        epoch: names the random order of the samples.
+        clean_labels: (N,) int64, for the figures only.
+        so_far: a pass to go on with; it is kept up to date.
+        team: the processes that train together.
 
     Returns:
         Losses and accuracies of the pass, by the names of :class:`EpochRecord`.
     """
     start = time.perf_counter()
     network.train()
-    predicted = torch.full_like(train.noisy_labels, -1)
-    sums = torch.zeros(3, dtype=torch.float64, device=predicted.device)
-    for images, noisy_labels, index in train.shuffled(stream(settings.seed, "shuffle", epoch)):
-        logits, _ = network(images)
+    so_far = so_far or Pass.begin(train.noisy_labels)
+    before, streamed = so_far.seconds, settings.correction_mode == "streamed" and correction_is_due(settings, epoch + 1)
+    for images, noisy_labels, index in train.shuffled(stream(settings.seed, "shuffle", epoch), skip=so_far.step):
+        logits, embeddings = network(images)
         corrected_labels = None if correction is None else correction.labels[index]
         loss = self_learning_loss(logits, noisy_labels, corrected_labels, settings.alpha)
+        count, weight = team.own(so_far.step, len(index), train)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss if weight == 1 else loss * weight).backward()
         optimizer.step()
-        predicted[index] = logits.detach().argmax(dim=1)
-        sums += _loss_parts(loss, logits, noisy_labels, corrected_labels) * len(index)
+        losses = _loss_parts(loss, logits, noisy_labels, corrected_labels)
+        so_far.note(index[:count], logits[:count], losses, embeddings[:count] if streamed else None)
+        so_far.seconds = before + time.perf_counter() - start
+    team.align(network)
+    sums, predicted = team.total(so_far.sums.clone()), team.largest(so_far.predicted.clone())
     return training_figures(sums, predicted, train.noisy_labels, clean_labels, correction, settings) | {
-        "seconds_training": time.perf_counter() - start,
+        "seconds_training": before + time.perf_counter() - start,
         "learning_rate": optimizer.param_groups[0]["lr"],
     }
 
@@ -239,13 +278,14 @@ def training_figures(
     }
 
 
-def evaluate(network: EmbeddingNetwork, test: Batches) -> float:
+@halve_on_out_of_memory("batch_size")
+def evaluate(network: EmbeddingNetwork, test: Batches, *, team: Team = ALONE) -> float:
     """Share of test samples that the network gives the right label."""
     predicted = torch.full_like(test.noisy_labels, -1)
     with frozen(network):
         for images, _, index in test.in_order():
             predicted[index] = network(images)[0].argmax(dim=1)
-    return accuracy(predicted, test.noisy_labels)
+    return accuracy(team.largest(predicted), test.noisy_labels)
 
 
 @contextmanager
@@ -258,32 +298,6 @@ def frozen(network: nn.Module) -> Iterator[None]:
             yield
     finally:
         network.train(was_training)
-
-
-def make_optimizer(
-    network: nn.Module, settings: Settings
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """SGD with momentum, and a learning rate divided by 10 every ``learning_rate_drop`` epochs."""
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
-    every = settings.learning_rate_drop or settings.epochs
-    return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, step_size=every, gamma=0.1)
-
-
-def make_record(
-    epoch: int, training: dict[str, float | None], correction: Correction | None, *, test_accuracy: float
-) -> EpochRecord:
-    """Put one epoch's figures together."""
-    figures: dict[str, Any] = dict(training)
-    if correction is not None:
-        figures |= {name: value for name, value in asdict(correction.report).items() if name != "noisy_accuracy"}
-        figures |= {name: int(getattr(correction.prototypes, name).sum()) for name in ("passed", "filled", "zeros")}
-        figures["seconds_correction"] = correction.seconds
-    return EpochRecord(epoch=epoch, test_accuracy=test_accuracy, **figures)
 
 
 @torch.no_grad()

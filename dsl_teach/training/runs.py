@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +11,30 @@ import joblib
 import torch
 
 from dsl_teach.config import Settings
-from dsl_teach.data.batches import InMemoryBatches
+from dsl_teach.data import batches
+from dsl_teach.data.batches import WHOLE, Batches, Share, View, crop_and_flip
 from dsl_teach.data.catalog import load_dataset
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
+from dsl_teach.environment import environment
 from dsl_teach.seeds import stream
+from dsl_teach.training.distributed import Team, join_team
+from dsl_teach.training.folder import RunFolder, RunFolderError, open_folder, run_folder, write_atomically
+from dsl_teach.training.keeper import Interrupted, RunKeeper
 from dsl_teach.training.loop import EpochRecord, Result, fit
 from dsl_teach.training.models import EmbeddingNetwork, build_network
+from dsl_teach.training.speed import uses_bfloat16
+
+__all__ = [
+    "Interrupted",
+    "Run",
+    "RunFolderError",
+    "open_folder",
+    "run",
+    "run_folder",
+    "run_many",
+    "summary",
+    "write_atomically",
+]
 
 
 @dataclass(frozen=True)
@@ -38,47 +53,97 @@ def run(
     folder: str | Path | None = None,
     device: torch.device | str = "cpu",
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    on_step: Callable[[float], None] | None = None,
+    minutes: float = 10.0,
+    workers: int = 0,
 ) -> Run:
-    """Load the data, build the network, fit it, and write what came out.
+    """Load the data, build the network, fit it, and keep what comes out; continue where an earlier call broke off.
+
+    Under torchrun every process calls it, and they train together.
 
     Args:
         settings: every knob.
-        folder: where ``settings.yaml``, ``history.jsonl``, ``result.json`` and ``corrected_labels.pt`` go; None:
-            nothing is written.
-        device: where to train.
-        on_epoch: called with each epoch's record.
+        folder: where settings, environment, history, corrected labels and checkpoints go; None: nothing is written.
+            A folder that holds this run already is continued.
+        device: where to train: ``"cpu"`` or ``"cuda"``.
+        on_epoch: called with the record of each epoch trained now; under torchrun in the first process only.
+        on_step: called after each training step with the number of epochs trained so far, 3.25 say; likewise.
+        minutes: between two checkpoints within an epoch.
+        workers: processes that read images from disk ahead; any number gives the same run.
 
     Raises:
         RunFolderError: if the folder cannot be written to, or holds another run. Nothing is trained then.
+        Interrupted: if SIGTERM or Ctrl-C asked to stop; the state is saved.
     """
-    if folder is not None:
-        open_run_folder(folder, settings)
-    data = load_dataset(settings)
-    train, test = make_batches(data, settings, device)
-    network = build_network(
-        settings.network,
-        images=train.images,
-        num_classes=data.num_classes,
-        width=settings.width,
-        generator=stream(settings.seed, "weights"),
-    ).to(device)
-    clean_labels = None if data.clean_labels is None else data.clean_labels.to(device)
-    result = fit(network, train, test, settings, clean_labels=clean_labels, on_epoch=on_epoch)
-    finished = Run(settings, data, network, result)
-    if folder is not None:
-        write_run(folder, finished)
+    with join_team(device) as (team, device), open_keeper(folder, settings, team, minutes, on_step) as keeper:
+        data = load_dataset(settings)
+        train, test = make_batches(data, settings, device, share=team.share, workers=workers)
+        network = build_network(
+            settings.network,
+            images=data.images,
+            num_classes=data.num_classes,
+            width=settings.width,
+            generator=stream(settings.seed, "weights"),
+            weights=settings.weights,
+        ).to(device)
+        if keeper.folder:
+            precision = "bfloat16" if uses_bfloat16(settings, device) else "float32"
+            facts = {"device": device.type, "precision": precision, "processes": str(team.ranks)}
+            keeper.folder.write_environment(environment(keeper.folder.path) | facts)
+        clean_labels = None if data.clean_labels is None else data.clean_labels.to(device)
+        on_epoch = on_epoch if team.leads else None
+        result = fit(
+            network, train, test, settings, clean_labels=clean_labels, on_epoch=on_epoch, keeper=keeper, team=team
+        )
+        finished = Run(settings, data, network, result)
+        if keeper.folder:
+            finish(keeper.folder, finished)
     return finished
 
 
+def open_keeper(
+    folder: str | Path | None,
+    settings: Settings,
+    team: Team,
+    minutes: float,
+    on_step: Callable[[float], None] | None,
+) -> RunKeeper:
+    """What watches over the run; only the first process has the folder, and all hear if it cannot be opened."""
+    opened, trouble = None, None
+    if folder is not None and team.leads:
+        try:
+            opened = RunFolder(folder, settings)
+        except RunFolderError as error:
+            trouble = str(error)
+    trouble = team.from_leader(trouble)
+    if trouble:
+        raise RunFolderError(trouble)
+    return RunKeeper(opened, team=team, minutes=minutes, on_step=on_step if team.leads else None)
+
+
 def make_batches(
-    data: NoisyDataset, settings: Settings, device: torch.device | str
-) -> tuple[InMemoryBatches, InMemoryBatches]:
-    """Training and test batches of a data set that lives in memory."""
-    if isinstance(data.images, ImageFiles) or isinstance(data.test_images, ImageFiles):
-        raise TypeError(f"{data.name} lives on disk; this function makes batches of images in memory.")
-    train = InMemoryBatches(data.images, data.noisy_labels, batch_size=settings.batch_size, device=device)
-    test = InMemoryBatches(data.test_images, data.test_labels, batch_size=1024, device=device)
-    return train, test
+    data: NoisyDataset, settings: Settings, device: torch.device | str, *, share: Share = WHOLE, workers: int = 0
+) -> tuple[Batches, Batches]:
+    """Training and test batches of a data set, wherever its images live."""
+    where: dict[str, Any] = {"device": device, "share": share, "workers": workers}
+    test_size = settings.batch_size if isinstance(data.test_images, ImageFiles) else 1024
+    train = batches.make_batches(
+        data.images, data.noisy_labels, batch_size=settings.batch_size, view=training_view(data, settings), **where
+    )
+    return train, batches.make_batches(data.test_images, data.test_labels, batch_size=test_size, **where)
+
+
+def training_view(data: NoisyDataset, settings: Settings) -> View | None:
+    """What training does to images in memory.
+
+    Raises:
+        ValueError: if points are to be shifted and mirrored.
+    """
+    if not settings.augment or isinstance(data.images, ImageFiles):
+        return None
+    if data.images.ndim != 4:
+        raise ValueError(f"augment shifts and mirrors images, but {data.name} holds points; set augment to false.")
+    return crop_and_flip
 
 
 def run_many(many: Sequence[Settings], *, workers: int = 1, on_run: Callable[[Run], None] | None = None) -> list[Run]:
@@ -109,51 +174,12 @@ def _run_alone(settings: Settings) -> Run:
         torch.set_num_threads(threads)
 
 
-class RunFolderError(OSError):
-    """A run folder that cannot be used."""
-
-
-def open_run_folder(folder: str | Path, settings: Settings) -> Path:
-    """Make sure, before any training, that a run can be written to a folder and overwrites nothing.
-
-    Raises:
-        RunFolderError: if it cannot be made or written to, or if it holds a run with other settings.
-    """
-    folder = open_folder(folder)
-    before = folder / "settings.yaml"
-    if before.exists() and before.read_text(encoding="utf-8") != settings.to_yaml():
-        raise RunFolderError(f"The run folder {folder} holds a run with other settings. Name another folder.")
-    return folder
-
-
-def open_folder(folder: str | Path) -> Path:
-    """Make a folder, or find it there, and make sure that it can be written to.
-
-    Raises:
-        RunFolderError: if it cannot.
-    """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise RunFolderError(
-            f"The run folder {folder} cannot be written to ({error.strerror}). Name another folder."
-        ) from error
-    return folder
-
-
-def write_run(folder: str | Path, finished: Run) -> None:
-    """Write a finished run, each file whole or not at all; the settings last, so that they vouch for the rest."""
-    folder, result = Path(folder), finished.result
-    history = "".join(json.dumps(asdict(record)) + "\n" for record in result.history)
-    write_atomically(folder / "history.jsonl", history)
-    write_atomically(folder / "result.json", json.dumps(summary(finished), indent=2) + "\n")
-    if result.correction is not None:
-        torch.save(result.correction.labels.cpu(), folder / "corrected_labels.pt.part")
-        os.replace(folder / "corrected_labels.pt.part", folder / "corrected_labels.pt")
-    write_atomically(folder / "settings.yaml", finished.settings.to_yaml())
+def finish(folder: RunFolder, finished: Run) -> None:
+    """Write what a finished run came to; ``result.json`` last, so that it vouches for the rest."""
+    folder.write_history(finished.result.history)
+    if finished.result.correction is not None:
+        folder.write_labels(finished.result.correction.labels, None)
+    folder.write_result(summary(finished))
 
 
 def summary(finished: Run) -> dict[str, Any]:
@@ -166,11 +192,3 @@ def summary(finished: Run) -> dict[str, Any]:
         "memorised": last.memorised,
         **({} if correction is None else asdict(correction.report)),
     }
-
-
-def write_atomically(path: str | Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

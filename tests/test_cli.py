@@ -1,0 +1,131 @@
+"""The dsl-teach command: what it prints, where it writes, how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dsl_teach import cli
+from dsl_teach.config import Settings
+from dsl_teach.training.runs import run_folder
+
+ROOT = Path(__file__).parent.parent
+CONFIG = "epochs: 2\ncorrection_start: 1\nwidth: 4\nbatch_size: 256\n"
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "run.yaml").write_text(CONFIG)
+    return tmp_path / "run.yaml"
+
+
+def train(config, *more):
+    return cli.main(["train", str(config), "--folder", str(config.parent / "runs"), "--device", "cpu", *more])
+
+
+def test_train_prints_a_line_an_epoch_and_show_reads_the_run(config, capsys):
+    assert train(config) == 0
+    lines = capsys.readouterr().out.splitlines()
+    folder = run_folder(config.parent / "runs", Settings.from_yaml(config))
+    assert lines[0] == f"Run folder {folder}"
+    assert [line.split(",")[0] for line in lines[1:3]] == ["epoch 1 of 2", "epoch 2 of 2"]
+    assert "test accuracy" in lines[1]
+    assert "labels right" in lines[2]
+    assert lines[-1] == f"Look at it with: dsl-teach show {folder}"
+    assert cli.main(["show", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "labels right %" in shown
+    assert "2 of 2 epochs, finished" in shown
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert train(config) == 0
+    assert f"Run folder {folder}, continued" in capsys.readouterr().out
+
+
+def test_changed_settings_open_another_folder(config, capsys):
+    assert train(config, "--set", "epochs=1", "--set", "seed=3") == 0
+    assert train(config, "--set", "epochs=1", "--set", "learning_rate=1e-3") == 0
+    folders = sorted((config.parent / "runs").iterdir())
+    assert len(folders) == 2
+    settings = [Settings.from_yaml(folder / "settings.yaml") for folder in folders]
+    assert {s.seed for s in settings} == {0, 3}
+    assert {s.learning_rate for s in settings} == {0.05, 0.001}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("epoch=3", "There is no setting epoch. Did you mean epochs?"),
+        ("epochs=0", "epochs must be at least 1"),
+        ("epochs=few", "epochs must be a whole number"),
+        ("epochs", "--set takes NAME=VALUE"),
+        ("fill_up=maybe", "fill_up must be true or false"),
+        ("correction_mode=fast", "correction_mode must be one of exact, streamed"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_nothing_is_written(config, capsys, change, sentence):
+    assert train(config, "--set", change) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (config.parent / "runs").exists()
+
+
+def test_a_missing_config_and_a_folder_that_is_none_are_named(tmp_path, config, capsys):
+    assert cli.main(["train", str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml" in capsys.readouterr().err
+    (tmp_path / "runs").write_text("in the way")
+    assert train(config) == 1
+    assert "cannot be written to" in capsys.readouterr().err
+    assert cli.main(["show", str(tmp_path)]) == 1
+    assert "is no run folder" in capsys.readouterr().err
+
+
+def test_show_without_matplotlib_still_shows_the_table(config, capsys, monkeypatch):
+    train(config, "--set", "epochs=1")
+    folder = run_folder(config.parent / "runs", Settings.from_yaml(config).replace(epochs=1))
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert cli.main(["show", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "learning rate" in shown
+    assert "install the lab extra" in shown
+    assert not (folder / "curves.png").exists()
+
+
+def test_doctor_names_versions_data_and_what_to_do(tmp_path, capsys):
+    (tmp_path / "cifar10" / "cifar-10-batches-py").mkdir(parents=True)
+    assert cli.main(["doctor", "--data", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    facts = {line[:14].strip(): line[15:] for line in lines if line}
+    assert facts["CIFAR-10"] == "there"
+    assert facts["Clothing1M"].startswith("not there; ask its authors")
+    assert {"Python", "torch", "accelerator", "threads", "memory", "free disk", "allocator", "bfloat16"} <= set(facts)
+    assert lines[lines.index("What to do") + 1].startswith("1. ")
+
+
+def test_sigterm_ends_the_command_with_a_sentence_and_143(config):
+    command = [sys.executable, "-m", "dsl_teach.cli", "train", str(config), "--set", "epochs=10000"]
+    with subprocess.Popen(
+        [*command, "--folder", str(config.parent / "runs"), "--device", "cpu"],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        while not process.stdout.readline().startswith("epoch 3 "):
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert errors.startswith("dsl-teach: Stopped by SIGTERM in epoch ")
+    assert errors.endswith("Run it again to continue.\n")
+
+
+def test_in_a_terminal_there_is_a_bar(config, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert train(config) == 0
+    captured = capsys.readouterr()
+    assert "epoch 2.00 of 2" in captured.err
+    assert "epoch 2 of 2, loss" in captured.out

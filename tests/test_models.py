@@ -1,0 +1,157 @@
+"""Networks: logits and embeddings that belong together, first weights, precision and memory layout."""
+
+from __future__ import annotations
+
+import urllib.error
+
+import pytest
+import torch
+import torchvision
+
+from dsl_teach.config import Settings
+from dsl_teach.data.dataset import ImageFiles
+from dsl_teach.seeds import stream
+from dsl_teach.training import speed
+from dsl_teach.training.models import HalvingMaxPool, build_network
+from dsl_teach.training.resnets import WeightsError, fetch_imagenet
+from dsl_teach.training.speed import has_bfloat16, make_optimizer, prepare, uses_bfloat16
+
+NETWORKS = {
+    "small_cnn": (32, 3, 16),
+    "small_cnn_groupnorm": (32, 1, 16),
+    "resnet18_small": (32, 1, 512),
+    "resnet18": (64, 3, 512),
+    "resnet50": (64, 3, 2048),
+}
+"""Side of the images, channels, features."""
+
+
+def made(name, *, side, channels, **more):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (4, channels, side, side), dtype=torch.uint8, generator=generator)
+    return images, build_network(
+        name, images=images, num_classes=5, width=4, generator=stream(0, "weights"), **more
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_gives_logits_and_the_embeddings_they_come_from(name, device):
+    side, channels, features = NETWORKS[name]
+    images, network = made(name, side=side, channels=channels)
+    logits, embeddings = network.to(device).eval()(images.to(device))
+    assert embeddings.shape == (4, features)
+    torch.testing.assert_close(network.head(embeddings), logits)
+    assert logits.shape == (4, network.num_classes)
+
+
+def test_group_norm_lets_no_sample_see_its_batch():
+    images, network = made("small_cnn_groupnorm", side=8, channels=1)
+    alone = torch.cat([network.train()(image[None])[0] for image in images])
+    torch.testing.assert_close(network(images)[0], alone)
+
+
+@pytest.mark.parametrize("side", [2, 7, 8])
+def test_the_pooling_of_a_frozen_pass_is_that_of_training_to_the_last_bit(side, device):
+    images = torch.randn(3, 2, side, side, generator=torch.Generator().manual_seed(0)).relu().to(device)
+    expected = torch.nn.functional.max_pool2d(images, 2)
+    with torch.inference_mode():
+        assert torch.equal(HalvingMaxPool(2)(images), expected)
+    assert torch.equal(HalvingMaxPool(2)(images), expected)
+
+
+def test_weights_of_a_file_are_taken_and_those_of_its_last_layer_left(tmp_path):
+    reference = torchvision.models.resnet18(weights=None)
+    torch.save(reference.state_dict(), tmp_path / "resnet18.pth")
+    _, network = made("resnet18", side=32, channels=3, weights=str(tmp_path / "resnet18.pth"))
+    found = network.embed.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in reference.state_dict().items() if "fc." not in name)
+    assert network.head.out_features == 5
+    assert network.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
+
+
+def test_weights_that_cannot_be_had_say_what_to_pass(tmp_path):
+    (tmp_path / "text.pth").write_text("not weights")
+    torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pth")
+    for file, sentence in {
+        "none.pth": "no such file. Pass the path of a file, imagenet, or none",
+        "text.pth": "cannot be read as weights",
+        "list.pth": "holds no dictionary of tensors",
+        "other.pth": "do not fit network resnet18",
+    }.items():
+        with pytest.raises(WeightsError, match=sentence):
+            made("resnet18", side=32, channels=3, weights=str(tmp_path / file))
+
+
+def test_imagenet_weights_without_a_network_say_what_to_pass(monkeypatch):
+    def no_network(*args, **kwargs):
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
+    with pytest.raises(WeightsError, match=r"https://\S+resnet50\S+ cannot be fetched .*set weights to the path"):
+        fetch_imagenet("resnet50")
+    with pytest.raises(WeightsError, match="resnet18_small has no such weights"):
+        fetch_imagenet("resnet18_small")
+
+
+def test_weights_for_a_network_without_any_and_channels_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="small_cnn starts from fresh weights; set weights to none"):
+        made("small_cnn", side=8, channels=1, weights="imagenet")
+    with pytest.raises(ValueError, match="images of 3 channels, not 1; set network to resnet18_small"):
+        made("resnet18", side=8, channels=1)
+
+
+def test_images_on_disk_are_scaled_as_imagenets(tmp_path):
+    files = ImageFiles(tmp_path, ("a.jpg",))
+    network = build_network("resnet18", images=files, num_classes=2, width=4, generator=stream(0, "weights"))
+    assert network.deviation.flatten().tolist() == pytest.approx([58.395, 57.12, 57.375])
+
+
+def test_precision_auto_is_float32_for_small_networks_and_bfloat16_for_resnets_that_can(monkeypatch, device):
+    for able in (True, False):
+        monkeypatch.setattr(speed, "has_bfloat16", lambda device, able=able: able)
+        assert not uses_bfloat16(Settings(), device)
+        assert not uses_bfloat16(Settings(network="resnet18", precision="float32"), device)
+        assert uses_bfloat16(Settings(network="resnet18"), device) == able
+    with pytest.raises(ValueError, match=r"precision is bfloat16, but this .* is not made for it; set auto"):
+        uses_bfloat16(Settings(precision="bfloat16"), device)
+
+
+def test_the_default_settings_leave_a_small_network_as_it_is(device):
+    images, network = made("small_cnn", side=8, channels=1)
+    network.to(device)
+    before = network(images.to(device))[0]
+    prepare(network, Settings())
+    assert (network.in_bfloat16, network.channels_last) == (False, False)
+    assert torch.equal(network(images.to(device))[0], before)
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "resnet18_small"])
+def test_bfloat16_and_channels_last_compute_about_the_same(name, device, monkeypatch):
+    if not has_bfloat16(torch.device(device)):
+        monkeypatch.setattr(speed, "has_bfloat16", lambda device: True)  # emulated, slowly
+    images, network = made(name, side=16, channels=1)
+    images = images.to(device)
+    expected = network.to(device).eval()(images)
+    prepare(network, Settings(network=name, precision="bfloat16"))
+    logits, embeddings = network(images)
+    assert (logits.dtype, embeddings.dtype) == (torch.float32, torch.bfloat16)
+    torch.testing.assert_close(logits, expected[0], rtol=0.05, atol=0.05)
+    convolution = next(part for part in network.modules() if isinstance(part, torch.nn.Conv2d) and part.in_channels > 1)
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_optimizer_is_fused_on_a_gpu_alone(device):
+    _, network = made("small_cnn", side=8, channels=1)
+    optimizer, _ = make_optimizer(network.to(device), Settings())
+    assert optimizer.param_groups[0]["fused"] == (device.type == "cuda")
+
+
+def test_compile_is_asked_for_once(monkeypatch):
+    _, network = made("small_cnn", side=8, channels=1)
+    asked = []
+    monkeypatch.setattr(type(network), "compile", lambda self: asked.append(self))
+    prepare(network, Settings())
+    assert not asked
+    prepare(network, Settings(compile=True))
+    assert asked == [network]
