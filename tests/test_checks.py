@@ -9,10 +9,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import confusion_matrix
 from torch.nn import functional as F
 
 from dsl_teach.lab import checks, mistakes
-from dsl_teach.metrics import chance_changed
+from dsl_teach.metrics import accuracy, chance_changed, correction_report
+from dsl_teach.noise import transition_matrix
 from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold
 from dsl_teach.prototypes.selection import choose
 from dsl_teach.training.losses import self_learning_loss
@@ -32,6 +34,10 @@ LIBRARY = {
     "scores": library_scores,
     "loss": self_learning_loss,
     "chance": chance_changed,
+    "mended": lambda y, y_hat, clean: correction_report(y, y_hat, clean, num_classes=4).wrong_to_right,
+    "memorised": lambda f, y, clean: accuracy(f[y != clean], y[y != clean]),
+    "transition": transition_matrix,
+    "symmetric_matrix": mistakes.symmetric_matrix,
 }
 TABLES = {name: getattr(mistakes, name.upper()) for name in LIBRARY}
 
@@ -160,6 +166,10 @@ def shares(labels, k):
     return np.bincount(labels.numpy(), minlength=k) / len(labels)
 
 
+def triples(*labels):
+    return list(zip(*(row.tolist() for row in labels), strict=True))
+
+
 WRONG = [
     ("similarity", dot, "plain dot product"),
     ("similarity", distance, "distance"),
@@ -214,6 +224,20 @@ WRONG = [
     ("chance", lambda y, y_hat, k: 1 - 1 / k, "1/K"),
     ("chance", lambda y, y_hat, k: (shares(y, k) * shares(y_hat, k)).sum(), "label stays"),
     ("chance", lambda y, y_hat, k: float((y != y_hat).float().mean()), "did change"),
+    ("mended", lambda y, y_hat, clean: (y_hat == clean).float().mean(), "right now"),
+    ("mended", lambda y, y_hat, clean: (y != y_hat).float().mean(), "share changed"),
+    ("mended", lambda y, y_hat, clean: np.mean([c == t for n, c, t in triples(y, y_hat, clean) if n != t]), "divided"),
+    ("mended", lambda y, y_hat, clean: sum(n != t == c for n, c, t in triples(y, y_hat, clean)), "how many"),
+    ("memorised", lambda f, y, clean: (f == y).float().mean(), "all samples"),
+    ("memorised", lambda f, y, clean: np.mean([p == n != t for p, n, t in triples(f, y, clean)]), "number of all"),
+    ("memorised", lambda f, y, clean: np.mean([p == t for p, n, t in triples(f, y, clean) if n != t]), "true labels"),
+    ("transition", lambda clean, y, k: confusion_matrix(y, clean, normalize="pred"), "swapped"),
+    ("transition", lambda clean, y, k: confusion_matrix(clean, y, normalize="pred"), "columns sum to 1"),
+    ("transition", lambda clean, y, k: confusion_matrix(clean, y, normalize="all"), "whole matrix"),
+    ("transition", lambda clean, y, k: confusion_matrix(clean, y), "counts"),
+    ("symmetric_matrix", lambda r, k: (1 - r) * np.eye(k) + r / k, "all K classes"),
+    ("symmetric_matrix", lambda r, k: np.where(np.eye(k) > 0, 1 - r, r / k), "do not sum to 1"),
+    ("symmetric_matrix", lambda r, k: np.where(np.eye(k) > 0, 1 - r, r), "whole rate"),
 ]  # fmt: skip
 
 

@@ -129,6 +129,36 @@ def check_chance(f: Function) -> Verdict:
     return judge(f, chance_changed, inputs, mistakes.CHANCE)
 
 
+def check_mended(f: Function) -> Verdict:
+    """Check ``f(noisy_labels, corrected_labels, clean_labels)``: the share of all labels that was mended."""
+    names = ("noisy_labels", "corrected_labels", "clean_labels")
+    inputs = [_labels(names, seed, k) for seed, k in ((60, 3), (61, 3), (62, 4))]
+    return judge(f, mistakes.mended, inputs, mistakes.MENDED)
+
+
+def check_memorised(f: Function) -> Verdict:
+    """Check ``f(predicted, noisy_labels, clean_labels)``: of the wrong labels, the share that the network gives."""
+    names = ("predicted", "noisy_labels", "clean_labels")
+    inputs = [_labels(names, seed, k) for seed, k in ((70, 3), (71, 3), (72, 4))]
+    return judge(f, mistakes.memorised, inputs, mistakes.MEMORISED)
+
+
+def check_transition(f: Function) -> Verdict:
+    """Check ``f(clean_labels, noisy_labels, num_classes)``: the transition matrix, rows sum to 1."""
+    cases = (([0, 0, 0, 1], [0, 1, 0, 1], 2), ([0, 1, 2, 2, 2, 0, 1], [0, 0, 2, 1, 0, 2, 1], 3))
+    inputs = [
+        {"clean_labels": torch.tensor(clean), "noisy_labels": torch.tensor(y), "num_classes": k}
+        for clean, y, k in cases
+    ]
+    return judge(f, mistakes.transition, inputs, mistakes.TRANSITION)
+
+
+def check_symmetric_matrix(f: Function) -> Verdict:
+    """Check ``f(noise_rate, num_classes)``: the transition matrix of symmetric noise."""
+    inputs = [{"noise_rate": r, "num_classes": k} for r, k in ((0.25, 2), (0.5, 3), (0.75, 5), (0.0, 3))]
+    return judge(f, mistakes.symmetric_matrix, inputs, mistakes.SYMMETRIC_MATRIX)
+
+
 def judge(
     f: Function,
     library: Function,
@@ -287,6 +317,12 @@ def _similarity(m: int, seed: int, *, steps: int = 16) -> Tensor:
     entries = torch.randint(-steps // 2, steps, (m, m), generator=generator).float() / steps
     upper = entries.triu(diagonal=1)
     return upper + upper.T + torch.eye(m)
+
+
+def _labels(names: Sequence[str], seed: int, k: int) -> dict[str, Any]:
+    """Random labels of eight samples under several names."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randint(k, (8,), generator=generator) for name in names}
 
 
 _GRID_POINTS = torch.tensor([[3.0, 4.0], [1.0, 0.0], [0.0, -2.0]])

@@ -510,3 +510,145 @@ CHANCE = [
         lambda y, y_hat, k: 1 - torch.bincount(y, minlength=k).double() @ torch.bincount(y_hat, minlength=k).double(),
     ),
 ]
+
+
+# --- mended ----------------------------------------------------------------------------------------------------------
+
+
+def mended(noisy_labels: Tensor, corrected_labels: Tensor, clean_labels: Tensor) -> Tensor:
+    """The share of samples whose label was wrong and is right now."""
+    return ((noisy_labels != clean_labels) & (corrected_labels == clean_labels)).double().mean()
+
+
+MENDED = [
+    Mistake(
+        "You counted every label that is right now. Mended are only those that were wrong before.",
+        lambda y, y_hat, clean: (y_hat == clean).double().mean(),
+    ),
+    Mistake(
+        "That is the share spoilt: right before, wrong now.",
+        lambda y, y_hat, clean: ((y == clean) & (y_hat != clean)).double().mean(),
+    ),
+    Mistake(
+        "That is the share changed. A changed label may have been right before, or may be wrong still.",
+        lambda y, y_hat, clean: (y != y_hat).double().mean(),
+    ),
+    Mistake(
+        "You counted every wrong label that was changed: some were changed to another wrong one.",
+        lambda y, y_hat, clean: ((y != clean) & (y_hat != y)).double().mean(),
+    ),
+    Mistake(
+        "You divided by the number of wrong labels: divide by the number of all samples.",
+        lambda y, y_hat, clean: (y_hat == clean)[y != clean].double().mean(),
+    ),
+    Mistake(
+        "You returned how many: divide by the number of samples.",
+        lambda y, y_hat, clean: ((y != clean) & (y_hat == clean)).sum(),
+    ),
+    Mistake(
+        "You took mended minus spoilt: here only the mended ones count.",
+        lambda y, y_hat, clean: mended(y, y_hat, clean) - ((y == clean) & (y_hat != clean)).double().mean(),
+    ),
+]
+
+
+# --- memorised -------------------------------------------------------------------------------------------------------
+
+
+def memorised(predicted: Tensor, noisy_labels: Tensor, clean_labels: Tensor) -> Tensor:
+    """Among the wrongly labelled samples, the share for which the network gives the wrong label it was given."""
+    return (predicted == noisy_labels)[noisy_labels != clean_labels].double().mean()
+
+
+MEMORISED = [
+    Mistake(
+        "You looked at all samples: memorising is about the wrongly labelled ones only.",
+        lambda f, y, clean: (f == y).double().mean(),
+    ),
+    Mistake(
+        "You compared with the true labels. Memorised means: the network gives the wrong label that it was given.",
+        lambda f, y, clean: (f == clean)[y != clean].double().mean(),
+    ),
+    Mistake(
+        "You divided by the number of all samples: divide by the number of wrongly labelled ones.",
+        lambda f, y, clean: ((f == y) & (y != clean)).double().mean(),
+    ),
+    Mistake(
+        "You looked at the rightly labelled samples: take those whose noisy label differs from the clean one.",
+        lambda f, y, clean: (f == y)[y == clean].double().mean(),
+    ),
+    Mistake(
+        "You counted every wrong answer on them: only the given, wrong label counts, not some third class.",
+        lambda f, y, clean: (f != clean)[y != clean].double().mean(),
+    ),
+    Mistake(
+        "You returned how many: divide by the number of wrongly labelled samples.",
+        lambda f, y, clean: ((f == y) & (y != clean)).sum(),
+    ),
+]
+
+
+# --- transition matrix -----------------------------------------------------------------------------------------------
+
+
+def transition(clean_labels: Tensor, noisy_labels: Tensor, num_classes: int) -> Tensor:
+    """Rows are true classes, columns are given labels, rows sum to 1."""
+    counts = _counts(clean_labels, noisy_labels, num_classes)
+    return counts / counts.sum(dim=1, keepdim=True)
+
+
+def _counts(clean: Tensor, noisy: Tensor, k: int) -> Tensor:
+    return torch.bincount(clean * k + noisy, minlength=k * k).view(k, k).double()
+
+
+TRANSITION = [
+    Mistake(
+        "Rows and columns are swapped: rows are true classes, columns are given labels.",
+        lambda clean, y, k: transition(clean, y, k).T,
+    ),
+    Mistake(
+        "Your columns sum to 1: divide each row by its sum (dim=1, keepdim=True).",
+        lambda clean, y, k: _counts(clean, y, k) / _counts(clean, y, k).sum(dim=0, keepdim=True),
+    ),
+    Mistake(
+        "The whole matrix sums to 1: each row must, so divide by the number of samples of the true class.",
+        lambda clean, y, k: _counts(clean, y, k) / len(y),
+    ),
+    Mistake("These are counts: divide each row by its sum.", _counts),
+    Mistake(
+        "Rows and columns are swapped, and the columns of the matrix wanted sum to something else than 1: rows are "
+        "true classes, and each row sums to 1.",
+        lambda clean, y, k: transition(y, clean, k),
+    ),
+]
+
+
+# --- symmetric noise -------------------------------------------------------------------------------------------------
+
+
+def symmetric_matrix(noise_rate: float, num_classes: int) -> Tensor:
+    """T of symmetric noise: 1 - r on the diagonal, r / (K - 1) elsewhere."""
+    matrix = torch.full((num_classes, num_classes), noise_rate / (num_classes - 1), dtype=torch.float64)
+    return matrix.fill_diagonal_(1 - noise_rate)
+
+
+SYMMETRIC_MATRIX = [
+    Mistake(
+        "You spread the rate over all K classes, the true one too. A flipped label is always wrong: spread it over "
+        "the K − 1 others.",
+        lambda r, k: torch.full((k, k), r / k).fill_diagonal_(1 - r + r / k),
+    ),
+    Mistake(
+        "Your rows do not sum to 1: each of the K − 1 wrong labels gets r / (K − 1).",
+        lambda r, k: torch.full((k, k), r / k).fill_diagonal_(1 - r),
+    ),
+    Mistake(
+        "Every wrong label got the whole rate: all K − 1 together have it.",
+        lambda r, k: torch.full((k, k), r).fill_diagonal_(1 - r),
+    ),
+    Mistake(
+        "The diagonal holds the wrong labels: a label stays right with probability 1 − r.",
+        lambda r, k: torch.full((k, k), (1 - r) / (k - 1)).fill_diagonal_(r),
+    ),
+    Mistake("That is the matrix without noise: the rate is missing.", lambda r, k: torch.eye(k)),
+]
