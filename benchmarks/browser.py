@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import figure
-from tests.jupyter_page import HOW_TO_INSTALL, NotebookPage, chromium, jupyter_lab, open_notebook, write_notebook
+from tests.jupyter_page import (
+    HOW_TO_INSTALL,
+    NotebookPage,
+    browser,
+    chromium,
+    jupyter_lab,
+    open_notebook,
+    write_notebook,
+)
 
 CELL = "from dsl_teach.lab.widgets import prototype_explorer\nprototype_explorer()"
 LIMIT_MS = 60.0
@@ -34,7 +42,11 @@ def figures() -> list[dict[str, Any]]:
         return []
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as scratch:
         write_notebook(Path(folder) / "explorer.ipynb", CELL)
-        with jupyter_lab(Path(folder), Path(scratch)) as lab, open_notebook(lab, "explorer.ipynb") as opened:
+        with (
+            jupyter_lab(Path(folder), Path(scratch)) as lab,
+            browser() as chrome,
+            open_notebook(chrome, lab, "explorer.ipynb") as opened,
+        ):
             opened.run_all(seconds=120)
             waits = key_to_picture(opened, presses=20)
     note = f"absolute, median; from {min(waits):.0f} to {max(waits):.0f} ms; load {os.getloadavg()[0]:.1f}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.measure import within
 
 HERE = Path(__file__).parent
-MODULES = ["prototypes", "loaders"]
+MODULES = ["prototypes", "loaders", "browser"]
 
 
 def main() -> int:

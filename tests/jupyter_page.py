@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -117,21 +117,31 @@ class NotebookPage:
 
 
 @contextmanager
-def open_notebook(lab: Lab, name: str, *, width: int = 1280, height: int = 900) -> Iterator[NotebookPage]:
-    """Open a notebook of the served folder in a fresh browser."""
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; one at a time."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+        started = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         try:
-            page = browser.new_page(viewport={"width": width, "height": height})
-            opened = NotebookPage(page)
-            page.on("pageerror", lambda error: opened.errors.append(str(error)))
-            page.on("console", lambda message: message.type == "error" and opened.errors.append(message.text))
-            page.goto(f"{lab.url}lab/tree/{name}?token={lab.token}")
-            page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=90_000)
-            page.wait_for_function(_READY, timeout=60_000)
-            yield opened
+            yield started
         finally:
-            browser.close()
+            started.close()
+
+
+@contextmanager
+def open_notebook(started: Browser, lab: Lab, name: str) -> Iterator[NotebookPage]:
+    """Open a notebook of the served folder in a window of its own, and wait for its kernel."""
+    page = started.new_page(viewport={"width": 1280, "height": 900})
+    opened = NotebookPage(page)
+    page.on("pageerror", lambda error: opened.errors.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and opened.errors.append(message.text))
+    try:
+        workspace = secrets.token_hex(4)  # of its own: another would open its notebooks again
+        page.goto(f"{lab.url}lab/workspaces/{workspace}/tree/{name}?token={lab.token}")
+        page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=90_000)
+        page.wait_for_function(_READY, timeout=60_000)
+        yield opened
+    finally:
+        page.close()
 
 
 _CELLS = "[...jupyterapp.shell.currentWidget.content.model.cells].filter((cell) => cell.type === 'code')"
