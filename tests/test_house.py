@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dsl_teach"
 
 FLOORS = [
-    {"_validate", "seeds", "config"},
+    {"_validate", "seeds", "config", "environment"},
     {"noise", "metrics", "prototypes", "training.losses", "training.models", "training.resnets"},
     {"data"},
     {"training"},
@@ -49,7 +49,10 @@ def imports_of(module: str) -> set[str]:
 
 def floor(module: str) -> int:
     candidates = [
-        (len(room), level) for level, rooms in enumerate(FLOORS) for room in rooms if f"{module}.".startswith(f"{room}.")
+        (len(room), level)
+        for level, rooms in enumerate(FLOORS)
+        for room in rooms
+        if f"{module}.".startswith(f"{room}.")
     ]
     assert candidates, f"dsl_teach.{module} has no floor: give it one in {Path(__file__).name}"
     return max(candidates)[1]
@@ -74,7 +77,17 @@ def test_an_upward_import_is_seen():
 
 def test_the_method_runs_without_the_extras():
     """No extra is imported by the library, not even on the way."""
-    names = ["matplotlib", "ipywidgets", "papermill", "IPython", "jupyterlab", "nbformat", "anywidget", "pytest", "hypothesis"]
+    names = [
+        "matplotlib",
+        "ipywidgets",
+        "papermill",
+        "IPython",
+        "jupyterlab",
+        "nbformat",
+        "anywidget",
+        "pytest",
+        "hypothesis",
+    ]
     program = f"import sys; sys.modules.update(dict.fromkeys({names!r})); import dsl_teach; dsl_teach.run"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 

@@ -241,15 +241,17 @@ def image_files(tmp_path_factory):
 @pytest.mark.parametrize(("workers", "batch_size"), [(0, 60), (1, 16), (2, 16), (2, 7)])
 def test_corrected_labels_do_not_depend_on_the_number_of_workers(image_files, workers, batch_size):
     def corrected(workers, batch_size):
-        noisy_labels = torch.arange(60) // 2 % 3
-        batches = OnDiskBatches(image_files, noisy_labels, batch_size=16, workers=workers, short_side=32, crop=28)
+        def batches(size):
+            noisy_labels = torch.arange(60) // 2 % 3
+            return OnDiskBatches(image_files, noisy_labels, batch_size=size, workers=workers, short_side=32, crop=28)
+
         settings = QUICK.replace(epochs=2, correction_start=1)
         images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
         images[0] = 255
         network = build_network("small_cnn", images=images, num_classes=3, width=4, generator=stream(0))
-        train_epoch(network, batches, None, make_optimizer(network, settings)[0], settings, 0)
-        batches.batch_size = batch_size  # for the correction phase alone: training does depend on it
-        return correct(network, batches, settings, epoch=1).labels
+        # training depends on the size of its batches, correction must not
+        train_epoch(network, batches(16), None, make_optimizer(network, settings)[0], settings, 0)
+        return correct(network, batches(batch_size), settings, epoch=1).labels
 
     labels = corrected(workers, batch_size)
     assert torch.equal(labels, corrected(0, 16))
