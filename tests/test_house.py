@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dsl_teach"
 
 FLOORS = [
-    {"_validate", "seeds", "config"},
+    {"_validate", "seeds", "config", "environment"},
     {"noise", "metrics", "prototypes", "training.losses", "training.models", "training.resnets"},
     {"data"},
     {"training"},
