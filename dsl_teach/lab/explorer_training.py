@@ -162,7 +162,7 @@ def training_sliders(settings: Settings) -> tuple[Slider, ...]:
         Slider("p", 1, 16, 1, "prototypes a class"),
         Slider("m", 20, max(200, settings.m), 20, "samples a class"),
         Slider("alpha", 0, 1, 0.05, "weight of corrected labels"),
-        Slider("correction_start", 0, settings.epochs, 1, "epochs before"),
+        Slider("correction_start", 0, settings.epochs, 1, "epochs without"),
     )
 
 
