@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.measure import within
 
 HERE = Path(__file__).parent
-MODULES = ["prototypes", "loaders", "browser"]
+MODULES = ["prototypes", "loaders", "training", "browser"]
 
 
 def main() -> int:
