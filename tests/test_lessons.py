@@ -76,6 +76,14 @@ def test_rows_and_intervals(toys):
     assert first[0] == pytest.approx(runs[2].result.history[1].label_accuracy, abs=1e-4)
 
 
+def test_the_share_of_right_prototypes(fitted):
+    index = fitted.result.correction.prototypes.index.flatten().tolist()
+    right = [bool(fitted.data.noisy_labels[i] == fitted.data.clean_labels[i]) for i in index]
+    assert lessons.prototypes_right(fitted) == pytest.approx(sum(right) / len(right))
+    with pytest.raises(ValueError, match="correction"):
+        lessons.prototypes_right(lessons.fit_to(fitted.data, QUICK.replace(alpha=0.0)))
+
+
 def test_every_figure_can_be_drawn(toys, fitted):
     points, clean, noisy = lessons.points_of(toys), toys.clean_labels, toys.noisy_labels
     rows = lessons.run_rows([fitted, lessons.fit_to(toys, QUICK.replace(seed=1))])
@@ -88,7 +96,7 @@ def test_every_figure_can_be_drawn(toys, fitted):
         plots_lessons.matrices({"T": torch.eye(3)}),
         plots_lessons.mended_and_spoilt(fitted),
         plots_lessons.mean_curves(rows, "alpha", "test_curve", ylabel="%"),
-        plots_lessons.interval_points(rows, "alpha", xlabel="alpha", reference=rows),
+        plots_lessons.interval_points(rows, "alpha", reference=rows),
     ]
     for figure in figures:
         figure.savefig(io.BytesIO(), format="png")

@@ -17,7 +17,7 @@ from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.data.digits import neighbour_probabilities
 from dsl_teach.data.relabel import with_labels
 from dsl_teach.data.toy import toy_clusters
-from dsl_teach.metrics import interval
+from dsl_teach.metrics import accuracy, interval
 from dsl_teach.noise import instance_dependent_noise, pair_flip_noise
 from dsl_teach.seeds import stream
 from dsl_teach.training.loop import EpochRecord, fit
@@ -174,6 +174,15 @@ def run_rows(runs: Sequence[Run]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def prototypes_right(run: Run) -> float:
+    """The share of the last correction's prototypes whose noisy label is the true one."""
+    if run.result.correction is None or run.data.clean_labels is None:
+        raise ValueError("This needs a run with a correction, on data whose clean labels are known.")
+    index = run.result.correction.prototypes.index.flatten()
+    index = index[index >= 0]  # -1 marks an empty place
+    return accuracy(run.data.noisy_labels[index], run.data.clean_labels[index])
 
 
 def with_intervals(rows: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:

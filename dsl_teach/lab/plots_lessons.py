@@ -175,7 +175,8 @@ def mended_and_spoilt(run: Run) -> Figure:
     change.bar(epoch, mended, color=RIGHT, label="mended")
     change.bar(epoch, -spoilt, color=WRONG, label="spoilt")
     change.axhline(0, color="black", linewidth=0.8)
-    change.legend(fontsize=9, frameon=False)
+    change.set_ylim(top=1.3 * float(mended.max()))
+    change.legend(fontsize=9, frameon=False, loc="upper left", ncols=2)
     given = 100 * accuracy(run.data.noisy_labels, clean)
     right.axhline(given, color=NEUTRAL, linestyle="--", label="given labels")
     right.plot(epoch, [100 * (record.label_accuracy or 0) for record in records], color=RIGHT, label="corrected labels")
@@ -212,25 +213,31 @@ def mean_curves(rows: pd.DataFrame, by: str, column: str, *, ylabel: str, label:
     return figure
 
 
-def interval_points(rows: pd.DataFrame, by: str, *, xlabel: str, reference: pd.DataFrame | None = None) -> Figure:
+def interval_points(
+    rows: pd.DataFrame,
+    by: str,
+    *,
+    reference: pd.DataFrame | None = None,
+    labels_title: str = "corrected labels right, %",
+) -> Figure:
     """Mean and 95 % interval over seeds of test and label accuracy, for each value of a setting.
 
     Args:
         rows: one row a run.
         by: the setting, on the horizontal axis, its values evenly spaced.
-        xlabel: its name.
         reference: rows of plain cross-entropy, drawn as a band.
+        labels_title: what ``label_accuracy`` holds.
     """
     figure, panels = _panels(2, width=4.4, height=3.3, sharey=True)
     values = sorted(rows[by].unique())
-    titles = {"test_accuracy": "test accuracy, %", "label_accuracy": "corrected labels right, %"}
+    titles = {"test_accuracy": "test accuracy, %", "label_accuracy": labels_title}
     for axes, (column, title) in zip(panels, titles.items(), strict=True):
         for place, value in enumerate(values):
             known = (100 * rows[rows[by] == value][column].astype(float)).dropna().tolist()
             if known:
                 around = interval(known)
                 axes.errorbar(place, around.mean, around.half, color="#1f5fa8", marker="o", capsize=4)
-        axes.set(xticks=range(len(values)), xticklabels=[f"{value:g}" for value in values], xlabel=xlabel)
+        axes.set(xticks=range(len(values)), xticklabels=[f"{value:g}" for value in values], xlabel=by)
         _curves_look(axes, title)
     if reference is not None:
         around = interval((100 * reference["test_accuracy"]).tolist())
