@@ -60,10 +60,9 @@ def words(x: float, y: float, text: str, **attributes: object) -> str:
 
 def dots(panel: Panel, xs: ArrayLike, ys: ArrayLike, *, colour: str, size: float = 5, opacity: float = 1) -> str:
     """Many round dots as one path: lines of length zero with round ends."""
-    places = np.stack([panel.x(xs), panel.y(ys)], axis=-1)
-    if not places.size:
+    if not np.size(xs):
         return ""
-    path = repeat("M%.1f %.1fh0", places)
+    path = repeat("M%.1f %.1fh0", np.stack([panel.x(xs), panel.y(ys)], axis=-1))
     return element(
         "path", d=path, stroke=colour, stroke_width=size, stroke_linecap="round", stroke_opacity=opacity, fill="none"
     )
@@ -71,12 +70,12 @@ def dots(panel: Panel, xs: ArrayLike, ys: ArrayLike, *, colour: str, size: float
 
 def stars(panel: Panel, xs: ArrayLike, ys: ArrayLike, *, colour: str, size: float = 10, hollow: bool = False) -> str:
     """Five-pointed stars with a dark edge; hollow ones are white inside and have an edge in their colour."""
+    if not np.size(xs):
+        return ""
     turn = np.arange(10) * math.pi / 5
     radius = size * np.where(np.arange(10) % 2, 0.45, 1)
     corners = np.stack([radius * np.sin(turn), -radius * np.cos(turn)], axis=1)
     places = np.stack([panel.x(xs), panel.y(ys)], axis=-1).reshape(-1, 1, 2) + corners
-    if not places.size:
-        return ""
     fill, edge = (PAPER, colour) if hollow else (colour, "#000000")
     path = repeat("M%.1f %.1f" + "L%.1f %.1f" * 9 + "Z", places)
     return element("path", d=path, fill=fill, stroke=edge, stroke_width=1.6 if hollow else 1)

@@ -202,7 +202,7 @@ def _plane_parts(panel: Panel, view: PrototypeView) -> list[str]:
     return parts
 
 
-def _ring_parts(panel: Panel, prototypes: Prototypes, *, directions: int = 180) -> list[str]:
+def _ring_parts(panel: Panel, prototypes: Prototypes, *, directions: int = 120) -> list[str]:
     """Around the points a ring that tells to which label each direction is corrected: a cosine knows only direction."""
     angle = torch.arange(directions, dtype=torch.float64) * (2 * math.pi / directions)
     winner = best_class(class_scores(torch.stack([angle.cos(), angle.sin()], dim=1), prototypes)).numpy()
@@ -254,12 +254,13 @@ def stretch(eta: Any) -> NDArray[np.float64]:
 
 
 def _prototype_places(view: PrototypeView) -> list[tuple[int, bool, Tensor]]:
-    """For each class the places of the prototypes that passed the gate, and of those that filled up."""
+    """For each class the places of the prototypes that passed the gate, and of those that filled up, if any."""
     found, places = view.prototypes, []
     for c, count in enumerate(found.count.tolist()):
         for passed in (True, False):
             keep = (found.eta[c, :count] < view.settings.eta_max) == passed
-            places.append((c, passed, keep.nonzero().flatten()))
+            if keep.any():
+                places.append((c, passed, keep.nonzero().flatten()))
     return places
 
 
