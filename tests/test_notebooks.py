@@ -89,6 +89,10 @@ def test_no_widget_state_and_nothing_of_the_runner_is_saved(path):
     assert "papermill" not in notebook.metadata
     for cell in notebook.cells:
         assert not {"papermill", "execution"} & set(cell.metadata), "metadata of a runner"
+        for output in cell.get("outputs", []):
+            assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {}), (
+                "a widget without its kernel"
+            )
 
 
 @every

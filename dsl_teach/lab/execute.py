@@ -45,8 +45,16 @@ def execute(path: Path) -> float:
             "language_info": {"name": "python"},
         }
     )
+    _keep_static_pictures_only(notebook)
     nbformat.write(notebook, path)
     return minutes
+
+
+def _keep_static_pictures_only(notebook: nbformat.NotebookNode) -> None:
+    """A saved widget has no kernel behind it: its picture stays, the reference to the widget goes."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
 
 
 def _minutes_of_children() -> float:

@@ -243,7 +243,7 @@ def interval_points(
         around = interval((100 * reference["test_accuracy"]).tolist())
         panels[0].axhspan(around.mean - around.half, around.mean + around.half, color="#bbbbbb", alpha=0.5, lw=0)
         panels[0].axhline(around.mean, color=NEUTRAL, lw=1, label="cross-entropy")
-        panels[0].legend(fontsize=9, frameon=False)
+        panels[0].legend(fontsize=9, frameon=False, loc="lower left")
     return figure
 
 
