@@ -17,7 +17,8 @@ from dsl_teach.data.decode import decode_image, default_decoder, resize_short_si
 from dsl_teach.data.look import full_paths, in_parallel, processes
 from dsl_teach.training.models import small_cnn
 
-IMAGES, ROUNDS = 320, 9
+IMAGES, TIMES, ROUNDS = 320, 4, 9
+"""Pictures drawn, how often each stands in a pass (a pass of a few batches would measure its start), and rounds."""
 
 
 def figures() -> list[dict[str, Any]]:
@@ -83,4 +84,4 @@ def draw(folder: Path, *, shortest: int, longest: int) -> ImageFiles:
         sides = random.integers(shortest, longest + 1, size=2)
         coarse = random.integers(0, 256, (*(sides // 8 + 1), 3), dtype=np.uint8)
         Image.fromarray(coarse).resize(tuple(sides[::-1].tolist())).save(folder / name, quality=90)
-    return ImageFiles(folder, names)
+    return ImageFiles(folder, names * TIMES)

@@ -34,7 +34,7 @@ RESNET = SMALL.replace(network="resnet18_small", batch_size=32, precision="float
 def figures() -> list[dict[str, Any]]:
     """The figures of this module."""
     return [
-        loop_against_bare("small CNN of width 16", SMALL, samples=640, n=15),
+        loop_against_bare("small CNN of width 16", SMALL, samples=1920, n=11),
         loop_against_bare("ResNet-18 for 32 pixels", RESNET, samples=64, n=7),
         epoch_against_cross_entropy("exact", 1.40),
         epoch_against_cross_entropy("streamed", 1.05),
