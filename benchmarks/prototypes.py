@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.measure import figure, paired_ratio
+from benchmarks.measure import figure, in_its_own_process, paired_ratio, peak_bytes
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.prototypes import correct_labels, select_prototypes
 from dsl_teach.training.loop import correct, frozen
 from dsl_teach.training.models import build_network
-
-STATUS = Path("/proc/self/status")
 
 
 def figures() -> list[dict[str, Any]]:
@@ -60,18 +54,9 @@ def correction_against_forward(*, n: int = 5, samples: int = 5000, classes: int 
 
 def memory_of_scoring() -> dict[str, Any]:
     """Memory that scoring takes beyond what comes in and goes out: a million samples against ten thousand."""
-    few, many = (_memory_in_a_process_of_its_own(samples) for samples in (10_000, 1_000_000))
+    few, many = (in_its_own_process("benchmarks.prototypes", samples) for samples in (10_000, 1_000_000))
     note = f"{few / 2**20:.1f} MiB at N = 10,000 and {many / 2**20:.1f} MiB at N = 1,000,000; D = 256, K = 14"
     return figure("peak memory of scoring, N = 1,000,000 / 10,000", many / few, 1.2, n=1, note=note)
-
-
-def _memory_in_a_process_of_its_own(samples: int) -> float:
-    command = [sys.executable, "-m", "benchmarks.prototypes", str(samples)]
-    # glibc gives freed blocks back at once, so that no block left over from making the input hides what scoring takes
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-    root = Path(__file__).parent.parent
-    answer = subprocess.run(command, check=True, capture_output=True, text=True, cwd=root, env=environment)
-    return float(answer.stdout)
 
 
 def peak_bytes_of_scoring(samples: int, *, features: int = 256, classes: int = 14) -> float:
@@ -81,16 +66,7 @@ def peak_bytes_of_scoring(samples: int, *, features: int = 256, classes: int = 1
     labels = torch.randint(classes, (samples,), generator=generator)
     prototypes = select_prototypes(embeddings[:5000], labels[:5000], num_classes=classes)
     correct_labels(embeddings[:5000], prototypes, labels[:5000])  # libraries load their kernels at the first call
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = _status("VmRSS")
-    corrected = correct_labels(embeddings, prototypes, labels)
-    return _status("VmHWM") - before - corrected.nbytes
-
-
-def _status(name: str) -> int:
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024
+    return peak_bytes(lambda: correct_labels(embeddings, prototypes, labels))
 
 
 if __name__ == "__main__":

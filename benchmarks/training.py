@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
-from benchmarks.measure import Work, figure
+from benchmarks.measure import figure, in_its_own_process, paired_ratio, peak_bytes, seconds
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.metrics import accuracy, interval, paired_difference
@@ -26,6 +21,9 @@ from dsl_teach.training.models import EmbeddingNetwork, build_network
 from dsl_teach.training.runs import run
 from dsl_teach.training.speed import prepare
 from dsl_teach.training.state import Pass
+
+CPU = time.process_time
+"""What other programs on the machine take does not count."""
 
 SMALL = Settings(network="small_cnn", width=16, batch_size=64, epochs=1, alpha=0.0)
 RESNET = SMALL.replace(network="resnet18_small", batch_size=32, precision="float32")
@@ -42,24 +40,6 @@ def figures() -> list[dict[str, Any]]:
         *(time_of_correction(classes) for classes in (14, 101)),
         *(memory_of_correction(classes) for classes in (14, 101)),
     ]
-
-
-def cpu_seconds(work: Work) -> float:
-    """CPU time of one call: what other programs on the machine take does not count."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
-def paired_ratio(work: Work, bare: Work, *, n: int) -> tuple[float, list[float]]:
-    """The median of n ratios of CPU time, each of two calls one right after the other, after a warm-up of both.
-
-    Returns:
-        The median, and all ratios in ascending order.
-    """
-    work(), bare()
-    ratios = sorted(cpu_seconds(work) / cpu_seconds(bare) for _ in range(n))
-    return statistics.median(ratios), ratios
 
 
 def images_and_network(settings: Settings, samples: int) -> tuple[InMemoryBatches, Callable[[], EmbeddingNetwork]]:
@@ -87,7 +67,7 @@ def loop_against_bare(name: str, settings: Settings, *, samples: int, n: int) ->
     def by_hand() -> None:
         bare_loop(networks[1], batches.images, batches.noisy_labels, settings)
 
-    ratio, all_ratios = paired_ratio(ours, by_hand, n=n)
+    ratio, all_ratios = paired_ratio(ours, by_hand, n=n, clock=CPU)
     note = f"{name}, {samples} images of 32 x 32, float32, CPU time; from {all_ratios[0]:.3f} to {all_ratios[-1]:.3f}"
     return figure(f"fit with alpha = 0 / bare loop, {name}", ratio, 1.03, n=n, note=note)
 
@@ -126,7 +106,7 @@ def epoch_against_cross_entropy(mode: str, limit: float, *, n: int = 9, samples:
     def plain() -> None:
         train_epoch(networks[1], batches, None, optimizers[1], settings.replace(alpha=0.0), 0)
 
-    ratio, all_ratios = paired_ratio(smp, plain, n=n)
+    ratio, all_ratios = paired_ratio(smp, plain, n=n, clock=CPU)
     span = f"from {all_ratios[0]:.3f} to {all_ratios[-1]:.3f}"
     note = f"small CNN of width 32, {samples} images of 32 x 32, float32, CPU time; {span}"
     return figure(f"SMP epoch / cross-entropy epoch, {mode} correction", ratio, limit, n=n, note=note)
@@ -173,15 +153,17 @@ def time_of_correction(classes: int, *, n: int = 3) -> dict[str, Any]:
     """What a sample costs among a million against among a hundred thousand: at most 1 where cost is linear."""
     few, many = (made_up_embeddings(samples, classes) for samples in (100_000, 1_000_000))
     fewest = made_up_embeddings(10_000, classes)
-    ratio, _ = paired_ratio(lambda: correction_by(*many, classes), lambda: correction_by(*few, classes), n=n)
-    took = [cpu_seconds(lambda given=given: correction_by(*given, classes)) for given in (fewest, few, many)]  # type: ignore[misc]
+    ratio, _ = paired_ratio(lambda: correction_by(*many, classes), lambda: correction_by(*few, classes), n=n, clock=CPU)
+    took = [seconds(lambda given=given: correction_by(*given, classes), CPU) for given in (fewest, few, many)]  # type: ignore[misc]
     note = "D = 64, m = 1280; CPU seconds at N = 1e4, 1e5 and 1e6: " + ", ".join(f"{s:.2f}" for s in took)
     return figure(f"correction, time a sample, N = 1e6 / 1e5, K = {classes}", ratio / 10, 1.1, n=n, note=note)
 
 
 def memory_of_correction(classes: int) -> dict[str, Any]:
     """How peak memory grows from a hundred thousand samples to a million, beside the embeddings themselves."""
-    few, more, many = (_peak_in_a_process_of_its_own(samples, classes) for samples in (10_000, 100_000, 1_000_000))
+    few, more, many = (
+        in_its_own_process("benchmarks.training", samples, classes) for samples in (10_000, 100_000, 1_000_000)
+    )
     grown = (many - more) / ((1_000_000 - 100_000) * 64 * 4)
     note = (
         f"peak beyond what comes in and goes out: {few / 2**20:.1f}, {more / 2**20:.1f} and {many / 2**20:.1f} MiB at "
@@ -190,29 +172,11 @@ def memory_of_correction(classes: int) -> dict[str, Any]:
     return figure(f"correction, memory grown / embeddings grown, K = {classes}", grown, 0.1, n=1, note=note)
 
 
-def _peak_in_a_process_of_its_own(samples: int, classes: int) -> float:
-    command = [sys.executable, "-m", "benchmarks.training", str(samples), str(classes)]
-    # glibc gives freed blocks back at once, so that no block left over from making the input hides what is taken
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-    root = Path(__file__).parent.parent
-    answer = subprocess.run(command, check=True, capture_output=True, text=True, cwd=root, env=environment)
-    return float(answer.stdout)
-
-
 def peak_bytes_of_correction(samples: int, classes: int) -> float:
     """Peak resident memory of a correction above its input and its output. Needs Linux."""
     embeddings, labels = made_up_embeddings(samples, classes)
     correction_by(embeddings[:5000], labels[:5000], classes)  # libraries load their kernels at the first call
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = _status("VmRSS")
-    corrected = correction_by(embeddings, labels, classes)
-    return _status("VmHWM") - before - corrected.nbytes
-
-
-def _status(name: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024
+    return peak_bytes(lambda: correction_by(embeddings, labels, classes))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dsl_teach.data.dataset import ImageFiles, Images, NoisyDataset, shared_images
 from dsl_teach.data.label_files import warn_if_unrelated
+from dsl_teach.data.parts import take as take_files
 from dsl_teach.prototypes.selection import sample_by_class
 from dsl_teach.seeds import stream
 
@@ -111,7 +112,7 @@ def describe_subset(size: int, seed: int | None) -> str:
 def take(images: Images, rows: Tensor) -> Images:
     """The images of these rows, in the order of the rows."""
     if isinstance(images, ImageFiles):
-        return ImageFiles(images.root, tuple(images.paths[row] for row in rows.tolist()))
+        return take_files(images, rows)
     return images[rows]
 
 
