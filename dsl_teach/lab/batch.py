@@ -63,12 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"batch: {error}", file=sys.stderr)
         return MISUSED
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         failed = work(crew, cells)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on with what is left.", file=sys.stderr)
         return STOPPED
+    finally:
+        signal.signal(signal.SIGTERM, before)
     rows = finish(grid, crew, cells, options.rows or grid.rows or crew.folder / "rows.json", failed)
     print(f"\n{to_text(grid_table(pd.DataFrame(rows), list(grid.grid)))}" if rows else "\nNo cell is finished.")
     return _tell_failures(failed)

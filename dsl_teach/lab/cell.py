@@ -5,6 +5,7 @@ The folder holds ``cell.json`` (what to do) and gets ``rows.json`` (what came of
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -36,10 +37,14 @@ def start(folder: Path, place: Mapping[str, str]) -> NoReturn:
         place: environment variables: threads, GPUs.
     """
     os.setsid()  # Ctrl-C is for the batch runner, which then asks its cells to stop
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ.update(place)
+    lock = (folder / ".lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # a cell of a runner that was killed may still be saving its state
     log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
     job = json.loads((folder / CELL).read_text(encoding="utf-8"))
     if job["processes"] > 1 and not job["notebook"]:
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={job['processes']}"]

@@ -1,6 +1,7 @@
 """Several cells of a grid at once, each in a process of its own, with its log; what is finished is left alone.
 
-New processes are forked from a server that has done nothing but the imports, which cost seconds each time otherwise.
+Where there is no GPU to upset, processes are forked from this one, which has imported everything and computed nothing:
+imports would cost seconds in each.
 """
 
 from __future__ import annotations
@@ -8,12 +9,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import queue
-import threading
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,16 @@ from dsl_teach.training.folder import open_folder, write_atomically
 
 MEMORY_OF_A_CELL = 2 * 2**30
 """What to leave for each cell, in bytes, when nothing is known of it."""
-STOPPED = 130
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell under way."""
+
+    cell: Cell
+    process: BaseProcess
+    place: dict[str, str]
+    begun: float
 
 
 @dataclass(frozen=True)
@@ -63,14 +72,9 @@ class Crew:
         self.folder, self.workers, self.processes, self.readers = open_folder(folder), workers, processes, readers
         gpus = torch.cuda.device_count() if device != "cpu" else 0
         self.device = "cuda" if device == "cuda" or gpus else "cpu"
-        self._places: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
-        for place in places(workers, processes, gpus):
-            self._places.put(place)
-        os.environ["OMP_NUM_THREADS"] = "1"  # the server of processes reads it once
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["dsl_teach.lab.cell", "sklearn.datasets"])
-        self._jobs: list[BaseProcess] = []
-        self._starting, self._stopped = threading.Lock(), False
+        self._places = places(workers, processes, gpus)
+        forks = sys.platform == "linux" and not gpus
+        self._context: Any = multiprocessing.get_context("fork" if forks else "forkserver")
 
     def is_finished(self, cell: Cell) -> bool:
         """Whether its rows are there; they are written last, and whole."""
@@ -83,36 +87,39 @@ class Crew:
 
     def run(self, cells: Sequence[Cell]) -> Iterator[Report]:
         """Run cells, each report as it comes. If the caller is interrupted, the cells save their state and stop."""
-        with ThreadPoolExecutor(self.workers) as pool:
-            try:
-                for done in as_completed([pool.submit(self._run_one, cell) for cell in cells]):
-                    yield done.result()
-            except BaseException:
-                self._stop()
-                pool.shutdown(cancel_futures=True)
-                raise
-
-    def _run_one(self, cell: Cell) -> Report:
-        begun, place = time.perf_counter(), self._places.get()
+        waiting, jobs = list(reversed(cells)), list[Job]()
         try:
-            folder = self._prepare(cell)
-            code = self._wait_for(self._context.Process(target=start, args=(folder, place), name=cell.name))
-            problem = reason(code, folder / "log.txt") if code else ""
-            problem = problem or ("" if self.is_finished(cell) else "It ended without its rows.")
-        except OSError as error:
-            problem = f"{type(error).__name__}: {error}"
+            while waiting or jobs:
+                while waiting and self._places:
+                    cell = waiting.pop()
+                    try:
+                        jobs.append(self._start(cell))
+                    except OSError as error:
+                        yield Report(cell, f"{type(error).__name__}: {error}")
+                ended = set(wait([job.process.sentinel for job in jobs])) if jobs else set()
+                for job in [job for job in jobs if job.process.sentinel in ended]:
+                    jobs.remove(job)
+                    yield self._finish(job)
         finally:
-            self._places.put(place)
-        return Report(cell, problem, self.rows(cell), time.perf_counter() - begun)
+            for job in jobs:
+                job.process.terminate()
+            for job in jobs:
+                job.process.join()
 
-    def _wait_for(self, job: BaseProcess) -> int:
-        with self._starting:
-            if self._stopped:
-                return STOPPED
-            job.start()
-            self._jobs.append(job)
-        job.join()
-        return job.exitcode or 0
+    def _start(self, cell: Cell) -> Job:
+        folder = self._prepare(cell)
+        place = self._places.pop(0)
+        process = self._context.Process(target=start, args=(folder, place), name=cell.name)
+        begun = time.perf_counter()
+        process.start()
+        return Job(cell, process, place, begun)
+
+    def _finish(self, job: Job) -> Report:
+        job.process.join()
+        self._places.append(job.place)
+        code, log = job.process.exitcode or 0, self.folder / job.cell.name / "log.txt"
+        problem = reason(code, log) if code else "" if self.is_finished(job.cell) else "It ended without its rows."
+        return Report(job.cell, problem, self.rows(job.cell), time.perf_counter() - job.begun)
 
     def _prepare(self, cell: Cell) -> Path:
         folder = open_folder(self.folder / cell.name)
@@ -127,12 +134,6 @@ class Crew:
         }
         write_atomically(folder / CELL, json.dumps(job, indent=1) + "\n")
         return folder
-
-    def _stop(self) -> None:
-        with self._starting:
-            self._stopped = True
-        for job in self._jobs:
-            job.terminate()
 
 
 def places(workers: int, processes: int, gpus: int) -> list[dict[str, str]]:
@@ -159,7 +160,8 @@ def machine_allows(processes: int = 1) -> int:
 
 def reason(code: int, log: Path) -> str:
     """Why a cell failed: its own last words, or what its exit code says."""
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    lines = [line for line in text.splitlines() if line.strip()]
     own = [line.removeprefix(FAILED) for line in lines if line.startswith(FAILED)]
     if own:
         return own[-1]
