@@ -18,7 +18,10 @@ from dsl_teach.training.records import Correction, EpochRecord
 Memory = dict[str, Tensor]
 """What a run remembers from step to step beside its weights, by name: targets, class scores, a transition matrix."""
 
-BY_SAMPLE = ("early_learning_targets",)
+TARGETS = "early_learning_targets"
+"""(N, K), the running mean of the network's answers to each sample; see :mod:`dsl_teach.training.losses`."""
+
+BY_SAMPLE = (TARGETS,)
 """What each process remembers of the samples that it has seen; the rest is the same everywhere."""
 
 
@@ -127,7 +130,7 @@ class State:
         self.schedule.load_state_dict(saved["schedule"])
         self.history[:] = [EpochRecord(**record) for record in saved["history"]]
         self.correction = correction_from_dict(saved["correction"], device) if saved["correction"] else None
-        self.memory.update(on_device(saved["memory"], device))
+        self.memory.update(on_device(saved.get("memory", {}), device))  # not in checkpoints of before
         if self.averaged is not None:
             self.averaged.load_state_dict(saved["averaged"])
         self.under_way = None
