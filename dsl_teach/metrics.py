@@ -89,8 +89,8 @@ def average_precision(suspicion: Tensor, noisy_labels: Tensor, clean_labels: Ten
 
     .. math:: \frac{1}{W} \sum_{i:\, y_i \ne y^*_i} \frac{w_i}{n_i}
 
-    with W wrong labels in all, and of the n_i labels down to sample i in the list w_i wrong ones: the share of wrong labels in the list down to each of them, averaged. A ranking
-    by chance comes to the share of wrong labels. Equal suspicion is one place in the list.
+    with W wrong labels in all; of the n_i samples down to sample i in the list, w_i have a wrong label. A ranking by
+    chance comes to the share of wrong labels. Samples of equal suspicion share a place in the list.
 
     Args:
         suspicion: (N,), the larger, the more doubtful; from :func:`dsl_teach.prototypes.suspicion` or any other.
