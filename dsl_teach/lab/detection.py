@@ -6,10 +6,11 @@ of Artificial Intelligence Research, 2021, as the library cleanlab computes them
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
-from collections.abc import Callable
-from typing import Literal, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple, ParamSpec, TypeVar
 
 import pandas as pd
 import torch
@@ -22,13 +23,17 @@ from dsl_teach.data.batches import Batches
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.lab.lessons import fit_to
 from dsl_teach.lab.why import sight_of
-from dsl_teach.metrics import average_precision, interval, paired_difference
+from dsl_teach.metrics import average_precision
 from dsl_teach.prototypes import suspicion
+from dsl_teach.training.keeper import Keeper
 from dsl_teach.training.loop import frozen
 from dsl_teach.training.models import EmbeddingNetwork
-from dsl_teach.training.runs import make_batches
+from dsl_teach.training.records import Correction, Result
+from dsl_teach.training.runs import Run, make_batches
+from dsl_teach.training.state import State
 
 Quality = Literal["self_confidence", "normalized_margin"]
+Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 
 CLASS_SCORES = "class scores"
@@ -39,69 +44,132 @@ QUALITIES: dict[Quality, str] = {
 """cleanlab's names of its scores, and ours for tables."""
 
 
-def compare_rankings(data: NoisyDataset, settings: Settings, *, folds: int = 5) -> pd.DataFrame:
+def compare_rankings(data: NoisyDataset, settings: Settings, *, folds: int = 5, at: Sequence[int] = ()) -> pd.DataFrame:
     """Rank the given labels by how doubtful they are, in several ways, and see how well each finds the wrong ones.
 
-    Three trainings with the same network, first weights, optimizer and epochs: by SMP, by cross-entropy, and by
-    cross-entropy in folds, so that each sample is judged by a network that was not trained on it. The last is how
-    cleanlab asks to be used; from the two others it gets probabilities of samples that were trained on.
+    Three trainings with the same first weights, optimizer and epochs: by SMP, by cross-entropy, and by cross-entropy
+    in folds, so that each sample is judged by a network that was not trained on it. The last is how cleanlab asks to
+    be used; the two others give it probabilities of samples that were trained on (marked "in sample").
 
     Args:
         data: images in memory, with clean labels where they are known.
         settings: of all trainings; ``alpha`` counts for SMP alone.
         folds: parts of the cross-validation, each with the same shares of the noisy labels.
+        at: numbers of epochs after which to rank, on the way; by default only after the last one. A network that has
+            been trained for long has memorised wrong labels, which matters to some rankings more than to others.
 
     Returns:
-        One row a ranking: ``network`` it comes from, ``ranking``, ``seed``, ``average_precision`` (1 is best), the
-        share of ``wrong`` labels (what a ranking by chance comes to), and ``seconds``: processor time of all that
-        the ranking needs, from the first training step to the last number. Looks at the test set are left out.
+        One row a ranking: ``network`` it comes from, ``ranking``, ``epochs``, ``seed``, ``average_precision`` (1 is
+        best), the share of ``wrong`` labels (what a ranking by chance comes to), and ``seconds``: processor time of
+        all that it needs, from the first training step to the last number. Looks at the test set are left out.
 
     Raises:
-        ValueError: if no clean label is known, alpha is 0, or a class has fewer samples than there are folds.
+        ValueError: if no clean label is known, alpha is 0, ``at`` is no epoch of the run, or a class has fewer
+            samples than there are folds.
     """
     if data.clean_labels is None:
         raise ValueError(f"{data.name} has no clean labels: nobody can say which ranking finds the wrong ones.")
     if settings.alpha == 0:
         raise ValueError("alpha must be above 0: with alpha = 0 SMP is cross-entropy, and there is nothing to compare.")
     _require_folds(data, folds)
-    given, plain = data.noisy_labels, settings.replace(alpha=0.0)
+    at = tuple(at) or (settings.epochs,)
+    if not all(1 <= epoch <= settings.epochs for epoch in at):
+        raise ValueError(f"at must name epochs from 1 to {settings.epochs} (epochs), but it is {at}.")
+    plain = settings.replace(alpha=0.0)
     rankings = [
-        *_by_one_network("SMP", data, settings),
-        *_by_one_network("cross-entropy", data, plain),
-        *_by_cleanlab(f"cross-entropy, {folds} folds", given, *timed(lambda: out_of_sample(data, plain, folds))),
-    ]
-    rows = [
-        {"network": network, "ranking": ranking, "seed": settings.seed, "seconds": seconds}
-        | {"average_precision": average_precision(doubt, given, data.clean_labels)}
-        for network, ranking, doubt, seconds in rankings
+        *by_one_network("SMP", data, settings, at),
+        *by_one_network("cross-entropy", data, plain, at),
+        *by_folds(f"cross-entropy, {folds} folds", data, plain, at, folds),
     ]
     known = data.clean_labels >= 0
-    return pd.DataFrame(rows).assign(wrong=float((given != data.clean_labels)[known].double().mean()))
+    wrong = float((data.noisy_labels != data.clean_labels)[known].double().mean())
+    return pd.DataFrame(
+        {
+            "network": one.network,
+            "ranking": one.ranking,
+            "epochs": one.epochs,
+            "seed": settings.seed,
+            "average_precision": average_precision(one.doubt, data.noisy_labels, data.clean_labels),
+            "wrong": wrong,
+            "seconds": one.seconds,
+        }
+        for one in rankings
+    )
 
 
-Ranking = tuple[str, str, Tensor, float]
-"""Network, name of the ranking, how doubtful each label is, processor seconds."""
+class Ranking(NamedTuple):
+    """A ranking of the given labels, and what it took."""
+
+    network: str
+    ranking: str
+    epochs: int
+    doubt: Tensor
+    """(N,), the larger, the more doubtful."""
+    seconds: float
 
 
-def _by_one_network(name: str, data: NoisyDataset, settings: Settings) -> list[Ranking]:
-    """The rankings by one network trained on all samples: ours by its class scores, cleanlab's by its probabilities."""
-    run, training = timed(lambda: fit_to(without_test(data), settings))
-    doubt, seconds = timed(lambda: suspicion(sight_of(run).class_scores, data.noisy_labels))
+class Snapshot(NamedTuple):
+    """A network on its way."""
+
+    network: EmbeddingNetwork
+    correction: Correction | None
+    """The one made by this very network; None if it made none."""
+    seconds: float
+    """Processor time of training until here, corrections included."""
+
+
+class Snapshots(Keeper):
+    """Keeps a copy of the network after some of the epochs.
+
+    Args:
+        at: after which.
+    """
+
+    def __init__(self, at: Sequence[int]):
+        self.at, self.taken, self._start = set(at), dict[int, Snapshot](), time.process_time()
+
+    def keep(self, state: State) -> None:
+        """Called by ``fit`` after every epoch."""
+        if state.epoch in self.at:
+            seconds = time.process_time() - self._start
+            correction = state.correction if state.correction and state.correction.epoch == state.epoch else None
+            self.taken[state.epoch] = Snapshot(copy.deepcopy(state.network), correction, seconds)  # type: ignore[arg-type]
+
+
+def snapshots(data: NoisyDataset, settings: Settings, at: Sequence[int]) -> dict[int, Snapshot]:
+    """Train once, and keep the network after each of these numbers of epochs."""
+    keeper = Snapshots(at)
+    fit_to(without_test(data), settings, keeper=keeper)
+    return keeper.taken
+
+
+def by_one_network(name: str, data: NoisyDataset, settings: Settings, at: Sequence[int]) -> Iterator[Ranking]:
+    """The rankings by one network trained on all samples: ours by class scores, cleanlab's by its probabilities."""
     batches = make_batches(data, settings, "cpu")[0]
-    seen, seeing = timed(lambda: probabilities(run.network, batches))
-    # A network trained by SMP has corrected labels all along the way: their seconds are part of its training.
-    return [
-        (name, CLASS_SCORES, doubt, training + seconds),
-        *_by_cleanlab(name, data.noisy_labels, seen, training + seeing),
-    ]
+    for epoch, taken in snapshots(data, settings, at).items():
+        run = Run(settings.replace(epochs=epoch), data, taken.network, Result([], taken.correction))
+        doubt, seconds = timed(class_score_doubt, run)
+        yield Ranking(name, CLASS_SCORES, epoch, doubt, taken.seconds + seconds)
+        seen, seconds = timed(probabilities, taken.network, batches)
+        yield from by_cleanlab(f"{name}, in sample", epoch, data.noisy_labels, seen, taken.seconds + seconds)
 
 
-def _by_cleanlab(name: str, noisy_labels: Tensor, seen: Tensor, before: float) -> list[Ranking]:
-    rankings = []
+def by_folds(name: str, data: NoisyDataset, settings: Settings, at: Sequence[int], folds: int) -> Iterator[Ranking]:
+    """Cleanlab's rankings by probabilities out of sample."""
+    for epoch, (seen, seconds) in out_of_sample(data, settings, at, folds).items():
+        yield from by_cleanlab(name, epoch, data.noisy_labels, seen, seconds)
+
+
+def by_cleanlab(name: str, epochs: int, noisy_labels: Tensor, seen: Tensor, before: float) -> Iterator[Ranking]:
+    """A ranking by each of cleanlab's scores; ``before`` is what the probabilities took."""
     for quality, title in QUALITIES.items():
-        doubt, seconds = timed(lambda quality=quality: cleanlab_doubt(seen, noisy_labels, quality))  # type: ignore[misc]
-        rankings.append((name, title, doubt, before + seconds))
-    return rankings
+        doubt, seconds = timed(cleanlab_doubt, seen, noisy_labels, quality)
+        yield Ranking(name, title, epochs, doubt, before + seconds)
+
+
+def class_score_doubt(run: Run) -> Tensor:
+    """How doubtful each label is by the class scores of the finished network, (N,)."""
+    return suspicion(sight_of(run).class_scores.cpu(), run.data.noisy_labels)
 
 
 def cleanlab_doubt(probabilities: Tensor, noisy_labels: Tensor, quality: Quality = "normalized_margin") -> Tensor:
@@ -120,28 +188,31 @@ def cleanlab_doubt(probabilities: Tensor, noisy_labels: Tensor, quality: Quality
     return torch.from_numpy(1 - get_label_quality_scores(noisy_labels.numpy(force=True), rows, method=quality))
 
 
-def out_of_sample(data: NoisyDataset, settings: Settings, folds: int) -> Tensor:
-    """Class probabilities of every training sample by a network that was not trained on it, by cross-validation.
+def out_of_sample(
+    data: NoisyDataset, settings: Settings, at: Sequence[int], folds: int
+) -> dict[int, tuple[Tensor, float]]:
+    """Class probabilities of every training sample by networks that were not trained on it, by cross-validation.
 
     Args:
         data: images in memory.
         settings: of each training.
+        at: numbers of epochs after which the networks are asked.
         folds: parts; each is judged by a network that was trained on the others.
 
     Returns:
-        (N, K), row i belonging to the sample with index i.
-
-    Raises:
-        ValueError: if a class has fewer samples than there are folds.
+        Epochs -> (N, K) probabilities, row i belonging to the sample with index i, and the processor seconds of all
+        trainings until then.
     """
-    _require_folds(data, folds)
-    seen = torch.zeros(len(data), data.num_classes)
+    seen = {epoch: torch.zeros(len(data), data.num_classes) for epoch in at}
+    seconds = dict.fromkeys(at, 0.0)
     parts = StratifiedKFold(folds, shuffle=True, random_state=settings.seed)
-    for trained_on, held_out in parts.split(torch.zeros(len(data)), data.noisy_labels.numpy(force=True)):
-        run = fit_to(rows_of(without_test(data), torch.from_numpy(trained_on)), settings)
-        batches = make_batches(rows_of(data, torch.from_numpy(held_out)), settings, "cpu")[0]
-        seen[torch.from_numpy(held_out)] = probabilities(run.network, batches)
-    return seen
+    for rows in parts.split(torch.zeros(len(data)), data.noisy_labels.numpy(force=True)):
+        trained_on, held_out = (torch.from_numpy(part) for part in rows)
+        batches = make_batches(rows_of(data, held_out), settings, "cpu")[0]
+        for epoch, taken in snapshots(rows_of(data, trained_on), settings, at).items():
+            seen[epoch][held_out], passing = timed(probabilities, taken.network, batches)
+            seconds[epoch] += taken.seconds + passing
+    return {epoch: (seen[epoch], seconds[epoch]) for epoch in at}
 
 
 def probabilities(network: EmbeddingNetwork, batches: Batches) -> Tensor:
@@ -150,34 +221,11 @@ def probabilities(network: EmbeddingNetwork, batches: Batches) -> Tensor:
         return torch.cat([network(batch.images)[0].softmax(dim=1) for batch in batches.in_order()])
 
 
-def ranking_table(rows: pd.DataFrame, *, against: tuple[str, str] = ("SMP", CLASS_SCORES)) -> pd.DataFrame:
-    """Mean over seeds with its 95 % interval, and the difference to one ranking, seed by seed.
-
-    Args:
-        rows: of :func:`compare_rankings`, of several seeds.
-        against: network and ranking that the others are subtracted from.
-
-    Returns:
-        A line a ranking; average precision in percent, processor seconds, and ``ahead`` in points: how much better
-        ``against`` is, paired.
-    """
-    by_seed = rows.assign(percent=100 * rows["average_precision"]).set_index("seed")
-    names = ["network", "ranking"]
-    ours = by_seed[(by_seed["network"] == against[0]) & (by_seed["ranking"] == against[1])]["percent"]
-    lines = []
-    for key, group in by_seed.groupby(names, sort=False):
-        ahead = paired_difference(ours.loc[group.index].tolist(), group["percent"].tolist())
-        line = dict(zip(names, key, strict=True)) | {"seeds": len(group)}
-        line["average precision %"] = str(interval(group["percent"].tolist()))
-        line["ahead"] = "" if key == against else f"{ahead.mean:+.1f} ± {ahead.half:.1f}"
-        lines.append(line | {"seconds": str(interval(group["seconds"].tolist()))})
-    return pd.DataFrame(lines).set_index(names)
-
-
-def timed(work: Callable[[], Answer]) -> tuple[Answer, float]:
+def timed(work: Callable[Arguments, Answer], *args: Arguments.args, **kwargs: Arguments.kwargs) -> tuple[Answer, float]:
     """The answer of a call, and the processor seconds it took: what other programs take does not count."""
     start = time.process_time()
-    return work(), time.process_time() - start
+    answer = work(*args, **kwargs)
+    return answer, time.process_time() - start
 
 
 def rows_of(data: NoisyDataset, rows: Tensor) -> NoisyDataset:
