@@ -76,7 +76,7 @@ def test_each_sample_is_trained_on_its_own_corrected_label(device, monkeypatch, 
     batches.noisy_labels = marked.clone()
     pairs = []
 
-    def spy(logits, noisy_labels, corrected_labels, alpha):
+    def spy(logits, noisy_labels, corrected_labels, alpha, **kwargs):
         pairs.append((noisy_labels, corrected_labels))
         return cross_entropy(logits, noisy_labels)
 
