@@ -99,6 +99,37 @@ def test_an_explanation_agrees_with_the_correction_for_every_sample(fitted, sigh
     assert changed > 0
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("centred", True),
+        ("whitened", True),
+        ("correct_by", "class_means"),
+        ("correct_by", "random"),
+        ("correct_by", "neighbours"),
+        ("correct_by", "head"),
+        ("averaged_weights", 0.9),
+        ("margin", 0.05),
+    ],
+)
+def test_every_way_to_correct_can_be_explained_and_drawn(option, value):
+    settings = QUICK.replace(**{option: value})
+    fitted = fit_to(load_dataset(settings), settings)
+    seen = why.sight_of(fitted)
+    labels = fitted.result.correction.labels
+    for sample in range(0, 400, 100):
+        found = why.explain(fitted, sample, sight=seen)
+        assert found.corrected_label == int(labels[sample])
+        assert (found.suspicion > settings.margin) == (found.corrected_label != found.noisy_label)
+        if len(found.given.index):
+            assert float(found.given.cosines.mean()) == pytest.approx(
+                float(found.class_scores[found.noisy_label]), abs=1e-5
+            )
+        else:
+            assert settings.correct_by in ("neighbours", "head")
+    assert len(drawn(why_figure(fitted.data, found))) > 5000
+
+
 def test_labels_by_epoch_by_hand():
     history = {2: torch.tensor([5, 1]), 4: torch.tensor([5, 3])}
     assert why.labels_by_epoch(history, 1, 7, epochs=5) == (7, 7, 1, 1, 3, 3)
@@ -138,7 +169,8 @@ def test_the_sentences_say_what_was_found(fitted, sight):
     names = fitted.data.class_names
     said = why.in_words(found, names)
     assert f"The given label '{found.noisy_label}' was changed to '{found.corrected_label}'." in said
-    assert f"{float(found.class_scores[found.rival.label]):.2f}. The true label is '{found.clean_label}'." in said
+    own, other = (f"{float(found.class_scores[label]):.2f}" for label in (found.noisy_label, found.rival.label))
+    assert f"'{found.noisy_label}' is {own}, that of '{found.rival.label}' {other}. The true label is" in said
     kept = dataclasses.replace(found, corrected_label=found.noisy_label, clean_label=None)
     assert "was kept." in why.in_words(kept, names)
     assert "true label" not in why.in_words(kept, names)

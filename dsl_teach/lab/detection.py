@@ -133,7 +133,7 @@ class Snapshots(Keeper):
         if state.epoch in self.at:
             seconds = time.process_time() - self._start
             correction = state.correction if state.correction and state.correction.epoch == state.epoch else None
-            self.taken[state.epoch] = Snapshot(copy.deepcopy(state.network), correction, seconds)  # type: ignore[arg-type]
+            self.taken[state.epoch] = Snapshot(copy.deepcopy(state.frozen), correction, seconds)
 
 
 def snapshots(data: NoisyDataset, settings: Settings, at: Sequence[int]) -> dict[int, Snapshot]:

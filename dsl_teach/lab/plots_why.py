@@ -64,22 +64,28 @@ def score_bars(axes: Axes, explanation: Explanation, class_names: Sequence[str],
 
 def prototype_row(part: Any, data: NoisyDataset, explanation: Explanation, vote: Vote, colour: str, count: int) -> None:
     """The nearest prototypes of a class, each over its cosine to the sample; one with a wrong label says so."""
-    part.suptitle(f"nearest prototypes of {plain(data.class_names[vote.label])}, by cosine", color=colour, fontsize=10)
+    what = "nearest prototypes of {}, by cosine" if len(vote.index) else "no prototypes of {}"
+    part.suptitle(what.format(plain(data.class_names[vote.label])), color=colour, fontsize=10)
     for place, axes in enumerate(part.subplots(1, count, squeeze=False)[0]):
         axes.set_axis_off()
         if place < len(vote.index):
-            index = int(vote.index[place])
-            note = "itself" if index == explanation.sample else _mistake(data, index)
-            show_image(axes, data, index)
+            note = _note(data, explanation, int(vote.index[place]))
+            if vote.index[place] >= 0:
+                show_image(axes, data, int(vote.index[place]))
             text = f"{float(vote.cosines[place]):.2f}\n{note}"
             axes.text(0.5, -0.06, text, transform=axes.transAxes, ha="center", va="top", fontsize=9)
 
 
-def _mistake(data: NoisyDataset, sample: int) -> str:
-    """What a sample is in truth, where its given label is known to be wrong."""
-    if data.clean_labels is None or data.clean_labels[sample] in (UNKNOWN, data.noisy_labels[sample]):
+def _note(data: NoisyDataset, explanation: Explanation, prototype: int) -> str:
+    """What is worth saying of a prototype: that it is the sample itself, no sample at all, or mislabelled."""
+    if prototype < 0:
+        return "class mean"
+    if prototype == explanation.sample:
+        return "itself"
+    given, clean = data.noisy_labels[prototype], data.clean_labels
+    if clean is None or clean[prototype] in (UNKNOWN, given):
         return ""
-    return f"is {plain(data.class_names[int(data.clean_labels[sample])])}"
+    return f"is {plain(data.class_names[int(clean[prototype])])}"
 
 
 def label_strip(axes: Axes, explanation: Explanation, class_names: Sequence[str]) -> None:

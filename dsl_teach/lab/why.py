@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dsl_teach.prototypes import Prototypes, best_class, class_scores, suspicion
+from dsl_teach.prototypes import Prototypes, best_class, suspicion
 from dsl_teach.prototypes.density import unit_rows
+from dsl_teach.training.correcting import correct, look, score
+from dsl_teach.training.distributed import ALONE
 from dsl_teach.training.keeper import Keeper
-from dsl_teach.training.loop import correct, embed
 from dsl_teach.training.runs import Run, make_batches
 from dsl_teach.training.state import State
 
@@ -64,10 +65,11 @@ class Sight:
     """What a finished network sees in every training sample, and by whom it judges them."""
 
     embeddings: Tensor
-    """(N, D)."""
+    """(N, D), in the space that cosines are taken in: centred or whitened if the settings say so."""
     prototypes: Prototypes
+    """None in any class where labels are corrected by neighbours or by the network's head."""
     class_scores: Tensor
-    """(N, K)."""
+    """(N, K), by the last correction alone, without any mean over former ones."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Vote:
     label: int
     """The class."""
     index: Tensor
-    """(P,) int64, which training samples they are."""
+    """(P,) int64, which training samples they are; -1 for the mean of a class."""
     cosines: Tensor
     """(P,) of the sample to each of them; their mean is the class score."""
 
@@ -111,10 +113,12 @@ def sight_of(run: Run) -> Sight:
     Args:
         run: a finished run. If it never corrected labels, prototypes are chosen now, as its settings say.
     """
-    train = make_batches(run.data, run.settings, next(run.network.parameters()).device)[0]
-    correction = run.result.correction or correct(run.network, train, run.settings, run.settings.epochs)
-    embeddings = embed(run.network, train)
-    return Sight(embeddings, correction.prototypes, class_scores(embeddings, correction.prototypes))
+    settings, network = run.settings, run.network
+    train = make_batches(run.data, settings, next(network.parameters()).device)[0]
+    correction = run.result.correction or correct(network, train, settings, settings.epochs)
+    seen = look(network, train, settings, None, ALONE)
+    scores = score(seen, correction.prototypes, network.head, settings, correction.epoch, {})
+    return Sight(seen.rows, correction.prototypes, scores)
 
 
 def most_doubtful(run: Run, count: int = 12, *, sight: Sight | None = None) -> Tensor:
@@ -195,8 +199,5 @@ def in_words(explanation: Explanation, class_names: Sequence[str]) -> str:
         f"was changed to {names[e.corrected_label]!r}." if changed else "was kept."
     )
     own, other = (float(e.class_scores[v.label]) for v in (e.given, e.rival))
-    said += (
-        f" On average its cosine to the prototypes of {names[e.given.label]!r} is {own:.2f}, "
-        f"to those of {names[e.rival.label]!r} {other:.2f}."
-    )
+    said += f" The class score of {names[e.given.label]!r} is {own:.2f}, that of {names[e.rival.label]!r} {other:.2f}."
     return said if e.clean_label is None else f"{said} The true label is {names[e.clean_label]!r}."
