@@ -85,6 +85,7 @@ def test_the_method_runs_without_the_extras():
         "jupyterlab",
         "nbformat",
         "anywidget",
+        "cleanlab",
         "pytest",
         "hypothesis",
     ]
