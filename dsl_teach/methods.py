@@ -54,3 +54,38 @@ CHOICES = _frozen(
     }
 )
 """SMP with something else in the place of density peaks."""
+
+CAREFUL: Changes = MappingProxyType(
+    {
+        "mixup": 1.0,
+        "averaged_weights": 0.99,
+        "whitened": True,
+        "agreeing_only": True,
+        "score_momentum": 0.8,
+        "margin": 0.1,
+    }
+)
+"""Our preset, "careful SMP". Each part has its reason:
+
+- ``mixup``: wrong labels are hard to learn by heart from mixed images, so embeddings stay those of the images' content;
+- ``averaged_weights``: the network that embeds moves slowly, and so do the labels it gives;
+- ``whitened``: what varies inside a class counts less in a cosine;
+- ``agreeing_only``: a wrongly labelled sample seldom agrees twice, so it seldom becomes a prototype;
+- ``score_momentum``: a label changes when several epochs say so;
+- ``margin``: where the prototypes are hardly surer of another class, the given label is the better guess.
+"""
+
+BASELINE, SMP, PRESET = "cross-entropy", "SMP", "careful SMP"
+
+
+def methods() -> dict[str, dict[str, Any]]:
+    """Every method of the tables: its name and what it changes in the settings."""
+    beyond = {f"{SMP}, {name}": dict(changes) for name, changes in (OPTIONS | CHOICES).items()}
+    plain = {"mixup, averaged weights": {"alpha": 0.0, "mixup": 1.0, "averaged_weights": 0.99}}
+    return (
+        {name: dict(changes) for name, changes in COMPARED.items()}
+        | {SMP: {}}
+        | beyond
+        | plain
+        | {PRESET: dict(CAREFUL)}
+    )
