@@ -58,8 +58,9 @@ def filled(labels: np.ndarray, clean_labels: np.ndarray, source: str) -> np.ndar
     """The labels, with true ones for the images at the end that a file leaves out."""
     if len(labels) > len(clean_labels):
         raise ValueError(f"{source} labels {len(labels)} images, the first source only {len(clean_labels)}.")
-    if len(labels) < len(clean_labels):
-        print(f"{source} labels the first {len(labels)} images; the other {len(clean_labels) - len(labels)} stay right.")
+    left = len(clean_labels) - len(labels)
+    if left:
+        print(f"{source} labels the first {len(labels)} images; the other {left} keep their true labels.")
     return np.concatenate([labels, clean_labels[len(labels) :]])
 
 

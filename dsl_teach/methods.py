@@ -80,7 +80,7 @@ BASELINE, SMP, PRESET = "cross-entropy", "SMP", "careful SMP"
 
 def methods() -> dict[str, dict[str, Any]]:
     """Every method of the tables: its name and what it changes in the settings."""
-    beyond = {f"{SMP}, {name}": dict(changes) for name, changes in (OPTIONS | CHOICES).items()}
+    beyond = {f"{SMP}, {name}": dict(changes) for name, changes in {**OPTIONS, **CHOICES}.items()}
     plain = {"mixup, averaged weights": {"alpha": 0.0, "mixup": 1.0, "averaged_weights": 0.99}}
     return (
         {name: dict(changes) for name, changes in COMPARED.items()}
