@@ -130,3 +130,11 @@ def neighbour_scores(points, index, candidates, labels, candidate_index, *, clas
         nearest = others[: min(k, len(candidates) - 1)]
         scores.append([sum(labels[j] == c for j in nearest) / len(nearest) for c in range(classes)])
     return scores
+
+
+def suspicion(scores: list[list[float]], noisy_labels: list[int]) -> list[float]:
+    found = []
+    for row, given in zip(scores, noisy_labels, strict=True):
+        other = max((score for c, score in enumerate(row) if c != given), default=-INFINITY)
+        found.append(0.0 if other == row[given] else other - row[given])
+    return found
