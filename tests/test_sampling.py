@@ -14,8 +14,10 @@ from dsl_teach.data.batches import InMemoryBatches, OnDiskBatches, training_orde
 from dsl_teach.data.catalog import load_dataset
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.seeds import stream
+from dsl_teach.training.distributed import ALONE
 from dsl_teach.training.loop import fit, training_figures
 from dsl_teach.training.runs import make_batches
+from dsl_teach.training.state import Pass
 from tests.test_loop import QUICK, K, blobs, network_for
 
 
@@ -129,3 +131,10 @@ def test_a_balanced_run_sees_rare_classes_as_often_as_common_ones(device):
     history = fit(network_for(batches), batches, batches, settings, clean_labels=clean_labels).history
     assert all(0 <= record.train_accuracy <= 1 for record in history)
     assert history[-1].loss == pytest.approx(0.5 * history[-1].loss_noisy + 0.5 * history[-1].loss_corrected, rel=1e-5)
+
+
+def test_of_a_sample_seen_twice_the_last_answer_counts():
+    seen = Pass.begin(torch.zeros(4, dtype=torch.int64))
+    for index, answers in (([0, 2], [2, 1]), ([2, 1], [0, 1])):
+        seen.note(torch.tensor(index), torch.eye(3)[answers], torch.zeros(3, dtype=torch.float64))
+    assert seen.answers(ALONE).tolist() == [2, 1, 0, -1]

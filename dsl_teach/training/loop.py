@@ -197,8 +197,8 @@ def train_epoch(
     team.align(network)
     if averaged is not None:
         team.align(averaged)
-    sums, predicted = team.total(so_far.sums.clone()), team.largest(so_far.predicted.clone())
-    return training_figures(sums, predicted, train.noisy_labels, clean_labels, correction, settings) | {
+    sums = team.total(so_far.sums.clone())
+    return training_figures(sums, so_far.answers(team), train.noisy_labels, clean_labels, correction, settings) | {
         "seconds_training": before + time.perf_counter() - start,
         "learning_rate": optimizer.param_groups[0]["lr"],
     }
