@@ -26,7 +26,7 @@ def torchrun(folder, action):
             "-m", "tests.distributed_driver", str(folder), action,
         ],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=170, check=False,
+        capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
 
 
