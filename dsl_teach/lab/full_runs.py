@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
+import yaml
 from torch import Tensor
 
 from dsl_teach.config import Settings
@@ -125,6 +126,18 @@ def train(
     if processes > 1:
         train_in_processes(settings, processes=processes, folder=folder, device=device)
     return run(settings, folder=run_folder(folder, settings), device=device, workers=workers, on_epoch=on_epoch)
+
+
+def full_settings(path: str | Path, **places: str) -> Settings:
+    """The settings among the parameters that a full run's YAML file gives its notebook.
+
+    Args:
+        path: the file.
+        places: ``data_root`` and ``test_root``.
+    """
+    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    names = {knob.name for knob in fields(Settings)}
+    return Settings(**places).replace(**{name: value for name, value in content.items() if name in names})
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import yaml
 
 from dsl_teach.config import Settings
 
-KEYS = ("notebook", "base", "cases", "methods", "grid", "seeds", "rows")
+KEYS = ("notebook", "base_from", "base", "cases", "methods", "grid", "seeds", "rows")
 PLACES = ("data_root", "test_root", "labels_file")
 """Settings that say where something lies: they change nothing about a result, and stay out of names and rows."""
 

@@ -166,6 +166,16 @@ def methods_by_case(rows: pd.DataFrame, made_from: str) -> Figure:
     return stamped(figure, made_from)
 
 
+def accuracy_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean test accuracy in percent with its interval over seeds: a line for each case, a column for each method."""
+    cells = {
+        (case, method): str(interval((100 * group["test_accuracy"]).tolist()))
+        for (case, method), group in rows.groupby(["case", "method"], sort=False)
+    }
+    methods = list(dict.fromkeys(rows["method"]))
+    return pd.DataFrame({method: {case: cells.get((case, method), "") for case, _ in cells} for method in methods})
+
+
 def beside_the_paper(cited: Mapping[str, Mapping[str, str]], rows: pd.DataFrame, tested: int, made_from: str) -> Told:
     """The paper's figures, the article's, and those of the runs at hand with an interval.
 
