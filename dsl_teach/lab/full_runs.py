@@ -133,11 +133,11 @@ def full_settings(path: str | Path, **places: str) -> Settings:
 
     Args:
         path: the file.
-        places: ``data_root`` and ``test_root``.
+        places: ``dataset``, ``data_root`` and ``test_root``.
     """
     content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     names = {knob.name for knob in fields(Settings)}
-    return Settings(**places).replace(**{name: value for name, value in content.items() if name in names})
+    return Settings().replace(**places, **{name: value for name, value in content.items() if name in names})
 
 
 @dataclass(frozen=True)
