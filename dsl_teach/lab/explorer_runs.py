@@ -39,7 +39,7 @@ class RunsExplorer(Explorer):
         self.runs: Runs = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
         if not self.runs:
             raise ValueError("There is no finished run to show. Train one first, or name the folder of those you have.")
-        best = max(self.runs, key=lambda run: run["test_accuracy"])
+        best = max([run for run in self.runs if run["alpha"]] or self.runs, key=lambda run: run["test_accuracy"])
         super().__init__(run_sliders(self.runs), {name: best[name] for name in KNOBS})
 
     def show(self, values: dict[str, Any]) -> dict[str, str]:

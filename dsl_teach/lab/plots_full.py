@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from dsl_teach.data.dataset import ImageFiles
@@ -53,7 +54,7 @@ def class_shares(labels: Mapping[str, Tensor], class_names: Sequence[str], made_
                  color=("#b08030", "#1f5fa8")[number % 2])  # fmt: skip
     axes.set_xticks(place, class_names, rotation=45, ha="right", fontsize=9)
     axes.set(ylabel="share of the labels, %")
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     axes.spines[["top", "right"]].set_visible(False)
     return stamped(figure, made_from)
 
@@ -143,6 +144,7 @@ def run_curves(rows: pd.DataFrame, made_from: str) -> Figure:
             label=knobs_in_words({str(name): value for name, value in row.items()}),
         )
     axes.set(xlabel="epoch", ylabel="test accuracy, %")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.spines[["top", "right"]].set_visible(False)
     return stamped(figure, made_from)
