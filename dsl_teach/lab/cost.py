@@ -169,7 +169,7 @@ def _mean_size(paths: Sequence[Path]) -> float:
 def gpu_memory(settings: Settings, num_classes: int, *, train: int) -> dict[str, str]:
     """GPU memory of a run, computed and not measured, by what takes it.
 
-    Layer outputs are counted in full, in the precision of this machine's forward pass; what a framework keeps for
+    Layer outputs are counted in full and in float32; in bfloat16 they take about half. What a framework keeps for
     itself is not counted.
 
     Args:
