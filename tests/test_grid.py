@@ -84,5 +84,12 @@ def test_a_missing_notebook_is_named(tmp_path):
 def test_committed_grids_name_settings_that_exist_and_where_rows_go(path):
     grid = read_grid(path)
     assert len(grid.cells()) > 1
-    assert grid.rows is not None
-    assert grid.rows.parent == CONFIGS.parent / "results"
+    if grid.notebook is None or grid.rows:
+        assert grid.rows is not None
+        assert grid.rows.parent == CONFIGS.parent / "results"
+
+
+def test_the_base_may_come_from_another_file(tmp_path):
+    (tmp_path / "other.yaml").write_text("epochs: 2\np: 3\n")
+    (cell,) = grid_of(tmp_path, "base_from: other.yaml\nbase: {p: 4}").cells()
+    assert cell.parameters == {"epochs": 2, "p": 4, "seed": 0}

@@ -27,6 +27,15 @@ OWN_PARAMETERS = {
     "starts": "values of correction_start to compare",
     "flip_alphas": "values of alpha to compare under pair flips",
     "flip_rates": "rates of pair flips to compare",
+    "images_per_class": "size of a stand-in",
+    "baseline": "whether cross-entropy is trained too",
+    "more_runs": "changes of settings, a run for each",
+    "more_settings": "settings without a parameter of their own",
+    "compare_with": "the other data set, or a folder with its runs",
+    "device": "auto, cpu or cuda",
+    "processes": "that train one run together",
+    "images_per_second": "a rate that the reader measured",
+    "runs_folder": "where run folders are",
 }
 """Parameters that are no setting of a run. Everything else in a parameters cell carries a setting's name."""
 

@@ -95,7 +95,7 @@ def run_notebook(folder: Path, job: dict[str, Any]) -> list[dict[str, Any]]:
     notebook, output = Path(job["notebook"]), (folder / "output").resolve()
     results = output / "results.json"
     results.unlink(missing_ok=True)
-    parameters = {"output_folder": str(output)} | job["parameters"]
+    parameters = job["parameters"] | {"output_folder": str(output)}
     try:
         papermill.execute_notebook(
             notebook, folder / notebook.name, parameters, cwd=str(notebook.parent), kernel_name="python3",

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dsl_teach.lab import mistakes
+from dsl_teach.lab import mistakes, mistakes_full
 from dsl_teach.lab.mistakes import Mistake
 from dsl_teach.metrics import chance_changed
 from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold
@@ -157,6 +157,39 @@ def check_symmetric_matrix(f: Function) -> Verdict:
     """Check ``f(noise_rate, num_classes)``: the transition matrix of symmetric noise."""
     inputs = [{"noise_rate": r, "num_classes": k} for r, k in ((0.25, 2), (0.5, 3), (0.75, 5), (0.0, 3))]
     return judge(f, mistakes.symmetric_matrix, inputs, mistakes.SYMMETRIC_MATRIX)
+
+
+def check_shares(f: Function) -> Verdict:
+    """Check ``f(labels, num_classes)``: (K,) the share of each class; labels of -1 are unknown."""
+    cases = (([0, 0, 0, 1], 2), ([2, 1, -1, 1, 1, 2, -1], 3), ([0, 3, 3, -1, 1], 4))
+    inputs = [{"labels": torch.tensor(labels), "num_classes": k} for labels, k in cases]
+    return judge(f, mistakes_full.class_shares, inputs, mistakes_full.SHARES)
+
+
+def check_direction(f: Function) -> Verdict:
+    """Check ``f(clean_labels, noisy_labels, num_classes)``: of the wrong labels, the share to more frequent classes."""
+    cases = (([0, 0, 0, 1, 1, 2], [0, 1, 0, 0, 2, 1], 3), ([0, 0, 1, 1, 1, 2, 2], [1, 1, 1, 0, 0, 1, 0], 3),
+             ([1, 1, 1, 0, 0], [1, 0, 0, 1, 0], 2))  # fmt: skip
+    inputs = [
+        {"clean_labels": torch.tensor(clean), "noisy_labels": torch.tensor(y), "num_classes": k}
+        for clean, y, k in cases
+    ]
+    return judge(f, mistakes_full.share_to_frequent, inputs, mistakes_full.DIRECTION)
+
+
+def check_soft(f: Function) -> Verdict:
+    """Check ``f(class_scores, temperature)``: (N, K) soft labels, each row sums to 1."""
+    inputs = [
+        {"class_scores": _points(n, k, 80 + n).double(), "temperature": t} for n, k, t in ((2, 3, 0.5), (4, 2, 2.0))
+    ]
+    return judge(f, mistakes_full.soft_label, inputs, mistakes_full.SOFT)
+
+
+def check_hours(f: Function) -> Verdict:
+    """Check ``f(images, epochs, rate, gpus)``: hours to train, ``rate`` being images a second of one GPU."""
+    cases = ((3600, 2, 4.0, 1), (1_000_000, 15, 500.0, 8), (90_000, 10, 50.0, 2))
+    inputs = [dict(zip(("images", "epochs", "rate", "gpus"), case, strict=True)) for case in cases]
+    return judge(f, mistakes_full.run_hours, inputs, mistakes_full.HOURS)
 
 
 def judge(

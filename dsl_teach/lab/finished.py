@@ -83,7 +83,7 @@ def _read_row(folder: Path) -> dict[str, Any]:
     return {
         "method": "SMP" if settings.alpha else "cross-entropy",
         "seed": settings.seed,
-        **{name: getattr(settings, name) for name in KNOBS},
+        **{name: getattr(settings, name) for name in (*KNOBS, "soft_temperature")},
         "made_from": result["made_from"],
         **{name: result.get(name) for name in ("test_accuracy", "label_accuracy", "memorised", "changed")},
         "seconds": round(sum(line["seconds_training"] + line["seconds_correction"] for line in history), 2),

@@ -1,7 +1,8 @@
 """A grid of runs from a YAML file: cases x methods x values of knobs x seeds, each one a cell with a name of its own.
 
 notebook: ../05_clothing1m.ipynb   # every cell is this notebook, run by papermill; without it, a run of settings
-base: {epochs: 40}                 # what all cells share
+    base_from: clothing1m_smp.yaml     # what all cells share, from another file beside this one
+    base: {epochs: 40}                 # and here; this counts
 cases: {even: {}, uneven: {rarest_share: 0.2}}
 methods: {cross-entropy: {alpha: 0}, SMP: {}}
 grid: {p: [1, 8]}                  # every combination; a method that sets a knob itself keeps its own value
@@ -24,7 +25,7 @@ import yaml
 
 from dsl_teach.config import Settings
 
-KEYS = ("notebook", "base", "cases", "methods", "grid", "seeds", "rows")
+KEYS = ("notebook", "base_from", "base", "cases", "methods", "grid", "seeds", "rows")
 PLACES = ("data_root", "test_root", "labels_file")
 """Settings that say where something lies: they change nothing about a result, and stay out of names and rows."""
 
@@ -118,7 +119,7 @@ def read_grid(path: str | Path, changes: Mapping[str, Any] | None = None) -> Gri
         if name in content:
             entries = _mapping(path, name, content[name])
             read[name] = {str(key): _mapping(path, key, value) for key, value in entries.items()}
-    read["base"] = read.get("base", {}) | dict(changes or {})
+    read["base"] = _base_from(path, content.get("base_from")) | read.get("base", {}) | dict(changes or {})
     read["grid"] = {knob: value if isinstance(value, list) else [value] for knob, value in read.get("grid", {}).items()}
     places: dict[str, Any] = {
         name: (path.parent / content[name]).resolve() for name in ("notebook", "rows") if content.get(name)
@@ -126,6 +127,10 @@ def read_grid(path: str | Path, changes: Mapping[str, Any] | None = None) -> Gri
     if "notebook" in places and not places["notebook"].is_file():
         raise FileNotFoundError(f"{path}: there is no notebook {places['notebook']}.")
     return Grid(path, seeds=_seeds(path, content.get("seeds", 1)), **read, **places)
+
+
+def _base_from(path: Path, name: str | None) -> dict[str, Any]:
+    return {} if not name else _mapping(path, name, yaml.safe_load((path.parent / name).read_text(encoding="utf-8")))
 
 
 def _mapping(path: Path, name: object, value: Any) -> dict[str, Any]:
