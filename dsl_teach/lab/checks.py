@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dsl_teach.lab import mistakes
+from dsl_teach.lab import listings, mistakes
 from dsl_teach.lab.mistakes import Mistake
 from dsl_teach.metrics import chance_changed
 from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold
@@ -157,6 +157,11 @@ def check_symmetric_matrix(f: Function) -> Verdict:
     """Check ``f(noise_rate, num_classes)``: the transition matrix of symmetric noise."""
     inputs = [{"noise_rate": r, "num_classes": k} for r, k in ((0.25, 2), (0.5, 3), (0.75, 5), (0.0, 3))]
     return judge(f, mistakes.symmetric_matrix, inputs, mistakes.SYMMETRIC_MATRIX)
+
+
+def check_bug(answer: tuple[str, int]) -> Verdict:
+    """Check the marked line of a faulty listing: its name, and the number of the line; see ``lab.listings``."""
+    return Verdict(*listings.mark(answer))
 
 
 def judge(
