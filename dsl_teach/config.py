@@ -68,7 +68,7 @@ class Settings:
     network: str = knob(
         "small_cnn",
         "which network",
-        _one_of("small_cnn", "small_cnn_groupnorm", "mlp", "resnet18_small", "resnet18", "resnet50"),
+        _one_of("small_cnn", "small_cnn_groupnorm", "strided_cnn", "mlp", "resnet18_small", "resnet18", "resnet50"),
     )
     width: int = knob(16, "channels of the network's first layer; a ResNet has its own", AT_LEAST_1)
     weights: str = knob("none", "a ResNet's first weights: none, imagenet, or the path of a weights file")
@@ -87,6 +87,21 @@ class Settings:
     )
     compile: bool = knob(False, "whether torch.compile prepares the network: slow to start, faster afterwards")
 
+    # the loss against the noisy labels, and what training adds to it
+    loss: Literal["cross_entropy", "forward", "gce", "sce", "elr"] = knob(
+        "cross_entropy",
+        "loss against the noisy labels: cross_entropy, forward correction, generalized or symmetric cross-entropy, elr",
+        _one_of("cross_entropy", "forward", "gce", "sce", "elr"),
+    )
+    gce_q: float = knob(0.7, "generalized cross-entropy: near 0 it is cross-entropy, at 1 it is 1 - p_y", QUANTILE)
+    sce_a: float = knob(0.1, "symmetric cross-entropy: weight of cross-entropy", AT_LEAST_0)
+    sce_b: float = knob(1.0, "symmetric cross-entropy: weight of reverse cross-entropy", AT_LEAST_0)
+    elr_weight: float = knob(3.0, "early-learning regularization: weight of its term", AT_LEAST_0)
+    elr_momentum: float = knob(0.7, "early-learning regularization: share of its targets kept at each sight", RATE)
+    mixup: float = knob(0.0, "mix pairs of images and labels, Beta(mixup, mixup); 0: off", AT_LEAST_0)
+    balanced_sampling: bool = knob(False, "draw every class (by noisy label) equally often to train on")
+    averaged_weights: float = knob(0.0, "decay a step of a moving average of the weights; 0: off", RATE)
+
     # the correction phase
     correction_mode: Literal["exact", "streamed"] = knob(
         "exact",
@@ -94,6 +109,20 @@ class Settings:
         _one_of("exact", "streamed"),
     )
     correct_every: int = knob(1, "epochs from one correction to the next", AT_LEAST_1)
+
+    correct_by: Literal["density_peaks", "random", "class_means", "neighbours", "head"] = knob(
+        "density_peaks",
+        "who gives the class scores: prototypes by density peaks, random ones, class means, neighbours, or the head",
+        _one_of("density_peaks", "random", "class_means", "neighbours", "head"),
+    )
+    neighbours: int = knob(50, "how many neighbours vote, with correct_by neighbours", AT_LEAST_1)
+    soft_temperature: float = knob(0.0, "corrected labels are softmax(scores / temperature); 0: hard", AT_LEAST_0)
+    margin: float = knob(0.0, "change a label only if its score is beaten by more than this", AT_LEAST_0)
+    centred: bool = knob(False, "subtract the mean embedding before cosines are taken")
+    whitened: bool = knob(False, "scale embeddings by their spread within classes before cosines are taken")
+    agreeing_only: bool = knob(False, "choose prototypes where the last corrected label and the noisy one agree")
+    prototype_momentum: float = knob(0.0, "share of the old prototypes kept in each correction; 0: new ones", RATE)
+    score_momentum: float = knob(0.0, "share of the old class scores kept in each correction; 0: new ones", RATE)
 
     # how the paper's open points are read
     eta_max: float = knob(0.95, "the gate: samples at least this similar to a denser one are no prototypes")
@@ -126,6 +155,9 @@ class Settings:
             raise ValueError("test_root must name the folder of Food-101, which Food-101N is tested on; it is empty.")
         if self.p > self.m:
             raise ValueError(f"p must be at most m, but p is {self.p} and m is {self.m}. Lower p or raise m.")
+        for one, other, why in CLASHES:
+            if getattr(self, one) != _DEFAULTS[one] and getattr(self, other) != _DEFAULTS[other]:
+                raise ValueError(f"{one} and {other} do not go together: {why} Set one of them back.")
 
     def replace(self, **changes: Any) -> Settings:
         """The same settings with some changed.
@@ -160,6 +192,18 @@ class Settings:
             raise ValueError(f"{path} is no plain YAML file: {error}") from error
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path}: {error}") from error
+
+
+_DEFAULTS = {knob_.name: knob_.default for knob_ in dataclasses.fields(Settings)}
+
+CLASHES = (
+    ("soft_temperature", "margin", "a soft label has no single class to keep."),
+    ("mixup", "correction_mode", "embeddings gathered on the way would be those of mixed images."),
+    ("balanced_sampling", "correction_mode", "samples not drawn in an epoch would have no embedding."),
+    ("averaged_weights", "correction_mode", "embeddings gathered on the way come from the moving weights."),
+    ("centred", "whitened", "whitened embeddings are centred already."),
+)
+"""Settings that exclude each other where both differ from their defaults, and why."""
 
 
 def help_text() -> dict[str, str]:

@@ -76,11 +76,11 @@ def fail_at(step):
     """The second process fails in a step of its own."""
     original, calls = loop.self_learning_loss, []
 
-    def failing(*args):
+    def failing(*args, **kwargs):
         calls.append(None)
         if len(calls) == step:
             raise ValueError("this process met an image that is none")
-        return original(*args)
+        return original(*args, **kwargs)
 
     loop.self_learning_loss = failing
 

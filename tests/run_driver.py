@@ -13,9 +13,9 @@ import torch
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.seeds import stream
+from dsl_teach.training import correcting, loop
 from dsl_teach.training import folder as folders
 from dsl_teach.training import keeper as keepers
-from dsl_teach.training import loop
 from dsl_teach.training.folder import RunFolder
 from dsl_teach.training.keeper import RunKeeper
 from dsl_teach.training.models import build_network
@@ -70,9 +70,9 @@ def arm(point, count):
     if point == "training":
         loop.self_learning_loss = die_at(loop.self_learning_loss, count)
     elif point == "embedding":
-        loop.embed = die_at(loop.embed, count)
+        correcting.embed = die_at(correcting.embed, count)
     elif point == "correction":
-        loop.correct_labels = die_at(loop.correct_labels, count)
+        correcting.class_scores = die_at(correcting.class_scores, count)
     elif point == "keeping":
         keepers.RunKeeper.keep = die_at(keepers.RunKeeper.keep, count)
     elif point == "renaming":

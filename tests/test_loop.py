@@ -15,7 +15,7 @@ from dsl_teach.config import Settings
 from dsl_teach.data.batches import Batch, InMemoryBatches, OnDiskBatches
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.seeds import stream
-from dsl_teach.training import loop
+from dsl_teach.training import correcting, loop
 from dsl_teach.training.loop import Correction, correct, embed, evaluate, fit, make_optimizer, train_epoch
 from dsl_teach.training.models import build_network
 
@@ -76,7 +76,7 @@ def test_each_sample_is_trained_on_its_own_corrected_label(device, monkeypatch, 
     batches.noisy_labels = marked.clone()
     pairs = []
 
-    def spy(logits, noisy_labels, corrected_labels, alpha):
+    def spy(logits, noisy_labels, corrected_labels, alpha, **kwargs):
         pairs.append((noisy_labels, corrected_labels))
         return cross_entropy(logits, noisy_labels)
 
@@ -146,7 +146,7 @@ def test_uncorrected_labels_in_place_of_corrected_ones_give_cross_entropy_back(d
         return list(network.parameters())
 
     plain = weights(QUICK.replace(alpha=0.0))
-    monkeypatch.setattr(loop, "correct_labels", lambda embeddings, prototypes, noisy_labels, **kw: noisy_labels)
+    monkeypatch.setattr(correcting, "labels_from", lambda scores, noisy_labels, settings: (noisy_labels, None))
     for a, b in zip(weights(QUICK), plain, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
@@ -223,7 +223,7 @@ def test_weights_follow_from_the_generator_alone():
 
 
 def test_an_unknown_network_is_refused():
-    with pytest.raises(ValueError, match="network must be one of small_cnn, mlp"):
+    with pytest.raises(ValueError, match="network must be one of small_cnn, strided_cnn, mlp"):
         build_network("vgg", images=torch.randn(4, 2), num_classes=2, width=4, generator=stream(0))
 
 

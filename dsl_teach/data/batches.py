@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -80,6 +80,7 @@ class InMemoryBatches:
         view: what training does to a batch of images; None: nothing.
         device: where images and labels live.
         share: the part of every batch to hand out, where several processes train together.
+        balanced: draw every class equally often for training, see :func:`training_order`.
     """
 
     def __init__(
@@ -91,9 +92,10 @@ class InMemoryBatches:
         view: View | None = None,
         device: torch.device | str = "cpu",
         share: Share = WHOLE,
+        balanced: bool = False,
     ):
         self.images, self.noisy_labels = images.to(device), noisy_labels.to(device)
-        self.batch_size, self.view, self.share = batch_size, view, share
+        self.batch_size, self.view, self.share, self.balanced = batch_size, view, share, balanced
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
         """Every sample once, in an order drawn from ``generator`` (a CPU generator), in the training view.
@@ -102,7 +104,7 @@ class InMemoryBatches:
             generator: order and views follow from it.
             skip: leave out so many batches at the start; the others are what they would be otherwise.
         """
-        order = torch.randperm(len(self.images), generator=generator).to(self.images.device)
+        order = training_order(self.noisy_labels, generator, balanced=self.balanced).to(self.images.device)
         for step, index in enumerate(order.split(self.batch_size)):
             images = self._seen(index, generator)  # the whole batch: its random numbers do not hang on the share
             if step >= skip:
@@ -141,6 +143,7 @@ class OnDiskBatches:
         crop: side of the square in pixels.
         device: where batches go.
         share: the part of every batch to hand out, where several processes train together.
+        balanced: draw every class equally often for training, see :func:`training_order`.
 
     Raises:
         ValueError: if a number is out of range, or there is not one label an image.
@@ -157,11 +160,13 @@ class OnDiskBatches:
         crop: int = 224,
         device: torch.device | str = "cpu",
         share: Share = WHOLE,
+        balanced: bool = False,
     ):
         _require_settings(batch_size=batch_size, workers=workers, short_side=short_side, crop=crop)
         if len(files) != len(noisy_labels):
             raise ValueError(f"There are {len(files)} images and {len(noisy_labels)} noisy_labels; give one an image.")
         self.files, self.batch_size, self.share, self.device = files, batch_size, share, torch.device(device)
+        self.balanced = balanced
         self.noisy_labels = noisy_labels.to(self.device)
         self._plan, self._pass = Plan(), object()
         slots = 1 + 2 * workers  # two that each worker reads ahead, and the one that is taken out
@@ -188,7 +193,7 @@ class OnDiskBatches:
             UnreadableImage: naming the file.
             RuntimeError: if another pass over these batches begins before this one ends.
         """
-        order = torch.randperm(len(self.files), generator=generator)
+        order = training_order(self.noisy_labels, generator, balanced=self.balanced)
         draws = torch.rand(len(self.files), 3, generator=generator).numpy()
         parts = [part_or_first(self.share.of(index), index) for index in self._split(order)[skip:]]
         return self._batches(parts, draws)
@@ -239,6 +244,7 @@ def make_batches(
     short_side: int = 256,
     crop: int = 224,
     share: Share = WHOLE,
+    balanced: bool = False,
 ) -> Batches:
     """Batches of images wherever they live: pixels on the device, files through workers.
 
@@ -252,19 +258,33 @@ def make_batches(
         short_side: for files.
         crop: for files.
         share: the part of every batch to hand out, where several processes train together.
+        balanced: draw every class equally often for training, see :func:`training_order`.
     """
+    both: dict[str, Any] = {"batch_size": batch_size, "device": device, "share": share, "balanced": balanced}
     if not isinstance(images, ImageFiles):
-        return InMemoryBatches(images, noisy_labels, batch_size=batch_size, view=view, device=device, share=share)
-    return OnDiskBatches(
-        images,
-        noisy_labels,
-        batch_size=batch_size,
-        workers=workers,
-        short_side=short_side,
-        crop=crop,
-        device=device,
-        share=share,
-    )
+        return InMemoryBatches(images, noisy_labels, view=view, **both)
+    return OnDiskBatches(images, noisy_labels, workers=workers, short_side=short_side, crop=crop, **both)
+
+
+def training_order(noisy_labels: Tensor, generator: torch.Generator, *, balanced: bool = False) -> Tensor:
+    r"""The order of an epoch: every sample once; or as many draws with replacement, every class equally often.
+
+    .. math:: P(i) = \frac{1}{K'} \cdot \frac{1}{n_{y_i}} \quad \text{(balanced; } K' \text{ classes have samples)}
+
+    Args:
+        noisy_labels: (N,) int64; the classes are those of the noisy labels.
+        generator: a CPU generator.
+        balanced: whether classes are drawn equally often.
+
+    Returns:
+        (N,) int64 on the CPU.
+    """
+    if not balanced or not len(noisy_labels):
+        return torch.randperm(len(noisy_labels), generator=generator)
+    labels = noisy_labels.cpu()
+    ends = torch.bincount(labels).double()[labels].reciprocal().cumsum(0)  # torch.multinomial takes 2^24 at most
+    drawn = torch.rand(len(labels), generator=generator, dtype=torch.float64) * ends[-1]
+    return torch.searchsorted(ends, drawn, right=True).clamp(max=len(labels) - 1)
 
 
 def part_or_first(part: Tensor, whole: Tensor) -> Tensor:

@@ -94,6 +94,72 @@ def best_class(scores: Tensor, noisy_labels: Tensor | None = None) -> Tensor:
     return torch.where(is_best.gather(1, noisy_labels[:, None]).squeeze(1), noisy_labels, lowest_best)
 
 
+def class_votes(prototypes: Prototypes) -> Tensor:
+    r"""The mean direction of each class's prototypes: all that the class scores need to know of them.
+
+    .. math:: v_c = \frac{1}{p} \sum_{l=1}^{p} \hat{G}(x_{cl})
+
+    Returns:
+        (K, D); NaN for a class without prototypes.
+    """
+    return unit_rows(prototypes.embeddings).sum(dim=1) / prototypes.count[:, None]
+
+
+def vote_scores(embeddings: Tensor, votes: Tensor, *, chunk_size: int = 8192) -> Tensor:
+    r"""Class scores from mean directions, of these prototypes or of a running mean of former ones.
+
+    .. math:: \sigma_c(x) = \hat{G}(x)^\top v_c
+
+    Args:
+        embeddings: (N, D).
+        votes: (K, D), from :func:`class_votes`.
+        chunk_size: rows at a time.
+
+    Returns:
+        (N, K); minus infinity for a class whose votes are NaN.
+    """
+    scores = torch.cat([unit_rows(x).to(votes.dtype) @ votes.nan_to_num().T for x in embeddings.split(chunk_size)])
+    return scores.masked_fill(votes.isnan().any(dim=1), -torch.inf)
+
+
+def soft_labels(scores: Tensor, temperature: float) -> Tensor:
+    r"""Corrected labels that say how sure they are.
+
+    .. math:: \hat{y}_c = \frac{\exp(\sigma_c / \tau)}{\sum_k \exp(\sigma_k / \tau)}
+
+    Args:
+        scores: (N, K), sigma; minus infinity for a class that cannot be assigned.
+        temperature: tau, above 0; near 0 the labels are hard.
+
+    Returns:
+        (N, K), rows sum to 1.
+
+    Raises:
+        ValueError: if ``temperature`` is not above 0.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature must be above 0, but it is {temperature}.")
+    return torch.softmax(scores / temperature, dim=1)
+
+
+def keep_unless_beaten(scores: Tensor, noisy_labels: Tensor, corrected_labels: Tensor, margin: float) -> Tensor:
+    r"""Change a label only if its score is clearly beaten.
+
+    .. math:: \hat{y} = y \quad \text{if} \quad \max_c \sigma_c - \sigma_y \le \text{margin}
+
+    Args:
+        scores: (N, K), sigma.
+        noisy_labels: (N,) int64.
+        corrected_labels: (N,) int64, the classes with the best scores.
+        margin: 0 or more.
+
+    Returns:
+        (N,) int64.
+    """
+    given = scores.gather(1, noisy_labels[:, None]).squeeze(1)
+    return torch.where(scores.amax(dim=1) - given > margin, corrected_labels, noisy_labels)
+
+
 def _scores_in_chunks(embeddings: Tensor, prototypes: Prototypes, chunk_size: int) -> Iterator[tuple[slice, Tensor]]:
     _require_matrix(embeddings)
     features = prototypes.embeddings.shape[2]

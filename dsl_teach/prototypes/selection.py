@@ -37,7 +37,7 @@ class Prototypes:
     embeddings: Tensor
     """(K, P, D), the prototypes' embeddings, as given (not scaled)."""
     index: Tensor
-    """(K, P) int64, each prototype's row in the embeddings it was chosen from; -1 for an empty place."""
+    """(K, P) int64, each prototype's row in the embeddings it was chosen from; -1 for an empty place, or a mean."""
     rho: Tensor
     """(K, P) int64, the density of each prototype."""
     eta: Tensor
@@ -150,7 +150,7 @@ def select_prototypes(
     drawn = sample_by_class(noisy_labels, num_classes=num_classes, m=m, generator=generator)
     _check_class_sizes(drawn, m=m, small_class=small_class)
 
-    found = _no_prototypes(embeddings, num_classes, p)
+    found = no_prototypes(embeddings, num_classes, p)
     for c, rows in enumerate(drawn):
         if not len(rows):
             continue
@@ -172,7 +172,8 @@ def select_prototypes(
     return found
 
 
-def _no_prototypes(embeddings: Tensor, num_classes: int, p: int) -> Prototypes:
+def no_prototypes(embeddings: Tensor, num_classes: int, p: int) -> Prototypes:
+    """Places for p prototypes a class, all of them empty."""
     device, dtype = embeddings.device, torch.promote_types(embeddings.dtype, torch.float32)
     per_class = {
         name: torch.zeros(num_classes, dtype=torch.int64, device=device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -16,6 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 from dsl_teach.data.batches import Batches, Share
 from dsl_teach.prototypes import Prototypes, select_prototypes
 from dsl_teach.prototypes.selection import sample_by_class
+
+Choice = Callable[..., Prototypes]
+"""Chooses prototypes: :func:`dsl_teach.prototypes.select_prototypes`, or something it is measured against."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,38 @@ class Team:
             dist.all_reduce(x, op=dist.ReduceOp.MAX)
         return x
 
+    def rows_of(self, x: Tensor, mine: Tensor | None, rows: Tensor) -> Tensor:
+        """These rows of a tensor that each process holds a part of, on every process.
+
+        Args:
+            x: (N, D), right in the rows of ``mine``.
+            mine: (N,) bool, each row belonging to one process; None where this process holds all.
+            rows: (M,) int64.
+
+        Returns:
+            (M, D), float32 at least.
+        """
+        kept = x[rows].to(torch.promote_types(x.dtype, torch.float32))
+        return kept if mine is None else self.total(torch.where(mine[rows, None], kept, 0))
+
+    def merged(self, x: Tensor, mine: Tensor) -> Tensor:
+        """A tensor whose rows each process has brought up to date in part.
+
+        Args:
+            x: (N, ...); rows that no process has touched agree everywhere.
+            mine: (N,) bool, the rows that this process has touched. Of rows touched twice the mean is taken.
+        """
+        if self.alone:
+            return x
+        touched = mine.view(-1, *(1,) * (x.ndim - 1))
+        times, sums = self.total(touched.to(x.dtype)), self.total(torch.where(touched, x, 0))
+        return torch.where(times > 0, sums / times.clamp(min=1), x)
+
+    def follow(self, x: Tensor) -> None:
+        """Take over the values of process 0, in place."""
+        if not self.alone:
+            dist.broadcast(x, 0)
+
     def from_leader(self, x: Any) -> Any:
         """What process 0 holds, on every process."""
         if self.alone:
@@ -96,9 +131,8 @@ class Team:
 
     def align(self, network: nn.Module) -> None:
         """Give every process the batch-norm statistics of process 0; the weights agree anyway."""
-        if not self.alone:
-            for buffer in network.buffers():
-                dist.broadcast(buffer, 0)
+        for buffer in network.buffers():
+            self.follow(buffer)
 
 
 ALONE = Team()
@@ -132,8 +166,8 @@ def _team_so_far() -> Team:
 
 
 def select_together(
-    team: Team, embeddings: Tensor, mine: Tensor, noisy_labels: Tensor, *, num_classes: int, m: int,
-    generator: torch.Generator, **reading: Any,
+    team: Team, embeddings: Tensor, mine: Tensor | None, noisy_labels: Tensor, *, num_classes: int, m: int,
+    generator: torch.Generator, among: Tensor | None = None, choose: Choice = select_prototypes, **reading: Any,
 ) -> Prototypes:  # fmt: skip
     """:func:`dsl_teach.prototypes.select_prototypes` where each process has embedded its own samples only.
 
@@ -142,23 +176,35 @@ def select_together(
     Args:
         team: the processes.
         embeddings: (N, D), right in the rows of ``mine``.
-        mine: (N,) bool; every sample belongs to exactly one process.
+        mine: (N,) bool, each sample belonging to one process; None where this process has embedded all.
         noisy_labels: (N,) int64.
         num_classes: K.
         m: samples a class.
         generator: draws them.
-        reading: the other arguments of ``select_prototypes``.
+        among: (N,) bool, the samples that may be drawn; None: all.
+        choose: chooses prototypes from the samples drawn.
+        reading: the other arguments of ``choose``.
 
     Returns:
         The same prototypes on every process.
     """
-    drawn = sample_by_class(noisy_labels, num_classes=num_classes, m=m, generator=generator)
-    rows = torch.cat(drawn).to(embeddings.device)
-    kept = embeddings[rows].to(torch.promote_types(embeddings.dtype, torch.float32))
-    candidates = team.total(torch.where(mine[rows, None], kept, 0))
-    found = select_prototypes(candidates, noisy_labels[rows], num_classes=num_classes, m=m, **reading)
+    rows = sampled_rows(noisy_labels, among, num_classes=num_classes, m=m, generator=generator)
+    candidates = team.rows_of(embeddings, mine, rows)
+    found = choose(candidates, noisy_labels[rows], num_classes=num_classes, generator=generator, **reading)
     index = torch.where(found.index < 0, -1, rows[found.index])
     parts = {field.name: getattr(found, field.name) for field in fields(found)} | {"index": index}
     for part in parts.values():
-        dist.broadcast(part, 0)  # other hardware may round otherwise
+        team.follow(part)  # other hardware may round otherwise
     return Prototypes(**parts)
+
+
+def sampled_rows(
+    noisy_labels: Tensor, among: Tensor | None, *, num_classes: int, m: int, generator: torch.Generator
+) -> Tensor:
+    """At most m rows of each class, one class after the other, among those that are allowed."""
+    if among is None:
+        drawn = sample_by_class(noisy_labels, num_classes=num_classes, m=m, generator=generator)
+        return torch.cat(drawn).to(noisy_labels.device)
+    allowed = among.nonzero().flatten()
+    drawn = sample_by_class(noisy_labels[allowed], num_classes=num_classes, m=m, generator=generator)
+    return allowed[torch.cat(drawn).to(allowed.device)]

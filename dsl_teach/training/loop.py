@@ -7,27 +7,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import AveragedModel
 
 from dsl_teach.config import Settings
-from dsl_teach.data.batches import Batches
-from dsl_teach.metrics import accuracy, correction_report
-from dsl_teach.prototypes import Prototypes, correct_labels, select_prototypes
+from dsl_teach.data.batches import Batch, Batches
+from dsl_teach.metrics import accuracy
 from dsl_teach.seeds import stream
-from dsl_teach.training.distributed import ALONE, Team, select_together
+from dsl_teach.training.correcting import correct
+from dsl_teach.training.distributed import ALONE, Team
+from dsl_teach.training.frozen import embed, evaluate, frozen
 from dsl_teach.training.keeper import Keeper
 from dsl_teach.training.losses import self_learning_loss
 from dsl_teach.training.memory import halve_on_out_of_memory
 from dsl_teach.training.models import EmbeddingNetwork
+from dsl_teach.training.objective import estimate_transition_matrix, first_memory, mix_batch, noisy_loss
 from dsl_teach.training.records import Correction, EpochRecord, Result, make_record
-from dsl_teach.training.speed import make_optimizer, prepare
-from dsl_teach.training.state import Pass, State
+from dsl_teach.training.speed import averaged_weights, make_optimizer, prepare
+from dsl_teach.training.state import Memory, Pass, State
 
 __all__ = [
     "Correction",
@@ -37,6 +39,7 @@ __all__ = [
     "embed",
     "evaluate",
     "fit",
+    "frozen",
     "make_optimizer",
     "train_epoch",
 ]
@@ -72,30 +75,61 @@ def fit(
         FloatingPointError: if the loss is no longer finite.
         OutOfMemory: naming the setting to halve.
     """
+    require_balanced(train, settings)
     keeper = keeper or Keeper()
-    state = State(prepare(network, settings), *make_optimizer(network, settings))
+    state = begin(network, train, settings)
     keeper.resume(state)
     learner, train, test = team.wrap(network), keeper.watch(train, state), keeper.watch(test, state)
-    if state.epoch == 0 and state.correction is None and correction_is_due(settings, 0):
-        state.correction = correct(network, train, settings, 0, clean_labels=clean_labels, team=team)
+    if state.epoch == 0 and state.correction is None and settings.correction_start == 0:
+        state.correction = correct_if_due(state, train, settings, 0, clean_labels, team)
         keeper.keep(state)
     for epoch in range(state.epoch, settings.epochs):
         state.under_way = state.under_way or Pass.begin(train.noisy_labels)
         figures = train_epoch(
             learner, train, state.correction, state.optimizer, settings, epoch, clean_labels=clean_labels,
-            so_far=state.under_way, team=team,
+            so_far=state.under_way, memory=state.memory, averaged=state.averaged, team=team,
         )  # fmt: skip
-        record = make_record(epoch, figures, state.correction, test_accuracy=evaluate(network, test, team=team))
-        correction = state.correction
-        if correction_is_due(settings, epoch + 1):
-            correction = correct(
-                network, train, settings, epoch + 1, clean_labels=clean_labels, seen=state.under_way, team=team
-            )
-        state.finish_epoch(record, correction)
+        state.memory = state.merged_memory(team)
+        record = make_record(epoch, figures, state.correction, test_accuracy=evaluate(state.frozen, test, team=team))
+        state.finish_epoch(record, correct_if_due(state, train, settings, epoch + 1, clean_labels, team))
         keeper.keep(state)
         if on_epoch is not None:
             on_epoch(record)
+    if state.averaged is not None:
+        network.load_state_dict(state.frozen.state_dict())
     return Result(state.history, state.correction)
+
+
+def begin(network: EmbeddingNetwork, train: Batches, settings: Settings) -> State:
+    """A run before its first step."""
+    optimizer, schedule = make_optimizer(network, settings)
+    memory = first_memory(settings, train, network.num_classes)
+    prepare(network, settings)
+    return State(network, optimizer, schedule, memory=memory, averaged=averaged_weights(network, settings))
+
+
+def require_balanced(train: Batches, settings: Settings) -> None:
+    """Refuse batches that would leave ``balanced_sampling`` without effect.
+
+    Raises:
+        ValueError: if they are not drawn as the settings say.
+    """
+    if settings.balanced_sampling and not getattr(train, "balanced", False):
+        raise ValueError("balanced_sampling is on, but the training batches are not balanced: make them balanced=True.")
+
+
+def correct_if_due(
+    state: State, train: Batches, settings: Settings, epoch: int, clean_labels: Tensor | None, team: Team
+) -> Correction | None:
+    """The labels to train on once so many epochs are trained: corrected now, or those in use."""
+    if settings.loss == "forward" and epoch >= settings.correction_start and "transition_matrix" not in state.memory:
+        state.memory["transition_matrix"] = estimate_transition_matrix(state.frozen, train, team)
+    if not correction_is_due(settings, epoch):
+        return state.correction
+    return correct(
+        state.frozen, train, settings, epoch, clean_labels=clean_labels, seen=state.under_way,
+        before=state.correction, memory=state.memory, team=team,
+    )  # fmt: skip
 
 
 def correction_is_due(settings: Settings, epoch: int) -> bool:
@@ -103,100 +137,6 @@ def correction_is_due(settings: Settings, epoch: int) -> bool:
     since = epoch - settings.correction_start
     in_turn = since % settings.correct_every == 0 or epoch == settings.epochs
     return settings.alpha > 0 and since >= 0 and in_turn
-
-
-def correct(
-    network: EmbeddingNetwork,
-    train: Batches,
-    settings: Settings,
-    epoch: int,
-    *,
-    clean_labels: Tensor | None = None,
-    seen: Pass | None = None,
-    team: Team = ALONE,
-) -> Correction:
-    """The correction phase: embed every sample with frozen weights, choose prototypes, let them vote.
-
-    Args:
-        network: G is taken from it, in eval mode and without gradients.
-        train: seen in the fixed view, in the order of the index.
-        settings: p, m and how the paper's open points are read.
-        epoch: names the random draw of the m samples a class.
-        clean_labels: (N,) int64, for the report only.
-        seen: the training pass just done. If embeddings were gathered on the way (``correction_mode="streamed"``),
-            they stand in for the frozen pass: seen by weights that still moved, in the training view.
-        team: the processes that share the work.
-
-    Returns:
-        Corrected labels in the order of the index, with their prototypes and report.
-    """
-    start, mine = time.perf_counter(), None
-    if seen is not None and seen.embeddings is not None:
-        embeddings, mine = seen.embeddings, seen.predicted >= 0
-    else:
-        embeddings = embed(network, train)
-    if not team.alone and mine is None:
-        mine = team.rows(len(train.noisy_labels), train.batch_size, embeddings.device)
-    prototypes = choose_prototypes(
-        embeddings, train.noisy_labels, mine, team, num_classes=network.num_classes,
-        generator=stream(settings.seed, "sample", epoch), **reading(settings),
-    )  # fmt: skip
-    labels = relabel(embeddings, prototypes, train.noisy_labels, settings, mine, team)
-    seconds = time.perf_counter() - start
-    report = correction_report(train.noisy_labels, labels, clean_labels, num_classes=network.num_classes)
-    return Correction(labels, prototypes, report, seconds, epoch)
-
-
-def reading(settings: Settings) -> dict[str, Any]:
-    """What the settings say of the choice of prototypes, by the argument names of ``select_prototypes``."""
-    names = ("p", "m", "eta_max", "quantile", "diagonal", "rho_ties", "fill_up", "cut_ties", "small_class")
-    return {name: getattr(settings, name) for name in names}
-
-
-@halve_on_out_of_memory("m")
-def choose_prototypes(
-    embeddings: Tensor, noisy_labels: Tensor, mine: Tensor | None, team: Team, **how: Any
-) -> Prototypes:
-    """Prototypes by all samples, whichever process embedded them."""
-    if team.alone or mine is None:
-        return select_prototypes(embeddings, noisy_labels, **how)
-    return select_together(team, embeddings, mine, noisy_labels, **how)
-
-
-def relabel(
-    embeddings: Tensor,
-    prototypes: Prototypes,
-    noisy_labels: Tensor,
-    settings: Settings,
-    mine: Tensor | None,
-    team: Team,
-) -> Tensor:
-    """Corrected labels of all samples, each given by the process that embedded it."""
-    if team.alone or mine is None:
-        return correct_labels(embeddings, prototypes, noisy_labels, score_ties=settings.score_ties)
-    labels = torch.zeros_like(noisy_labels)
-    labels[mine] = correct_labels(embeddings[mine], prototypes, noisy_labels[mine], score_ties=settings.score_ties)
-    return team.largest(labels)
-
-
-@halve_on_out_of_memory("batch_size")
-def embed(network: EmbeddingNetwork, batches: Batches) -> Tensor:
-    """G(x) of every sample, by frozen weights.
-
-    Returns:
-        (N, D), row i belonging to the sample with index i; where several processes share the work, only the rows of
-        this process are filled.
-    """
-    embeddings = None
-    with frozen(network):
-        for batch in batches.in_order():
-            rows = network(batch.images)[1]
-            if embeddings is None:
-                embeddings = rows.new_empty(len(batches.noisy_labels), rows.shape[1])
-            embeddings[batch.index] = rows
-    if embeddings is None:
-        raise ValueError("There is no sample to embed: the training set is empty.")
-    return embeddings
 
 
 @halve_on_out_of_memory("batch_size")
@@ -210,6 +150,8 @@ def train_epoch(
     *,
     clean_labels: Tensor | None = None,
     so_far: Pass | None = None,
+    memory: Memory | None = None,
+    averaged: AveragedModel | None = None,
     team: Team = ALONE,
 ) -> dict[str, float | None]:
     """The training phase: one pass over the samples with the self-learning loss.
@@ -223,27 +165,30 @@ def train_epoch(
         epoch: names the random order of the samples.
         clean_labels: (N,) int64, for the figures only.
         so_far: a pass to go on with; it is kept up to date.
+        memory: what the loss remembers, see :func:`dsl_teach.training.objective.noisy_loss`; kept up to date.
+        averaged: a network whose weights follow those of ``network`` as a moving average.
         team: the processes that train together.
 
     Returns:
         Losses and accuracies of the pass, by the names of :class:`EpochRecord`.
     """
-    start = time.perf_counter()
+    start, memory = time.perf_counter(), {} if memory is None else memory
     network.train()
     so_far = so_far or Pass.begin(train.noisy_labels)
     before, streamed = so_far.seconds, settings.correction_mode == "streamed" and correction_is_due(settings, epoch + 1)
-    for images, noisy_labels, index in train.shuffled(stream(settings.seed, "shuffle", epoch), skip=so_far.step):
-        logits, embeddings = network(images)
-        corrected_labels = None if correction is None else correction.labels[index]
-        loss = self_learning_loss(logits, noisy_labels, corrected_labels, settings.alpha)
-        count, weight = team.own(so_far.step, len(index), train)
+    for batch in train.shuffled(stream(settings.seed, "shuffle", epoch), skip=so_far.step):
+        loss, logits, embeddings, parts = batch_losses(network, batch, correction, settings, epoch, so_far.step, memory)
+        count, weight = team.own(so_far.step, len(batch.index), train)
         optimizer.zero_grad(set_to_none=True)
         (loss if weight == 1 else loss * weight).backward()
         optimizer.step()
-        losses = _loss_parts(loss, logits, noisy_labels, corrected_labels)
-        so_far.note(index[:count], logits[:count], losses, embeddings[:count] if streamed else None)
+        if averaged is not None:
+            averaged.update_parameters(network)
+        so_far.note(batch.index[:count], logits[:count], parts, embeddings[:count] if streamed else None)
         so_far.seconds = before + time.perf_counter() - start
     team.align(network)
+    if averaged is not None:
+        team.align(averaged)
     sums, predicted = team.total(so_far.sums.clone()), team.largest(so_far.predicted.clone())
     return training_figures(sums, predicted, train.noisy_labels, clean_labels, correction, settings) | {
         "seconds_training": before + time.perf_counter() - start,
@@ -267,41 +212,51 @@ def training_figures(
     loss, loss_noisy, loss_corrected = (sums / len(predicted)).tolist()
     if not math.isfinite(loss):
         raise FloatingPointError("The training loss is no longer finite: training has diverged. Lower learning_rate.")
-    wrong = None if clean_labels is None else (noisy_labels != clean_labels) & (clean_labels >= 0)
+    seen = predicted >= 0  # balanced sampling leaves some out
+    wrong = None if clean_labels is None else (noisy_labels != clean_labels) & (clean_labels >= 0) & seen
     return {
         "alpha": 0.0 if correction is None else settings.alpha,
         "loss": loss,
         "loss_noisy": loss_noisy,
         "loss_corrected": None if correction is None else loss_corrected,
-        "train_accuracy": accuracy(predicted, noisy_labels),
+        "train_accuracy": accuracy(predicted[seen], noisy_labels[seen]),
         "memorised": None if wrong is None or not wrong.any() else accuracy(predicted[wrong], noisy_labels[wrong]),
     }
 
 
-@halve_on_out_of_memory("batch_size")
-def evaluate(network: EmbeddingNetwork, test: Batches, *, team: Team = ALONE) -> float:
-    """Share of test samples that the network gives the right label."""
-    predicted = torch.full_like(test.noisy_labels, -1)
-    with frozen(network):
-        for images, _, index in test.in_order():
-            predicted[index] = network(images)[0].argmax(dim=1)
-    return accuracy(team.largest(predicted), test.noisy_labels)
+class BatchLosses(NamedTuple):
+    """What came of a batch: the loss to take the gradient of, and its parts for the record."""
+
+    loss: Tensor
+    logits: Tensor
+    embeddings: Tensor
+    parts: Tensor
+    """(3,) float64: the loss, against the noisy labels, against the corrected ones, unweighted."""
 
 
-@contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients inside; the mode it had afterwards."""
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        network.train(was_training)
+def batch_losses(
+    network: nn.Module, batch: Batch, correction: Correction | None, settings: Settings, epoch: int, step: int,
+    memory: Memory,
+) -> BatchLosses:  # fmt: skip
+    """The self-learning loss of one batch; of mixed pairs, if the settings ask for mixup."""
+    corrected_labels = None if correction is None else correction.of(batch.index)
+    against = noisy_loss(settings, memory, batch.index)
+    if not settings.mixup:
+        logits, embeddings = network(batch.images)
+        loss = self_learning_loss(logits, batch.noisy_labels, corrected_labels, settings.alpha, noisy_loss=against)
+    else:
+        images, partner, share = mix_batch(batch, settings, epoch, step)
+        logits, embeddings = network(images)
+        own = self_learning_loss(logits, batch.noisy_labels, corrected_labels, settings.alpha, noisy_loss=against)
+        others = None if corrected_labels is None else corrected_labels[partner]
+        other = self_learning_loss(logits, batch.noisy_labels[partner], others, settings.alpha, noisy_loss=against)
+        loss = share * own + (1 - share) * other
+    return BatchLosses(loss, logits, embeddings, _loss_parts(loss, logits, batch.noisy_labels, corrected_labels))
 
 
 @torch.no_grad()
 def _loss_parts(loss: Tensor, logits: Tensor, noisy_labels: Tensor, corrected_labels: Tensor | None) -> Tensor:
+    against_noisy = cross_entropy(logits, noisy_labels)
     if corrected_labels is None:
-        return torch.stack([loss, loss, loss]).double()
-    return torch.stack([loss, cross_entropy(logits, noisy_labels), cross_entropy(logits, corrected_labels)]).double()
+        return torch.stack([loss, against_noisy, against_noisy]).double()
+    return torch.stack([loss, against_noisy, cross_entropy(logits, corrected_labels)]).double()

@@ -1,13 +1,24 @@
-"""The self-learning loss."""
+"""The self-learning loss, and the robust losses that it is compared with."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, softmax
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Logits (B, K) and labels (B,) in, the mean over the batch out."""
 
 
 def self_learning_loss(
-    logits: Tensor, noisy_labels: Tensor, corrected_labels: Tensor | None = None, alpha: float = 0.0
+    logits: Tensor,
+    noisy_labels: Tensor,
+    corrected_labels: Tensor | None = None,
+    alpha: float = 0.0,
+    *,
+    noisy_loss: Loss = cross_entropy,
 ) -> Tensor:
     r"""Learn from the noisy and the corrected labels at once.
 
@@ -20,6 +31,7 @@ def self_learning_loss(
         noisy_labels: (B,) int64, y.
         corrected_labels: (B,) int64, or (B, K) class probabilities, or None before the first correction.
         alpha: weight of the corrected labels, from 0 to 1.
+        noisy_loss: what stands in the place of CE(F(x), y); the paper's is cross-entropy.
 
     Returns:
         The mean over the batch.
@@ -27,7 +39,133 @@ def self_learning_loss(
     Source: Han, Luo, Wang, ICCV 2019, section 3.1.
     """
     if corrected_labels is None or alpha == 0:
-        return cross_entropy(logits, noisy_labels)
+        return noisy_loss(logits, noisy_labels)
     if alpha == 1:
         return cross_entropy(logits, corrected_labels)
-    return (1 - alpha) * cross_entropy(logits, noisy_labels) + alpha * cross_entropy(logits, corrected_labels)
+    return (1 - alpha) * noisy_loss(logits, noisy_labels) + alpha * cross_entropy(logits, corrected_labels)
+
+
+def generalized_cross_entropy(logits: Tensor, noisy_labels: Tensor, q: float = 0.7) -> Tensor:
+    r"""Between cross-entropy (q near 0) and the mean absolute error (q = 1): hard samples pull less.
+
+    .. math:: L = \frac{1 - p_y^{\,q}}{q}, \qquad p = \mathrm{softmax}(F(x))
+
+    Args:
+        logits: (B, K).
+        noisy_labels: (B,) int64.
+        q: above 0 and at most 1.
+
+    Returns:
+        The mean over the batch.
+
+    Source: Zhang, Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels",
+    NeurIPS 2018.
+    """
+    return ((1 - torch.exp(-q * cross_entropy(logits, noisy_labels, reduction="none"))) / q).mean()
+
+
+def symmetric_cross_entropy(
+    logits: Tensor, noisy_labels: Tensor, a: float = 0.1, b: float = 1.0, log_zero: float = -4.0
+) -> Tensor:
+    r"""Cross-entropy, and the same with prediction and label changing places.
+
+    .. math:: L = a \, \mathrm{CE}(F(x), y) - b \sum_c p_c \log \mathbf{1}[c = y]
+              = a \, \mathrm{CE}(F(x), y) - b A \, (1 - p_y), \qquad \log 0 := A
+
+    Args:
+        logits: (B, K).
+        noisy_labels: (B,) int64.
+        a: weight of cross-entropy.
+        b: weight of the reverse cross-entropy.
+        log_zero: A, what log 0 counts as.
+
+    Returns:
+        The mean over the batch.
+
+    Source: Wang et al., "Symmetric Cross Entropy for Robust Learning with Noisy Labels", ICCV 2019.
+    """
+    forwards = cross_entropy(logits, noisy_labels, reduction="none")
+    return (a * forwards - b * log_zero * (1 - torch.exp(-forwards))).mean()
+
+
+def forward_cross_entropy(logits: Tensor, noisy_labels: Tensor, transition_matrix: Tensor) -> Tensor:
+    r"""Cross-entropy of the noisy label that the network would expect if it knew how labels go wrong.
+
+    .. math:: L = -\log \sum_i T_{iy} \, p_i, \qquad T_{ij} = P(y = j \mid y^* = i)
+
+    Args:
+        logits: (B, K).
+        noisy_labels: (B,) int64.
+        transition_matrix: (K, K), T, rows sum to 1.
+
+    Returns:
+        The mean over the batch.
+
+    Source: Patrini et al., "Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach", CVPR 2017.
+    """
+    expected = softmax(logits, dim=1) @ transition_matrix
+    return -expected.gather(1, noisy_labels[:, None]).clamp(min=1e-7).log().mean()
+
+
+def estimated_transition_matrix(probabilities: Tensor, quantile: float = 0.97) -> Tensor:
+    r"""T from a network trained on noisy labels: each class's row is what the network says of its most typical sample.
+
+    .. math:: T_{ij} = p_j(x^i), \qquad x^i = \text{the sample whose } p_i \text{ stands at the quantile}
+
+    Args:
+        probabilities: (N, K), softmax outputs on the training samples.
+        quantile: where among the p_i, in ascending order, the typical sample stands; not the greatest, which may be
+            an outlier.
+
+    Returns:
+        (K, K), rows sum to 1.
+
+    Source: Patrini et al., CVPR 2017, section 4.
+    """
+    place = round(quantile * (len(probabilities) - 1))
+    typical = probabilities.argsort(dim=0, stable=True)[place]
+    rows = probabilities[typical]
+    return rows / rows.sum(dim=1, keepdim=True)
+
+
+def early_learning_regularization(logits: Tensor, targets: Tensor) -> Tensor:
+    r"""Pull the network towards what it used to say of a sample, before it learned wrong labels by heart.
+
+    .. math:: R = \log\bigl(1 - \langle p, t \rangle\bigr)
+
+    Args:
+        logits: (B, K).
+        targets: (B, K), t, from :func:`early_learning_targets`.
+
+    Returns:
+        The mean over the batch; at most 0.
+
+    Source: Liu et al., "Early-Learning Regularization Prevents Memorization of Noisy Labels", NeurIPS 2020.
+    """
+    agreement = (probabilities_inside(logits) * targets).sum(dim=1)
+    return torch.log(1 - agreement).mean()
+
+
+@torch.no_grad()
+def early_learning_targets(targets: Tensor, logits: Tensor, momentum: float = 0.7) -> Tensor:
+    r"""The running mean of a network's answers to each sample.
+
+    .. math:: t \leftarrow \beta t + (1 - \beta) \, p / \lVert p \rVert_1
+
+    Args:
+        targets: (B, K), t so far; zeros for a sample not seen yet.
+        logits: (B, K), the network's present answer.
+        momentum: beta, the share of the old mean that is kept.
+
+    Returns:
+        (B, K).
+
+    Source: Liu et al., NeurIPS 2020.
+    """
+    probabilities = probabilities_inside(logits)
+    return momentum * targets + (1 - momentum) * probabilities / probabilities.sum(dim=1, keepdim=True)
+
+
+def probabilities_inside(logits: Tensor, least: float = 1e-4) -> Tensor:
+    """Softmax kept away from 0 and 1, where the logarithm above would not be finite."""
+    return softmax(logits, dim=1).clamp(least, 1 - least)

@@ -76,6 +76,30 @@ def small_cnn(channels: int, width: int, *, norm: Callable[[int], nn.Module] = n
     return nn.Sequential(*layers), widths[-1]
 
 
+def strided_cnn(channels: int, width: int) -> tuple[nn.Module, int]:
+    """Four convolutions with batch norm that halve the image three times as they go: for 32 pixels on a CPU.
+
+    Most of a small network's time goes into its first, largest layers; here they are a quarter of the image.
+
+    Args:
+        channels: of the images.
+        width: channels of the first layer.
+
+    Returns:
+        G, and the number of its features.
+    """
+    plan = [
+        (channels, width, 4, 2),
+        (width, 2 * width, 3, 2),
+        (2 * width, 4 * width, 3, 1),
+        (4 * width, 4 * width, 3, 2),
+    ]
+    layers: list[nn.Module] = []
+    for inside, outside, side, stride in plan:
+        layers += [nn.Conv2d(inside, outside, side, stride, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 4 * width
+
+
 class HalvingMaxPool(nn.MaxPool2d):
     """The greatest of every 2 x 2 pixels. In a frozen pass on a CPU nobody asks where it stood: ten times as fast."""
 
@@ -115,7 +139,8 @@ def build_network(
     """Make a network.
 
     Args:
-        name: ``"small_cnn"``, ``"small_cnn_groupnorm"`` or a ResNet for images, ``"mlp"`` for points.
+        name: ``"small_cnn"``, ``"small_cnn_groupnorm"``, ``"strided_cnn"`` or a ResNet for images, ``"mlp"`` for
+            points.
         images: the training images; their mean and deviation a channel scale every image that comes in. For image
             files, and with weights made elsewhere, ImageNet's do.
         num_classes: K.
@@ -128,6 +153,7 @@ def build_network(
     """
     makers: dict[str, Callable[[int], tuple[nn.Module, int]]] = {
         "small_cnn": lambda channels: small_cnn(channels, width),
+        "strided_cnn": lambda channels: strided_cnn(channels, width),
         "mlp": lambda features: mlp(features, width),
         "small_cnn_groupnorm": lambda channels: small_cnn(channels, width, norm=group_norm),
         **{name: partial(resnet, name, weights=weights) for name in RESNETS},

@@ -128,8 +128,9 @@ def make_batches(
     where: dict[str, Any] = {"device": device, "share": share, "workers": workers}
     test_size = settings.batch_size if isinstance(data.test_images, ImageFiles) else 1024
     train = batches.make_batches(
-        data.images, data.noisy_labels, batch_size=settings.batch_size, view=training_view(data, settings), **where
-    )
+        data.images, data.noisy_labels, batch_size=settings.batch_size, view=training_view(data, settings),
+        balanced=settings.balanced_sampling, **where,
+    )  # fmt: skip
     return train, batches.make_batches(data.test_images, data.test_labels, batch_size=test_size, **where)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dsl_teach.config import Settings
 from dsl_teach.training.models import EmbeddingNetwork
@@ -47,6 +48,21 @@ def has_bfloat16(device: torch.device) -> bool:
 def best_device() -> torch.device:
     """A GPU if there is one, else the CPU. Apple's GPUs lack the float64 that figures are summed in."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def averaged_weights(network: EmbeddingNetwork, settings: Settings) -> AveragedModel | None:
+    r"""A second network whose weights and statistics are a moving average of the first one's.
+
+    .. math:: \bar w \leftarrow \beta \bar w + (1 - \beta) w \quad \text{after every step}
+
+    Returns:
+        The network with its ``update_parameters``; None where ``averaged_weights``, beta, is 0.
+
+    Source: Tarvainen, Valpola, "Mean teachers are better role models", NeurIPS 2017.
+    """
+    if not settings.averaged_weights:
+        return None
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.averaged_weights), use_buffers=True)
 
 
 def make_optimizer(

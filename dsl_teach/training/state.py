@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from dsl_teach.metrics import CorrectionReport
 from dsl_teach.prototypes import Prototypes
 from dsl_teach.training.distributed import Team
+from dsl_teach.training.models import EmbeddingNetwork
 from dsl_teach.training.records import Correction, EpochRecord
+
+Memory = dict[str, Tensor]
+"""What a run remembers from step to step beside its weights, by name: targets, class scores, a transition matrix."""
+
+BY_SAMPLE = ("early_learning_targets",)
+"""What each process remembers of the samples that it has seen; the rest is the same everywhere."""
 
 
 @dataclass
@@ -63,7 +71,7 @@ class Pass:
 class State:
     """A training run between two steps."""
 
-    network: nn.Module
+    network: EmbeddingNetwork
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     history: list[EpochRecord] = field(default_factory=list)
@@ -71,6 +79,14 @@ class State:
     """The corrected labels in use."""
     under_way: Pass | None = None
     """The training pass of the present epoch, until the epoch is finished."""
+    memory: Memory = field(default_factory=dict)
+    averaged: AveragedModel | None = None
+    """The network with averaged weights; None if nobody asked for it."""
+
+    @property
+    def frozen(self) -> EmbeddingNetwork:
+        """The network that embeds and is tested: the averaged one where there is one."""
+        return self.network if self.averaged is None else cast(EmbeddingNetwork, self.averaged.module)
 
     @property
     def epoch(self) -> int:
@@ -92,7 +108,17 @@ class State:
             "history": [asdict(record) for record in self.history],
             "correction": None if self.correction is None else correction_to_dict(self.correction),
             "under_way": None if self.under_way is None else shallow_dict(self.under_way.merged(team)),
+            "memory": self.merged_memory(team),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
         }
+
+    def merged_memory(self, team: Team) -> Memory:
+        """What is remembered, with the samples that each process has seen in the pass under way."""
+        if team.alone or self.under_way is None:
+            return self.memory
+        seen = self.under_way.predicted >= 0
+        names = [name for name in BY_SAMPLE if name in self.memory]
+        return self.memory | {name: team.merged(self.memory[name], seen) for name in names}
 
     def restore(self, saved: dict[str, Any], team: Team, device: torch.device) -> None:
         """Take up what :meth:`to_dict` put down."""
@@ -101,6 +127,9 @@ class State:
         self.schedule.load_state_dict(saved["schedule"])
         self.history[:] = [EpochRecord(**record) for record in saved["history"]]
         self.correction = correction_from_dict(saved["correction"], device) if saved["correction"] else None
+        self.memory.update(on_device(saved["memory"], device))
+        if self.averaged is not None:
+            self.averaged.load_state_dict(saved["averaged"])
         self.under_way = None
         if saved["under_way"]:
             self.under_way = Pass(**on_device(saved["under_way"], device)).handed_to(team)
