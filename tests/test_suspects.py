@@ -134,16 +134,12 @@ def test_the_best_prototype_wins_alone():
     assert wrong.by_best_prototype(points, prototypes, labels).tolist() == labels.tolist()  # each is its own
 
 
-def test_soft_labels_are_shares_and_turn_hard_with_a_small_temperature(data):
-    embeddings, train = embedded(data)
-    prototypes = select_prototypes(embeddings, train.noisy_labels, num_classes=10)
-    shares = wrong.soft(0.05)(embeddings, prototypes, train.noisy_labels)
-    torch.testing.assert_close(shares.sum(dim=1), torch.ones(len(shares)))
-    hard = wrong.soft(1e-6)(embeddings, prototypes, train.noisy_labels)
-    assert torch.equal(hard.argmax(dim=1), shares.argmax(dim=1))
-    assert float(hard.amax(dim=1).mean()) > 0.99
-    even = wrong.even_shares(embeddings, prototypes, train.noisy_labels)
-    assert torch.unique(even).tolist() == pytest.approx([0.1])
+def test_even_shares_leave_every_label_and_train_on_all_classes_alike(data):
+    network, train = new_network(data, QUICK), usual_parts(data, QUICK).train
+    correction = wrong.even_shares(network, train, QUICK, 0, clean_labels=data.clean_labels)
+    assert torch.equal(correction.labels, data.noisy_labels)
+    assert correction.report.changed == 0
+    assert torch.unique(correction.of(torch.arange(5))).tolist() == pytest.approx([0.1])
 
 
 def test_moving_labels_do_not_disturb_the_right_ones(data):
@@ -223,7 +219,9 @@ def test_cifar100_goes_the_same_way(tmp_path):
 
 
 def test_the_table_pairs_by_seed(rows):
-    table = suspects_tables.suspect_table(rows, ["SMP", "kept by place", "tests trained on", "p = 1"], ("seen", "changed"))
+    table = suspects_tables.suspect_table(
+        rows, ["SMP", "kept by place", "tests trained on", "p = 1"], ("seen", "changed")
+    )
     assert table.index.tolist() == ["SMP", "kept by place", "tests trained on"]
     ours, theirs = (
         (100 * rows[rows["suspect"] == name].sort_values("seed")["test_accuracy"]).tolist()

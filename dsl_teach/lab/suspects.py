@@ -1,7 +1,7 @@
 """The suspects of lesson 07: one mistake switched on at a time, in the same small run.
 
 The loop here is :func:`dsl_teach.training.loop.fit` with places where a piece can be exchanged. Nothing wrong lives in
-the library: the wrong pieces are in :mod:`dsl_teach.lab.suspects_wrong`, the list in :mod:`dsl_teach.lab.suspects_list`.
+the library: the wrong pieces are in :mod:`dsl_teach.lab.suspects_wrong`, their list in ``suspects_list``.
 """
 
 from __future__ import annotations
@@ -189,8 +189,4 @@ class _times:
 def _share_that_differs(before: Correction | None, now: Correction | None) -> float | None:
     if before is None or now is None or before is now:
         return None
-    return float((_hard(before.labels) != _hard(now.labels)).double().mean())
-
-
-def _hard(labels: Tensor) -> Tensor:
-    return labels if labels.ndim == 1 else labels.argmax(dim=1)
+    return float((before.labels != now.labels).double().mean())

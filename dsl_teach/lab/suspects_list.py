@@ -36,7 +36,7 @@ OTHER_IMAGES = [
     Suspect(
         "even shares",
         "no mistake, a comparison: in place of corrected labels, every sample gets the same share of every class",
-        correct=wrong.correcting(score=wrong.even_shares),
+        correct=wrong.even_shares,
     ),
 ]
 
@@ -136,7 +136,7 @@ REMEDIES = [
     Suspect(
         "soft labels",
         "in place of one label the shares of all classes: softmax of the class scores over 0.05",
-        correct=wrong.correcting(score=wrong.soft(0.05)),
+        changes={"soft_temperature": 0.05},
     ),
 ]
 

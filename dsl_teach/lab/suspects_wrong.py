@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import Batch, Batches
 from dsl_teach.metrics import correction_report
-from dsl_teach.prototypes import Prototypes, class_scores, correct_labels, select_prototypes
+from dsl_teach.prototypes import Prototypes, correct_labels, select_prototypes
 from dsl_teach.prototypes.density import cosine_similarity, density, eta, similarity_threshold, unit_rows
 from dsl_teach.prototypes.selection import choose, sample_by_class
 from dsl_teach.seeds import stream
-from dsl_teach.training.loop import Correction, correct, embed, reading, train_epoch
+from dsl_teach.training.correcting import reading
+from dsl_teach.training.loop import Correction, correct, embed, train_epoch
 from dsl_teach.training.models import EmbeddingNetwork
 
 Score = Callable[[Tensor, Prototypes, Tensor], Tensor]
@@ -51,6 +52,16 @@ def class_number_as_place(
         places = right.labels[batch.index].clamp(max=len(batch.index) - 1)
         labels[batch.index] = batch.noisy_labels[places]
     return with_labels(right, labels, train, clean_labels, network.num_classes)
+
+
+def even_shares(
+    network: EmbeddingNetwork, train: Batches, settings: Settings, epoch: int, *, clean_labels: Tensor | None = None
+) -> Correction:
+    """No label is changed; where corrected labels would act, every sample gets the same share of every class."""
+    right = correct(network, train, settings, epoch, clean_labels=clean_labels)
+    shares = torch.full((len(right.labels), network.num_classes), 1 / network.num_classes)
+    kept = with_labels(right, train.noisy_labels.clone(), train, clean_labels, network.num_classes)
+    return dataclasses.replace(kept, soft=shares)
 
 
 def order_of(train: Batches, generator: torch.Generator) -> Tensor:
@@ -124,21 +135,6 @@ def by_best_prototype(embeddings: Tensor, prototypes: Prototypes, noisy_labels: 
     return cosines.view(-1, k, p).masked_fill(~filled, -torch.inf).amax(dim=2).argmax(dim=1)
 
 
-def even_shares(embeddings: Tensor, prototypes: Prototypes, noisy_labels: Tensor) -> Tensor:
-    """The same share of every class for every sample: no correction, only label smoothing."""
-    k = len(prototypes.count)
-    return torch.full((len(embeddings), k), 1 / k, dtype=embeddings.dtype)
-
-
-def soft(temperature: float) -> Score:
-    """Shares of all classes in place of one label: softmax of the class scores over a temperature."""
-
-    def score(embeddings: Tensor, prototypes: Prototypes, noisy_labels: Tensor) -> Tensor:
-        return (class_scores(embeddings, prototypes) / temperature).softmax(dim=1)
-
-    return score
-
-
 # --- a correction phase put together from pieces ---------------------------------------------------------------------
 
 
@@ -165,8 +161,7 @@ def correcting(
             seen, noisy_labels, num_classes=network.num_classes, generator=generator, **reading(settings)
         )  # fmt: skip
         labels = score(seen if look is embed else embed(network, train), chosen, noisy_labels)
-        hard = labels if labels.ndim == 1 else labels.argmax(dim=1)
-        report = correction_report(noisy_labels, hard, clean_labels, num_classes=network.num_classes)
+        report = correction_report(noisy_labels, labels, clean_labels, num_classes=network.num_classes)
         return Correction(labels, chosen, report, 0.0, epoch)
 
     return phase
