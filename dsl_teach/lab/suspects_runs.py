@@ -69,7 +69,7 @@ def run_jobs(
     for key, row in zip(todo, made, strict=True):
         rows[key] = row
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, "row": row}) + "\n")
+            file.write("\n" + json.dumps({"key": key, "row": row}))  # the break first: the line before may be cut off
         if on_row is not None:
             on_row(row)
     return pd.DataFrame([rows[job.key] for job in jobs])
