@@ -25,6 +25,8 @@ ANY: Check = (lambda x: True, "anything")
 DATASETS = ("digits", "toy_clusters", "toy_moons", "cifar10", "cifar100", "image_folder", "clothing1m", "food101n")
 ON_DISK = DATASETS[3:]
 """These need ``data_root``."""
+CAN_BE_UNEVEN = ("digits", "cifar10", "cifar100")
+"""These can be made uneven: ``rarest_share``, ``noise_direction``."""
 
 
 def _one_of(*names: str) -> Check:
@@ -62,7 +64,12 @@ class Settings:
     official_files: bool = knob(True, "whether CIFAR's files must have the official checksums")
     noise_rate: float = knob(0.4, "share of the training labels made wrong, depending on the input", RATE)
     noise_temperature: float = knob(2.0, "0: exactly the most confusable images; large: any image", AT_LEAST_0)
-    rarest_share: float = knob(1.0, "size of the rarest class over the commonest; 1 keeps all", QUANTILE)
+    rarest_share: float = knob(1.0, "digits, CIFAR: size of the rarest class over the commonest; 1 keeps all", QUANTILE)
+    noise_direction: Literal["any", "to_frequent", "to_rare"] = knob(
+        "any",
+        "digits, CIFAR: whether wrong labels go to any class, or only to more frequent or only to rarer ones",
+        _one_of("any", "to_frequent", "to_rare"),
+    )
 
     # the training
     network: str = knob(
@@ -153,11 +160,21 @@ class Settings:
             raise ValueError(f"data_root must name the folder of {self.dataset}, but it is empty.")
         if self.dataset == "food101n" and not self.test_root:
             raise ValueError("test_root must name the folder of Food-101, which Food-101N is tested on; it is empty.")
+        self._require_uneven()
         if self.p > self.m:
             raise ValueError(f"p must be at most m, but p is {self.p} and m is {self.m}. Lower p or raise m.")
         for one, other, why in CLASHES:
             if getattr(self, one) != _DEFAULTS[one] and getattr(self, other) != _DEFAULTS[other]:
                 raise ValueError(f"{one} and {other} do not go together: {why} Set one of them back.")
+
+    def _require_uneven(self) -> None:
+        if (self.rarest_share, self.noise_direction) != (1.0, "any") and self.dataset not in CAN_BE_UNEVEN:
+            name = "rarest_share" if self.rarest_share != 1 else "noise_direction"
+            raise ValueError(f"{name} is for {', '.join(CAN_BE_UNEVEN)}; leave it out for {self.dataset}.")
+        if self.noise_direction != "any" and self.rarest_share == 1:
+            raise ValueError(
+                f"noise_direction = {self.noise_direction} needs frequent and rare classes: set rarest_share below 1."
+            )
 
     def replace(self, **changes: Any) -> Settings:
         """The same settings with some changed.

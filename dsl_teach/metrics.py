@@ -84,6 +84,41 @@ def correction_report(
     return CorrectionReport(changed, chance, *(float(share.double().mean()) for share in shares))
 
 
+def average_precision(suspicion: Tensor, noisy_labels: Tensor, clean_labels: Tensor) -> float:
+    r"""How well a ranking puts wrong labels first: 1 if all of them come before the first right one.
+
+    .. math:: \frac{1}{W} \sum_{i:\, y_i \ne y^*_i} \frac{w_i}{n_i}
+
+    with W wrong labels in all; of the n_i samples down to sample i in the list, w_i have a wrong label. A ranking by
+    chance comes to the share of wrong labels. Samples of equal suspicion share a place in the list.
+
+    Args:
+        suspicion: (N,), the larger, the more doubtful; from :func:`dsl_teach.prototypes.suspicion` or any other.
+        noisy_labels: (N,) int64, the given labels.
+        clean_labels: (N,) int64, the true ones; those below 0 are unknown and left out.
+
+    Returns:
+        A share from 0 to 1; NaN if no known label is wrong.
+
+    Raises:
+        ValueError: if there is not one number a sample, or one is NaN.
+    """
+    if not suspicion.shape == noisy_labels.shape == clean_labels.shape:
+        shapes = ", ".join(str(tuple(x.shape)) for x in (suspicion, noisy_labels, clean_labels))
+        raise ValueError(f"suspicion, noisy_labels and clean_labels must have one entry a sample, but are {shapes}.")
+    if bool(suspicion.isnan().any()):
+        raise ValueError(f"suspicion is NaN for {int(suspicion.isnan().sum())} sample(s): these cannot be ranked.")
+    known = clean_labels >= 0
+    wrong = (noisy_labels != clean_labels)[known]
+    if not bool(wrong.any()):
+        return float("nan")
+    from sklearn.metrics import average_precision_score  # takes a second to import
+
+    return float(
+        average_precision_score(wrong.numpy(force=True), suspicion[known].double().nan_to_num().numpy(force=True))
+    )
+
+
 @dataclass(frozen=True)
 class Interval:
     """A mean over seeds and its confidence interval, ``mean - half`` to ``mean + half``."""

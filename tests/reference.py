@@ -100,3 +100,11 @@ def correct_labels(scores: list[list[float]], noisy_labels: list[int], *, score_
         best = [c for c, score in enumerate(row) if score == max(row)]
         corrected.append(given if score_ties == "noisy" and given in best else best[0])
     return corrected
+
+
+def suspicion(scores: list[list[float]], noisy_labels: list[int]) -> list[float]:
+    found = []
+    for row, given in zip(scores, noisy_labels, strict=True):
+        other = max((score for c, score in enumerate(row) if c != given), default=-INFINITY)
+        found.append(0.0 if other == row[given] else other - row[given])
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsl_teach.prototypes import best_class, class_scores, correct_labels, select_prototypes
+from dsl_teach.prototypes import best_class, class_scores, correct_labels, select_prototypes, suspicion
 from tests import reference
 from tests.strategies import DTYPES, EXACT_ROW, random_embeddings
 
@@ -124,3 +125,43 @@ def test_what_does_not_fit_is_refused(embeddings, labels, changes, sentence):
     found = select(torch.eye(3), torch.arange(3))
     with pytest.raises(ValueError, match=sentence):
         correct_labels(embeddings, found, labels, **changes)
+
+
+SCORES = st.integers(1, 5).flatmap(
+    lambda classes: st.lists(
+        st.tuples(
+            st.lists(st.sampled_from([-math.inf, -0.5, 0.0, 0.25, 1.0]), min_size=classes, max_size=classes),
+            st.integers(0, classes - 1),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+
+
+@given(SCORES)
+def test_suspicion_equals_the_loop_reference(labelled):
+    rows, labels = [row for row, _ in labelled], [label for _, label in labelled]
+    found = suspicion(torch.tensor(rows, dtype=torch.float64), torch.tensor(labels))
+    assert found.tolist() == reference.suspicion(rows, labels)
+
+
+def test_suspicion_by_hand():
+    scores = torch.tensor([[0.9, 0.2, 0.5], [0.9, 0.2, 0.5], [0.4, 0.4, 0.1], [0.3, -math.inf, 0.1]])
+    found = suspicion(scores, torch.tensor([0, 1, 0, 1]))
+    torch.testing.assert_close(found, torch.tensor([-0.4, 0.7, 0.0, math.inf]))
+
+
+@given(random_embeddings(), st.integers(0, 2**31))
+def test_suspicion_is_above_zero_where_the_label_is_changed(embeddings, seed):
+    labels = torch.randint(3, (len(embeddings),), generator=torch.Generator().manual_seed(seed))
+    found = select(embeddings, labels, p=2)
+    changed = correct_labels(embeddings, found, labels) != labels
+    assert torch.equal(suspicion(class_scores(embeddings, found), labels) > 0, changed)
+
+
+def test_suspicion_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="scores must be a table"):
+        suspicion(torch.zeros(3), torch.zeros(3, dtype=torch.int64))
+    with pytest.raises(ValueError, match="noisy_labels must have one entry for each of the 3 samples"):
+        suspicion(torch.zeros(3, 2), torch.zeros(2, dtype=torch.int64))

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dsl_teach"
 
 FLOORS = [
-    {"_validate", "seeds", "config", "environment"},
+    {"_validate", "seeds", "config", "environment", "methods"},
     {"noise", "metrics", "prototypes", "training.losses", "training.models", "training.resnets"},
     {"data"},
     {"training"},

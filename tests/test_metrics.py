@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dsl_teach.metrics import (
     accuracy,
+    average_precision,
     chance_changed,
     correction_report,
     interval,
@@ -61,6 +62,45 @@ def test_without_clean_labels_only_the_change_is_known():
         report = correction_report(labels, labels, clean, num_classes=2)
         assert report.changed == 0
         assert report.label_accuracy is None
+
+
+def test_average_precision_by_hand():
+    # In the order of the list: wrong, right, wrong, right. Shares of wrong labels at the wrong ones: 1/1 and 2/3;
+    # from the end of the list 1/2 and 2/4.
+    clean, noisy = torch.tensor([0, 0, 1, 1, -1]), torch.tensor([0, 1, 1, 0, 0])
+    listed = torch.tensor([0.1, 5.0, 0.3, 0.2, 9.0])
+    assert average_precision(listed, noisy, clean) == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision(-listed, noisy, clean) == pytest.approx((1 / 2 + 2 / 4) / 2)
+
+
+@given(st.lists(st.tuples(st.floats(-3, 3), st.booleans()), min_size=1, max_size=30, unique_by=lambda one: one[0]))
+def test_average_precision_equals_a_walk_down_the_list(listed):
+    wrong_so_far, shares = 0, []
+    for place, (_, wrong) in enumerate(sorted(listed, reverse=True), start=1):
+        wrong_so_far += wrong
+        shares += [wrong_so_far / place] * wrong
+    suspicion = torch.tensor([number for number, _ in listed], dtype=torch.float64)
+    noisy = torch.tensor([int(wrong) for _, wrong in listed])
+    found = average_precision(suspicion, noisy, torch.zeros_like(noisy))
+    assert found == pytest.approx(sum(shares) / len(shares)) if shares else math.isnan(found)
+
+
+def test_average_precision_by_chance_is_the_share_of_wrong_labels():
+    generator = torch.Generator().manual_seed(0)
+    noisy = (torch.arange(4000) < 1600).long()
+    by_chance = average_precision(torch.rand(4000, generator=generator), noisy, torch.zeros_like(noisy))
+    assert by_chance == pytest.approx(0.4, abs=0.04)
+    assert average_precision(torch.zeros(4000), noisy, torch.zeros_like(noisy)) == pytest.approx(0.4)
+
+
+def test_infinite_suspicion_comes_first_and_nan_is_refused():
+    noisy, clean = torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0])
+    assert average_precision(torch.tensor([0.5, -math.inf, math.inf]), noisy, clean) == 1
+    assert math.isnan(average_precision(torch.zeros(3), noisy, noisy))
+    with pytest.raises(ValueError, match="suspicion is NaN for 1 sample"):
+        average_precision(torch.tensor([0.5, math.nan, 1.0]), noisy, clean)
+    with pytest.raises(ValueError, match="one entry a sample, but are"):
+        average_precision(torch.zeros(2), noisy, clean)
 
 
 def test_an_interval_by_hand():

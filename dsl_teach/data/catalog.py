@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from dsl_teach.config import Settings
 from dsl_teach.data.cifar import cifar10, cifar100, cifar_n_labels
@@ -12,9 +13,9 @@ from dsl_teach.data.digits import digits, neighbour_probabilities
 from dsl_teach.data.folders import image_folder
 from dsl_teach.data.food101n import food101n
 from dsl_teach.data.label_files import PublishedLabels, labels_from_file
-from dsl_teach.data.relabel import with_labels
+from dsl_teach.data.relabel import thinned, with_labels
 from dsl_teach.data.toy import toy_clusters, toy_moons
-from dsl_teach.noise import instance_dependent_noise
+from dsl_teach.noise import in_words, instance_dependent_noise, keep_direction
 from dsl_teach.seeds import stream
 
 
@@ -32,7 +33,8 @@ def load_dataset(settings: Settings) -> NoisyDataset:
 
 
 def _digits(s: Settings) -> NoisyDataset:
-    return digits(seed=s.seed, noise_rate=s.noise_rate, temperature=s.noise_temperature, rarest_share=s.rarest_share)
+    noise: dict[str, Any] = {"noise_rate": s.noise_rate, "direction": s.noise_direction}
+    return digits(seed=s.seed, temperature=s.noise_temperature, rarest_share=s.rarest_share, **noise)
 
 
 def _toy(make: Callable[..., NoisyDataset]) -> Callable[[Settings], NoisyDataset]:
@@ -53,9 +55,22 @@ def _toy(make: Callable[..., NoisyDataset]) -> Callable[[Settings], NoisyDataset
 
 def _cifar(make: Callable[..., NoisyDataset]) -> Callable[[Settings], NoisyDataset]:
     def load(s: Settings) -> NoisyDataset:
-        return make(s.data_root, labels=_published(s), subset=s.subset or None, seed=s.seed, checksum=s.official_files)
+        labels = _published(s)
+        data = make(s.data_root, labels=labels, subset=s.subset or None, seed=s.seed, checksum=s.official_files)
+        return _uneven(data, s)
 
     return load
+
+
+def _uneven(data: NoisyDataset, s: Settings) -> NoisyDataset:
+    """Thin the classes out, and set wrong labels of the other direction back to the clean ones."""
+    if s.rarest_share < 1:
+        data = thinned(data, s.rarest_share, seed=s.seed)
+    if s.noise_direction == "any" or data.clean_labels is None:
+        return data
+    labels = keep_direction(data.noisy_labels, data.clean_labels, s.noise_direction, num_classes=data.num_classes)
+    told = data.made_from.partition("; ")[2] + in_words(s.noise_direction)
+    return with_labels(data, labels, made_from=f"{told}, the others set right")
 
 
 def _published(s: Settings) -> PublishedLabels | None:

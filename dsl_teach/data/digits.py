@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from dsl_teach.data.dataset import NoisyDataset
-from dsl_teach.noise import instance_dependent_noise
+from dsl_teach.data.relabel import thin
+from dsl_teach.noise import Direction, in_words, instance_dependent_noise, towards
 from dsl_teach.seeds import stream
 
 
@@ -17,6 +18,7 @@ def digits(
     temperature: float = 2.0,
     rarest_share: float = 1.0,
     test_share: float = 0.3,
+    direction: Direction = "any",
 ) -> NoisyDataset:
     """Digits of 8 x 8 pixels, a share of them mislabelled as the digit they resemble most.
 
@@ -30,6 +32,7 @@ def digits(
         temperature: 0 mislabels exactly the most confusable images; the larger, the more it is up to chance.
         rarest_share: size of the rarest class over the commonest, above 0 and at most 1.
         test_share: share of the images held out.
+        direction: which classes wrong labels may go to, see :func:`dsl_teach.noise.direction.towards`.
 
     Returns:
         uint8 images (N, 1, 8, 8), noisy and clean labels, and a balanced test set.
@@ -40,8 +43,9 @@ def digits(
     test = balance(test, labels[test])
     probabilities = neighbour_probabilities(images[train].flatten(1), labels[train], num_classes=10)
     noise = instance_dependent_noise(
-        probabilities, labels[train], noise_rate, generator=stream(seed, "noise"), temperature=temperature
-    )
+        towards(probabilities, labels[train], direction), labels[train], noise_rate, generator=stream(seed, "noise"),
+        temperature=temperature,
+    )  # fmt: skip
     shares = "" if rarest_share == 1 else f", classes thinned from 1 to {rarest_share:g}"
     return NoisyDataset(
         name="digits",
@@ -51,7 +55,9 @@ def digits(
         class_names=tuple(str(digit) for digit in range(10)),
         test_images=images[test],
         test_labels=labels[test],
-        made_from=f"scikit-learn's handwritten digits, {noise_rate:.0%} input-dependent label noise{shares}",
+        made_from=f"scikit-learn's handwritten digits, {noise_rate:.0%} input-dependent label noise"
+        + in_words(direction)
+        + shares,
     )
 
 
@@ -86,18 +92,6 @@ def split(labels: Tensor, *, test_share: float, generator: torch.Generator) -> t
     order = torch.randperm(len(labels), generator=generator)
     held_out = round(test_share * len(labels))
     return order[held_out:].sort().values, order[:held_out].sort().values
-
-
-def thin(rows: Tensor, labels: Tensor, *, rarest_share: float, generator: torch.Generator) -> Tensor:
-    """Keep a share of each class that falls evenly from 1 (first class) to ``rarest_share`` (last class)."""
-    num_classes = int(labels.max()) + 1
-    shares = torch.linspace(1, rarest_share, num_classes, dtype=torch.float64)
-    shuffled = torch.randperm(len(rows), generator=generator)
-    kept = []
-    for c, share in enumerate(shares.tolist()):
-        members = shuffled[labels[shuffled] == c]
-        kept.append(members[: round(share * len(members))])
-    return rows[torch.cat(kept).sort().values]
 
 
 def balance(rows: Tensor, labels: Tensor) -> Tensor:

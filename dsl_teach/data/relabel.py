@@ -58,17 +58,55 @@ def subset(dataset: NoisyDataset, size: int, *, seed: int | None = 0) -> NoisyDa
     Raises:
         ValueError: if there are not that many samples, in all or in a class.
     """
+    rows = subset_rows(_classes(dataset), size, class_names=dataset.class_names, seed=seed)
+    return _keep(dataset, rows, describe_subset(size, seed))
+
+
+def thinned(dataset: NoisyDataset, rarest_share: float, *, seed: int) -> NoisyDataset:
+    """Fewer training samples of some classes than of others. The test set stays whole.
+
+    Args:
+        dataset: any data set.
+        rarest_share: the last class keeps so large a share of its samples, see :func:`thin`. A sample belongs to its
+            clean label where every one is known, else to its noisy label.
+        seed: which samples are kept follows from it.
+
+    Returns:
+        A new data set; its samples keep their order, and are numbered anew from 0.
+    """
+    every = torch.arange(len(dataset))
+    rows = thin(every, _classes(dataset), rarest_share=rarest_share, generator=stream(seed, "thin"))
+    return _keep(dataset, rows, f"classes thinned from 1 to {rarest_share:g}")
+
+
+def thin(rows: Tensor, labels: Tensor, *, rarest_share: float, generator: torch.Generator) -> Tensor:
+    """Keep a share of each class that falls evenly from 1 (first class) to ``rarest_share`` (last class)."""
+    num_classes = int(labels.max()) + 1
+    shares = torch.linspace(1, rarest_share, num_classes, dtype=torch.float64)
+    shuffled = torch.randperm(len(rows), generator=generator)
+    kept = []
+    for c, share in enumerate(shares.tolist()):
+        members = shuffled[labels[shuffled] == c]
+        kept.append(members[: round(share * len(members))])
+    return rows[torch.cat(kept).sort().values]
+
+
+def _classes(dataset: NoisyDataset) -> Tensor:
     clean = dataset.clean_labels
-    labels = clean if clean is not None and bool((clean >= 0).all()) else dataset.noisy_labels
-    rows = subset_rows(labels, size, class_names=dataset.class_names, seed=seed)
+    return clean if clean is not None and bool((clean >= 0).all()) else dataset.noisy_labels
+
+
+def _keep(dataset: NoisyDataset, rows: Tensor, how: str) -> NoisyDataset:
+    """The samples of these rows; ``how`` is added to what ``made_from`` says of the images."""
     images, _, labels_text = dataset.made_from.partition(";")
+    clean, verified = (None if x is None else x[rows] for x in (dataset.clean_labels, dataset.verified))
     return dataclasses.replace(
         dataset,
         images=take(dataset.images, rows),
         noisy_labels=dataset.noisy_labels[rows],
-        clean_labels=None if clean is None else clean[rows],
-        verified=None if dataset.verified is None else dataset.verified[rows],
-        made_from=f"{images}, {describe_subset(size, seed)}" + (f";{labels_text}" if labels_text else ""),
+        clean_labels=clean,
+        verified=verified,
+        made_from=f"{images}, {how}" + (f";{labels_text}" if labels_text else ""),
     )
 
 

@@ -20,6 +20,7 @@ from dsl_teach.data.toy import toy_clusters
 from dsl_teach.metrics import accuracy, interval
 from dsl_teach.noise import instance_dependent_noise, pair_flip_noise
 from dsl_teach.seeds import stream
+from dsl_teach.training.keeper import Keeper
 from dsl_teach.training.loop import EpochRecord, fit
 from dsl_teach.training.models import build_network
 from dsl_teach.training.runs import Run, make_batches
@@ -84,13 +85,20 @@ def neighbour_vote(data: NoisyDataset, k: int = 15) -> Tensor:
     return torch.nn.functional.one_hot(labels, data.num_classes).sum(dim=1).argmax(dim=1)
 
 
-def fit_to(data: NoisyDataset, settings: Settings, *, on_epoch: Callable[[EpochRecord], None] | None = None) -> Run:
+def fit_to(
+    data: NoisyDataset,
+    settings: Settings,
+    *,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+    keeper: Keeper | None = None,
+) -> Run:
     """Build the network that the settings name and fit it to these data, as :func:`dsl_teach.run` does.
 
     Args:
         data: any data set in memory; what ``settings`` say about data is not looked at.
         settings: every other knob.
         on_epoch: called with each epoch's record.
+        keeper: looks on, see :class:`dsl_teach.lab.why.LabelHistory`.
     """
     train, test = make_batches(data, settings, "cpu")
     network = build_network(
@@ -100,7 +108,7 @@ def fit_to(data: NoisyDataset, settings: Settings, *, on_epoch: Callable[[EpochR
         width=settings.width,
         generator=stream(settings.seed, "weights"),
     )
-    result = fit(network, train, test, settings, clean_labels=data.clean_labels, on_epoch=on_epoch)
+    result = fit(network, train, test, settings, clean_labels=data.clean_labels, on_epoch=on_epoch, keeper=keeper)
     return Run(settings, data, network, result)
 
 

@@ -29,5 +29,5 @@ def training_explorer(data: NoisyDataset | None = None, settings: Settings | Non
         settings: where the sliders start, and everything that has no slider. For points, set ``network="mlp"``.
     """
     settings = settings or Settings(m=200, epochs=30)
-    digits_of_settings = {"noise_rate": settings.noise_rate, "temperature": settings.noise_temperature}
-    return TrainingExplorer(data or digits(seed=settings.seed, **digits_of_settings), settings)
+    own = data or digits(seed=settings.seed, noise_rate=settings.noise_rate, temperature=settings.noise_temperature)
+    return TrainingExplorer(own, settings)

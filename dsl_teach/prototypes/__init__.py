@@ -1,6 +1,6 @@
 """Prototypes by density peaks, and the labels they correct: density -> selection -> correction."""
 
-from dsl_teach.prototypes.correction import best_class, class_scores, correct_labels
+from dsl_teach.prototypes.correction import best_class, class_scores, correct_labels, suspicion
 from dsl_teach.prototypes.density import cosine_similarity, density, eta, similarity_threshold
 from dsl_teach.prototypes.selection import Prototypes, sample_by_class, select_prototypes
 
@@ -15,4 +15,5 @@ __all__ = [
     "sample_by_class",
     "select_prototypes",
     "similarity_threshold",
+    "suspicion",
 ]

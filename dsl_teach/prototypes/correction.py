@@ -94,6 +94,32 @@ def best_class(scores: Tensor, noisy_labels: Tensor | None = None) -> Tensor:
     return torch.where(is_best.gather(1, noisy_labels[:, None]).squeeze(1), noisy_labels, lowest_best)
 
 
+def suspicion(scores: Tensor, noisy_labels: Tensor) -> Tensor:
+    r"""How doubtful each given label is: how far the best other class is ahead of it.
+
+    .. math:: u = \max_{c \ne y} \sigma_c - \sigma_y
+
+    Above 0 another class scores best, and the corrected label is that class; below 0 the given label stands. Samples
+    sorted from large to small are a list to look through by hand, the likeliest mistakes first.
+
+    Args:
+        scores: (N, K) class scores, from :func:`class_scores`.
+        noisy_labels: (N,) int64, the given labels.
+
+    Returns:
+        (N,) of the dtype of ``scores``; plus infinity where the given class has no prototypes and another has.
+
+    Raises:
+        ValueError: if the shapes do not fit, or a label is no class.
+    """
+    if scores.ndim != 2:
+        raise ValueError(f"scores must be a table of samples by classes, but their shape is {tuple(scores.shape)}.")
+    require_labels(noisy_labels, "noisy_labels", length=len(scores), num_classes=scores.shape[1])
+    given = scores.gather(1, noisy_labels[:, None]).squeeze(1)
+    others = scores.scatter(1, noisy_labels[:, None], -torch.inf).amax(dim=1)
+    return torch.where(others == given, 0, others - given)  # where both are minus infinity nothing is known
+
+
 def class_votes(prototypes: Prototypes) -> Tensor:
     r"""The mean direction of each class's prototypes: all that the class scores need to know of them.
 

@@ -1,0 +1,108 @@
+"""Noise with a direction, and classes thinned out: digits, and CIFAR with published labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dsl_teach.config import Settings
+from dsl_teach.data.catalog import load_dataset
+from dsl_teach.data.digits import digits
+from dsl_teach.noise import keep_direction, more_frequent, towards
+from tests.tiny_cifar import write_cifar10
+
+SIZES = torch.tensor([0, 0, 0, 1, 1, 2])
+"""Three classes of 3, 2 and 1 samples."""
+
+
+def test_more_frequent_by_hand():
+    assert more_frequent(SIZES, 3).tolist() == [[False, False, False], [True, False, False], [True, True, False]]
+
+
+def test_towards_by_hand():
+    even = torch.full((6, 3), 1 / 3)
+    up, down = (towards(even, SIZES, direction)[[0, 3, 5]] for direction in ("to_frequent", "to_rare"))
+    third = 1 / 3
+    torch.testing.assert_close(up, torch.tensor([[1, 0, 0], [0.5, 0.5, 0], [third, third, third]]))
+    torch.testing.assert_close(down, torch.tensor([[third, third, third], [0, 0.5, 0.5], [0, 0, 1]]))
+    assert towards(even, SIZES, "any") is even
+
+
+def test_labels_of_the_other_direction_are_set_right():
+    wrong = torch.tensor([1, 2, 0, 0, 2, 1])
+    assert keep_direction(wrong, SIZES, "to_frequent", num_classes=3).tolist() == [0, 0, 0, 0, 1, 1]
+    assert keep_direction(wrong, SIZES, "to_rare", num_classes=3).tolist() == [1, 2, 0, 1, 2, 2]
+    assert torch.equal(keep_direction(wrong, SIZES, "any", num_classes=3), wrong)
+
+
+def test_another_word_is_refused():
+    with pytest.raises(ValueError, match="noise_direction must be one of any, to_frequent, to_rare"):
+        towards(torch.ones(1, 2), torch.tensor([0]), "up")
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("direction", ["to_frequent", "to_rare"])
+def test_digits_go_one_way_at_the_same_rate(direction, seed):
+    data = digits(seed=seed, noise_rate=0.3, rarest_share=0.15, direction=direction)
+    wrong = data.noisy_labels != data.clean_labels
+    assert int(wrong.sum()) == round(0.3 * len(data))
+    sizes = torch.bincount(data.clean_labels)
+    grows = sizes[data.noisy_labels[wrong]] - sizes[data.clean_labels[wrong]]
+    assert bool((grows > 0).all() if direction == "to_frequent" else (grows < 0).all())
+    assert "classes only, classes thinned" in data.made_from
+
+
+def test_any_direction_is_what_digits_always_were():
+    plain, named = digits(seed=2, rarest_share=0.2), digits(seed=2, rarest_share=0.2, direction="any")
+    assert torch.equal(plain.noisy_labels, named.noisy_labels)
+    assert plain.made_from == named.made_from
+
+
+@pytest.fixture
+def cifar(tmp_path):
+    """100 images, and labels of which every third is wrong."""
+    clean = write_cifar10(tmp_path, train=100)
+    noisy = np.where(np.arange(100) % 3 == 0, (clean + 1 + np.arange(100) % 8) % 10, clean)
+    np.savez(tmp_path / "labels.npz", mine=noisy)
+    return {
+        "dataset": "cifar10",
+        "data_root": str(tmp_path),
+        "official_files": False,
+        "labels_file": str(tmp_path / "labels.npz"),
+        "labels_name": "mine",
+    }
+
+
+def test_cifar_thins_out_as_digits_do(cifar):
+    data = load_dataset(Settings(rarest_share=0.1, **cifar))
+    assert torch.bincount(data.clean_labels).tolist() == [round(10 * x) for x in np.linspace(1, 0.1, 10)]
+    assert "classes thinned from 1 to 0.1; " in data.made_from
+    full = load_dataset(Settings(**cifar))
+    pairs = zip(full.images, full.noisy_labels, strict=True)
+    by_pixels = {image.numpy().tobytes(): label for image, label in pairs}
+    kept = [by_pixels[image.numpy().tobytes()] for image in data.images]
+    assert torch.equal(torch.stack(kept), data.noisy_labels)  # each label stayed with its image
+
+
+@pytest.mark.parametrize("direction", ["to_frequent", "to_rare"])
+def test_cifars_other_wrong_labels_are_set_right(cifar, direction):
+    every = load_dataset(Settings(rarest_share=0.1, **cifar))
+    data = load_dataset(Settings(rarest_share=0.1, noise_direction=direction, **cifar))
+    sizes = torch.bincount(every.clean_labels)
+    grows = sizes[every.noisy_labels] - sizes[every.clean_labels]
+    kept = grows > 0 if direction == "to_frequent" else grows < 0
+    assert torch.equal(data.noisy_labels, torch.where(kept, every.noisy_labels, every.clean_labels))
+    assert 0 < int(kept.sum()) < int((every.noisy_labels != every.clean_labels).sum())
+    assert data.made_from.endswith("classes only, the others set right")
+
+
+def test_a_direction_needs_uneven_classes():
+    with pytest.raises(ValueError, match="noise_direction = to_rare needs frequent and rare classes: set rarest_share"):
+        Settings(noise_direction="to_rare")
+
+
+@pytest.mark.parametrize("change", [{"rarest_share": 0.5}, {"noise_direction": "to_rare"}])
+def test_other_data_sets_are_refused(change):
+    with pytest.raises(ValueError, match=f"{next(iter(change))} is for digits, cifar10, cifar100"):
+        Settings(dataset="clothing1m", data_root="somewhere", **change)
