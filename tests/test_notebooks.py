@@ -27,6 +27,8 @@ OWN_PARAMETERS = {
     "starts": "values of correction_start to compare",
     "flip_alphas": "values of alpha to compare under pair flips",
     "flip_rates": "rates of pair flips to compare",
+    "suspects": "which mistakes to switch on, one at a time",
+    "styles": "into how many ways of writing digits are divided",
 }
 """Parameters that are no setting of a run. Everything else in a parameters cell carries a setting's name."""
 
