@@ -232,6 +232,8 @@ def test_the_table_pairs_by_seed(rows):
     other_seed = rows[(rows["suspect"] == "SMP") | (rows["seed"] == 5)]
     with pytest.raises(ValueError, match="share no seed"):
         suspects_tables.difference(other_seed, "kept by place")
+    with pytest.raises(ValueError, match="No row belongs to any of p = 1"):
+        suspects_tables.suspect_table(rows, ["p = 1"])
 
 
 def test_rows_are_plain_json(rows, data):

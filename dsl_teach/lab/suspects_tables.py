@@ -58,6 +58,9 @@ def suspect_table(rows: pd.DataFrame, names: Sequence[str], columns: Sequence[st
         rows: one row a run.
         names: the suspects, in the order of the lines; those without a row are left out.
         columns: further figures, see ``TITLES``.
+
+    Raises:
+        ValueError: if there is no row of any of them.
     """
     lines = []
     for name in names:
@@ -72,6 +75,8 @@ def suspect_table(rows: pd.DataFrame, names: Sequence[str], columns: Sequence[st
             known = figures(rows, name, column)
             line[TITLES[column]] = str(interval(known.tolist())) if len(known) else ""
         lines.append(line)
+    if not lines:
+        raise ValueError(f"No row belongs to any of {', '.join(names)}; run some of them first.")
     return pd.DataFrame(lines).set_index("suspect")
 
 
