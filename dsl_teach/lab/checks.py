@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dsl_teach.lab import mistakes, mistakes_full
+from dsl_teach.lab import listings, mistakes, mistakes_full
 from dsl_teach.lab.mistakes import Mistake
 from dsl_teach.metrics import chance_changed
 from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold
@@ -190,6 +190,11 @@ def check_hours(f: Function) -> Verdict:
     cases = ((3600, 2, 4.0, 1), (1_000_000, 15, 500.0, 8), (90_000, 10, 50.0, 2))
     inputs = [dict(zip(("images", "epochs", "rate", "gpus"), case, strict=True)) for case in cases]
     return judge(f, mistakes_full.run_hours, inputs, mistakes_full.HOURS)
+
+
+def check_bug(answer: tuple[str, int]) -> Verdict:
+    """Check the marked line of a faulty listing: its name, and the number of the line; see ``lab.listings``."""
+    return Verdict(*listings.mark(answer))
 
 
 def judge(
