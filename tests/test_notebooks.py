@@ -27,6 +27,7 @@ OWN_PARAMETERS = {
     "starts": "values of correction_start to compare",
     "flip_alphas": "values of alpha to compare under pair flips",
     "flip_rates": "rates of pair flips to compare",
+    "sample": "which training image to explain; -1: the most doubtful one",
 }
 """Parameters that are no setting of a run. Everything else in a parameters cell carries a setting's name."""
 

@@ -162,6 +162,6 @@ def purity_by_method(runs: Mapping[str, Run]) -> pd.DataFrame:
 
 def published_rankings(content: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The table of ``benchmarks/results/detection.json``: how well each ranking finds wrong labels, and its cost."""
-    rankings = next((entry["rankings"] for entry in content if "rankings" in entry), [])
+    rankings: Sequence[Any] = next((entry["rankings"] for entry in content if "rankings" in entry), [])
     table = pd.DataFrame(rankings)
     return table if table.empty else table.set_index(["network", "ranking", "epochs"])

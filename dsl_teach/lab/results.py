@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from dsl_teach.lab.finished import KNOBS
 from dsl_teach.methods import BASELINE, PRESET, SMP
 from dsl_teach.metrics import Interval, interval, paired_difference, seeds_needed
 
@@ -159,6 +160,64 @@ def signed(difference: Interval) -> str:
     """``+9.0 ± 1.7``; a single seed has no interval."""
     mean = f"{difference.mean:+.1f}".replace("-", "−")
     return mean if math.isnan(difference.half) else f"{mean} ± {difference.half:.1f}"
+
+
+def in_words(rows: pd.DataFrame, *, ours: str = "", baseline: str = BASELINE) -> str:
+    """Which methods are better than the baseline, which are worse, of which nothing is shown.
+
+    Args:
+        rows: of one case.
+        ours: say only this one, with its figure; empty: all, without figures.
+        baseline: the method that others are compared with.
+    """
+    if ours:
+        difference = against(rows, ours, baseline)
+        if difference is None:
+            return f"{ours} against {baseline}: no seed that both have."
+        return (
+            f"{ours} against {baseline}: {signed(difference)} points over {difference.n} seeds, {verdict(difference)}."
+        )
+    said: dict[str, list[str]] = {}
+    for method in rows["method"].unique():
+        difference = None if method == baseline else against(rows, method, baseline)
+        if difference is not None:
+            said.setdefault(verdict(difference), []).append(method)
+    return (
+        "\n".join(f"{word} than {baseline}: {', '.join(names)}" for word, names in said.items())
+        .replace(f"{OPEN} than", f"{OPEN} to differ from")
+        .replace(f"{SINGLE} than", f"{SINGLE} beside")
+    )
+
+
+def labels_in_words(rows: pd.DataFrame) -> str:
+    """For each method that corrects by the published rule or our preset: labels right before and after."""
+    said = []
+    for method in (SMP, PRESET):
+        own = rows[rows["method"] == method]
+        if len(own) and own["label_accuracy"].notna().any():
+            said.append(f"{method} {mean_of(own, 'noisy_accuracy')} -> {mean_of(own, 'label_accuracy')} %")
+    return f"labels right, given -> corrected: {'; '.join(said) or 'not known'}"
+
+
+def together(files: Sequence[Committed], *, methods: Sequence[str] = ()) -> pd.DataFrame:
+    """The rows of several files, in their order; only those of some methods, if any are named."""
+    known = [file.rows for file in files if len(file.rows)]
+    rows = pd.concat(known, ignore_index=True) if known else pd.DataFrame()
+    return rows[rows["method"].isin(methods)] if len(rows) and methods else rows
+
+
+def knob_effects(rows: pd.DataFrame) -> pd.DataFrame:
+    """For each value of each knob, test and label accuracy averaged over everything else, seed by seed."""
+    lines = {}
+    for knob in KNOBS:
+        for value, group in rows.groupby(knob):
+            shares = group.groupby("seed")[["test_accuracy", "label_accuracy"]].mean()
+            lines[(knob, value)] = {
+                "runs": len(group),
+                "test accuracy %": mean_of(shares, "test_accuracy"),
+                "corrected labels right %": mean_of(shares, "label_accuracy"),
+            }
+    return pd.DataFrame.from_dict(lines, orient="index")
 
 
 def seeds_table(rows: pd.DataFrame, *, wished: Sequence[float] = (0.5, 1, 2, 5), baseline: str = BASELINE) -> Any:
