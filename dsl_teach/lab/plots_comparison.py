@@ -120,7 +120,7 @@ def labels_before_and_after(rows: pd.DataFrame) -> Figure:
     known = rows[rows["label_accuracy"].notna()]
     means = known.groupby(["case", "method"], sort=False)[["noisy_accuracy", "label_accuracy"]].mean()
     groups = [(f"{case}, {method}", means.loc[(case, method)]) for case, method in means.index]
-    figure = Figure(figsize=(8, 0.9 + 0.34 * len(groups)), layout="constrained")
+    figure = Figure(figsize=(8, 1.1 + 0.34 * len(groups)), layout="constrained")
     axes = figure.subplots()
     for place, (_, shares) in enumerate(groups):
         given, now = (100 * float(share) for share in shares)
@@ -131,7 +131,7 @@ def labels_before_and_after(rows: pd.DataFrame) -> Figure:
         axes.annotate(f"{now - given:+.1f}", (max(given, now), place), xytext=(6, -3), textcoords="offset points")
     axes.set_yticks(range(len(groups)), [name for name, _ in groups])
     axes.invert_yaxis()
-    axes.margins(x=0.12)
+    axes.margins(x=0.15, y=0.3 / len(groups))
     axes.set_xlabel("labels right, %: dot as given, arrow head as corrected")
     _look(axes, "")
     return figure

@@ -183,7 +183,7 @@ def in_words(rows: pd.DataFrame, *, ours: str = "", baseline: str = BASELINE) ->
         if difference is not None:
             said.setdefault(verdict(difference), []).append(method)
     return (
-        "\n".join(f"{word} than {baseline}: {', '.join(names)}" for word, names in said.items())
+        "\n".join(f"{word} than {baseline}: {'; '.join(names)}" for word, names in said.items())
         .replace(f"{OPEN} than", f"{OPEN} to differ from")
         .replace(f"{SINGLE} than", f"{SINGLE} beside")
     )
