@@ -39,7 +39,8 @@ def cifar(tmp_path_factory):
 def table():
     return pd.DataFrame(
         {"p": p, "m": m, "alpha": alpha, "correction_start": start, "seed": seed,
-         "test_accuracy": 0.6 + alpha / 10 + p / 1000, "test_curve": [0.1, 0.6 + alpha / 10], "label_curve": [None, 0.5 + seed / 10]}
+         "test_accuracy": 0.6 + alpha / 10 + p / 1000, "test_curve": [0.1, 0.6 + alpha / 10],
+         "label_curve": [None, 0.5 + seed / 10]}
         for p in (1, 8) for m in (40, 1280) for alpha in (0.25, 0.5) for start in (0, 5) for seed in (0, 1)
     )  # fmt: skip
 

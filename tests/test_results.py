@@ -86,6 +86,12 @@ def test_words_name_each_method_once(rows):
     assert "no seed" in results.in_words(rows, ours="ELR")
 
 
+def test_cases_are_counted_by_verdict(rows):
+    files = [committed(rows), committed(rows_of("other"))]
+    assert results.tally(files, "SMP") == "SMP against cross-entropy in 2 cases: 2 better"
+    assert results.tally(files, "ELR").endswith("0 cases: no rows")
+
+
 def test_seeds_follow_from_the_spread_of_pairs(rows):
     table = results.seeds_table(rows, wished=(5,))
     spread = float(np.std([10, -5, 5], ddof=1))

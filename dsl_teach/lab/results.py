@@ -189,6 +189,14 @@ def in_words(rows: pd.DataFrame, *, ours: str = "", baseline: str = BASELINE) ->
     )
 
 
+def tally(files: Sequence[Committed], method: str) -> str:
+    """In how many cases a method is better than cross-entropy, worse, and neither."""
+    found = [against(file.case(case), method) for file in files for case in file.cases]
+    said = [verdict(difference) for difference in found if difference is not None]
+    counts = ", ".join(f"{said.count(word)} {word}" for word in (BETTER, WORSE, OPEN, SINGLE) if word in said)
+    return f"{method} against {BASELINE} in {len(said)} cases: {counts or 'no rows'}"
+
+
 def labels_in_words(rows: pd.DataFrame) -> str:
     """For each method that corrects by the published rule or our preset: labels right before and after."""
     said = []
