@@ -125,10 +125,10 @@ def labels_before_and_after(rows: pd.DataFrame) -> Figure:
     for place, (_, shares) in enumerate(groups):
         given, now = (100 * float(share) for share in shares)
         colour = RIGHT if now > given else WRONG
-        axes.annotate("", (now, place), (given, place), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2})
+        axes.plot([given, now], [place, place], color=colour, linewidth=2)
         axes.plot(given, place, "o", color=NEUTRAL)
-        axes.plot(now, place, alpha=0)  # an arrow alone does not widen the axes
-        axes.annotate(f"{now - given:+.1f}", (max(given, now), place), xytext=(6, -3), textcoords="offset points")
+        axes.plot(now, place, ">" if now > given else "<", color=colour, markersize=9)
+        axes.annotate(f"{now - given:+.1f}", (max(given, now), place), xytext=(9, -3), textcoords="offset points")
     axes.set_yticks(range(len(groups)), [name for name, _ in groups])
     axes.invert_yaxis()
     axes.margins(x=0.15, y=0.3 / len(groups))
