@@ -111,7 +111,7 @@ def luck(spreads: Mapping[str, float], gains: Mapping[str, float], *, draws: int
         axes.axvline(gain, color=NEUTRAL, linewidth=0.9)
         axes.annotate(title, (gain, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0),
                       textcoords="offset points", va="top", fontsize=9)  # fmt: skip
-    axes.legend(frameon=False, fontsize=9, loc="center right")
+    axes.legend(frameon=False, fontsize=9, loc="center left")
     axes.set(xlabel="difference between two single runs, points", yticks=[])
     _look(axes, "two equally good methods, one run each")
     return figure
