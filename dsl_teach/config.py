@@ -166,6 +166,9 @@ class Settings:
         for one, other, why in CLASHES:
             if getattr(self, one) != _DEFAULTS[one] and getattr(self, other) != _DEFAULTS[other]:
                 raise ValueError(f"{one} and {other} do not go together: {why} Set one of them back.")
+        for name in WITHOUT_EFFECT.get(self.correct_by, ()):
+            if getattr(self, name) != _DEFAULTS[name]:
+                raise ValueError(f"{name} does nothing when correct_by is {self.correct_by}: set one of them back.")
 
     def _require_uneven(self) -> None:
         if (self.rarest_share, self.noise_direction) != (1.0, "any") and self.dataset not in CAN_BE_UNEVEN:
@@ -221,6 +224,12 @@ CLASHES = (
     ("centred", "whitened", "whitened embeddings are centred already."),
 )
 """Settings that exclude each other where both differ from their defaults, and why."""
+
+WITHOUT_EFFECT = {
+    "neighbours": ("agreeing_only", "prototype_momentum"),
+    "head": ("agreeing_only", "prototype_momentum", "centred", "whitened"),
+}
+"""Settings about prototypes or cosines, where ``correct_by`` asks for none."""
 
 
 def help_text() -> dict[str, str]:

@@ -23,6 +23,10 @@ SETTINGS = Settings(
     epochs=4, correction_start=1, width=8, p=3, m=12, batch_size=16, network="small_cnn_groupnorm", learning_rate=0.05
 )
 STREAMED = SETTINGS.replace(correction_mode="streamed", epochs=3)
+OPTIONS = SETTINGS.replace(
+    epochs=3, loss="elr", whitened=True, score_momentum=0.5, agreeing_only=True, averaged_weights=0.8
+)
+BALANCED = SETTINGS.replace(epochs=3, balanced_sampling=True, correct_by="neighbours", neighbours=9, loss="forward")
 
 
 def samples():
@@ -41,7 +45,9 @@ def network_and_batches(settings, team):
     network = build_network(
         settings.network, images=images, num_classes=K, width=settings.width, generator=stream(0, "weights")
     )
-    batches = InMemoryBatches(images, noisy_labels, batch_size=settings.batch_size, share=team.share)
+    batches = InMemoryBatches(
+        images, noisy_labels, batch_size=settings.batch_size, share=team.share, balanced=settings.balanced_sampling
+    )
     return network, batches, labels
 
 
@@ -69,6 +75,8 @@ def everything(team):
         "first epoch": whole_run(SETTINGS.replace(epochs=1), team),
         "run": whole_run(SETTINGS, team),
         "streamed": whole_run(STREAMED, team),
+        "options": whole_run(OPTIONS, team),
+        "balanced": whole_run(BALANCED, team),
     }
 
 

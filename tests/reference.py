@@ -102,6 +102,36 @@ def correct_labels(scores: list[list[float]], noisy_labels: list[int], *, score_
     return corrected
 
 
+def softmax(logits: list[float]) -> list[float]:
+    top = max(logits)
+    parts = [math.exp(x - top) for x in logits]
+    return [part / math.fsum(parts) for part in parts]
+
+
+def cross_entropy(logits: list[list[float]], labels: list[int]) -> float:
+    losses = []
+    for row, label in zip(logits, labels, strict=True):
+        top = max(row)
+        losses.append(top + math.log(sum(math.exp(x - top) for x in row)) - row[label])
+    return math.fsum(losses) / len(losses)
+
+
+def mean_over_samples(logits: list[list[float]], labels: list[int], loss) -> float:
+    """The mean of ``loss(p, y)``, p being the softmax of a row."""
+    return math.fsum(loss(softmax(row), y) for row, y in zip(logits, labels, strict=True)) / len(labels)
+
+
+def neighbour_scores(points, index, candidates, labels, candidate_index, *, classes: int, k: int) -> list[list[float]]:
+    """Votes of the k most similar candidates, the sample itself left out."""
+    scores = []
+    for x, i in zip(points, index, strict=True):
+        others = [j for j in range(len(candidates)) if candidate_index[j] != i]
+        others.sort(key=lambda j: -cosine_similarity([x, candidates[j]])[0][1])
+        nearest = others[: min(k, len(candidates) - 1)]
+        scores.append([sum(labels[j] == c for j in nearest) / len(nearest) for c in range(classes)])
+    return scores
+
+
 def suspicion(scores: list[list[float]], noisy_labels: list[int]) -> list[float]:
     found = []
     for row, given in zip(scores, noisy_labels, strict=True):

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from dsl_teach.config import Settings, help_text
+from dsl_teach.config import CLASHES, WITHOUT_EFFECT, Settings, help_text
 
 
 def test_the_defaults_are_the_papers_where_it_gives_one():
@@ -39,11 +39,40 @@ def test_settings_are_frozen_and_each_has_a_line_of_help():
         ({"network": "resnet_9000"}, "network must be one of"),
         ({"rho_ties": "none"}, "rho_ties must be one of strict, order"),
         ({"seed": -1}, "seed must be at least 0"),
+        ({"loss": "mse"}, "loss must be one of cross_entropy, forward, gce, sce, elr"),
+        ({"gce_q": 0.0}, "gce_q must be above 0 and at most 1"),
+        ({"sce_a": -0.1}, "sce_a must be at least 0"),
+        ({"elr_momentum": 1.0}, "elr_momentum must be at least 0 and below 1"),
+        ({"mixup": -1.0}, "mixup must be at least 0"),
+        ({"averaged_weights": 1.0}, "averaged_weights must be at least 0 and below 1"),
+        ({"score_momentum": 1.0}, "score_momentum must be at least 0 and below 1"),
+        ({"soft_temperature": -1.0}, "soft_temperature must be at least 0"),
+        ({"correct_by": "oracle"}, "correct_by must be one of density_peaks, random"),
+        ({"neighbours": 0}, "neighbours must be at least 1"),
     ],
 )
 def test_a_value_out_of_range_is_named(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         Settings(**changes)
+
+
+ON = {
+    "soft_temperature": 0.1, "margin": 0.1, "mixup": 0.2, "correction_mode": "streamed", "balanced_sampling": True,
+    "averaged_weights": 0.9, "centred": True, "whitened": True, "agreeing_only": True, "prototype_momentum": 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "other", "why"), CLASHES)
+def test_settings_that_exclude_each_other_are_refused_and_each_goes_alone(one, other, why):
+    with pytest.raises(ValueError, match=f"{one} and {other} do not go together: {why}"):
+        Settings(**{one: ON[one], other: ON[other]})
+    assert all(getattr(Settings(**{name: ON[name]}), name) == ON[name] for name in (one, other))
+
+
+@pytest.mark.parametrize(("who", "name"), [(who, name) for who, names in WITHOUT_EFFECT.items() for name in names])
+def test_a_setting_that_would_do_nothing_is_refused(who, name):
+    with pytest.raises(ValueError, match=f"{name} does nothing when correct_by is {who}"):
+        Settings(**{name: ON[name], "correct_by": who})
 
 
 @pytest.mark.parametrize(

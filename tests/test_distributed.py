@@ -26,7 +26,7 @@ def torchrun(folder, action):
             "-m", "tests.distributed_driver", str(folder), action,
         ],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=170, check=False,
+        capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
 
 
@@ -70,12 +70,12 @@ def test_prototypes_and_weights_are_the_same_on_both_to_the_last_bit(two):
     a, b = two
     for name, expected in a["correction"]["prototypes"].items():
         assert torch.equal(expected.nan_to_num(), b["correction"]["prototypes"][name].nan_to_num())
-    for run in ("run", "streamed"):
+    for run in ("run", "streamed", "options", "balanced"):
         assert all(torch.equal(a[run]["weights"][name], b[run]["weights"][name]) for name in a[run]["weights"])
         assert a[run]["history"] == b[run]["history"]
 
 
-@pytest.mark.parametrize("run", ["run", "streamed"])
+@pytest.mark.parametrize("run", ["run", "streamed", "options", "balanced"])
 def test_the_history_is_that_of_one_process(two, one, run):
     assert_histories_agree(two[0][run]["history"], one[run]["history"])
     assert torch.equal(two[0][run]["labels"], one[run]["labels"])

@@ -1,4 +1,4 @@
-"""The self-learning loss against its formula in loops."""
+"""The self-learning loss, and those it is compared with, against their formulas in loops."""
 
 from __future__ import annotations
 
@@ -8,39 +8,210 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy, one_hot
 
-from dsl_teach.training.losses import self_learning_loss
+from dsl_teach.training.losses import (
+    early_learning_regularization,
+    early_learning_targets,
+    estimated_transition_matrix,
+    forward_cross_entropy,
+    generalized_cross_entropy,
+    self_learning_loss,
+    symmetric_cross_entropy,
+)
+from tests import reference
+from tests.reference import mean_over_samples
+
+SEEDS, DTYPES = st.integers(0, 2**31), st.sampled_from([torch.float32, torch.float64])
 
 
-def cross_entropy_in_loops(logits, labels):
-    losses = []
-    for row, label in zip(logits, labels, strict=True):
-        top = max(row)
-        losses.append(top + math.log(sum(math.exp(x - top) for x in row)) - row[label])
-    return math.fsum(losses) / len(losses)
-
-
-@given(st.integers(0, 2**31), st.floats(0, 1), st.sampled_from([torch.float32, torch.float64]))
-def test_the_loss_equals_the_loop_reference(seed, alpha, dtype):
+def batch(seed, dtype=torch.float64, n=7, k=4):
     generator = torch.Generator().manual_seed(seed)
-    logits = 3 * torch.randn(7, 4, generator=generator, dtype=dtype)
-    noisy, corrected = torch.randint(4, (2, 7), generator=generator)
-    expected = (1 - alpha) * cross_entropy_in_loops(logits.tolist(), noisy.tolist()) + alpha * cross_entropy_in_loops(
-        logits.tolist(), corrected.tolist()
+    logits = 3 * torch.randn(n, k, generator=generator, dtype=dtype)
+    return logits, *torch.randint(k, (2, n), generator=generator)
+
+
+def random_matrix(seed, k=4):
+    """Rows that sum to 1, some entries 0."""
+    generator = torch.Generator().manual_seed(seed)
+    matrix = (torch.rand(k, k, generator=generator, dtype=torch.float64) - 0.2).clamp(min=0) + torch.eye(k)
+    return matrix / matrix.sum(dim=1, keepdim=True)
+
+
+@given(SEEDS, st.floats(0, 1), DTYPES)
+def test_the_loss_equals_the_loop_reference(seed, alpha, dtype):
+    logits, noisy, corrected = batch(seed, dtype)
+    expected = (1 - alpha) * reference.cross_entropy(logits.tolist(), noisy.tolist()) + (
+        alpha * reference.cross_entropy(logits.tolist(), corrected.tolist())
     )
     assert self_learning_loss(logits, noisy, corrected, alpha).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_before_the_first_correction_alpha_counts_as_zero():
     logits, noisy = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
-    plain = torch.nn.functional.cross_entropy(logits, noisy)
+    plain = cross_entropy(logits, noisy)
     assert torch.equal(self_learning_loss(logits, noisy, None, 0.5), plain)
     assert torch.equal(self_learning_loss(logits, noisy, noisy.flip(0), 0.0), plain)
 
 
 def test_hard_labels_and_their_one_hot_probabilities_agree():
     logits, noisy, corrected = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1]), torch.tensor([1, 1, 0, 0, 2])
-    soft = torch.nn.functional.one_hot(corrected, 3).float()
+    soft = one_hot(corrected, 3).float()
     torch.testing.assert_close(
         self_learning_loss(logits, noisy, corrected, 0.3), self_learning_loss(logits, noisy, soft, 0.3)
     )
+
+
+def test_another_loss_stands_in_the_place_of_the_noisy_part_alone():
+    logits, noisy, corrected = batch(0)
+    mixed = self_learning_loss(logits, noisy, corrected, 0.25, noisy_loss=generalized_cross_entropy)
+    expected = 0.75 * generalized_cross_entropy(logits, noisy) + 0.25 * cross_entropy(logits, corrected)
+    torch.testing.assert_close(mixed, expected)
+    assert torch.equal(
+        self_learning_loss(logits, noisy, corrected, 1.0, noisy_loss=generalized_cross_entropy),
+        cross_entropy(logits, corrected),
+    )
+
+
+class TestGeneralizedCrossEntropy:
+    @given(SEEDS, st.floats(0.05, 1), DTYPES)
+    def test_it_equals_the_loop_reference(self, seed, q, dtype):
+        logits, noisy, _ = batch(seed, dtype)
+        expected = mean_over_samples(logits.tolist(), noisy.tolist(), lambda p, y: (1 - p[y] ** q) / q)
+        assert generalized_cross_entropy(logits, noisy, q).item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+    def test_near_0_it_is_cross_entropy_and_at_1_the_missing_probability(self):
+        logits, noisy, _ = batch(1)
+        missing = 1 - logits.softmax(dim=1).gather(1, noisy[:, None]).mean()
+        torch.testing.assert_close(generalized_cross_entropy(logits, noisy, 1.0), missing)
+        near = generalized_cross_entropy(logits, noisy, 1e-6)
+        torch.testing.assert_close(near, cross_entropy(logits, noisy), rtol=1e-4, atol=0)
+
+    def test_a_hopeless_sample_pulls_less_than_in_cross_entropy(self):
+        logits = torch.tensor([[6.0, 0.0]], requires_grad=True)
+        pulls = []
+        for loss in (cross_entropy, generalized_cross_entropy):
+            (gradient,) = torch.autograd.grad(loss(logits, torch.tensor([1])), logits)
+            pulls.append(float(gradient.abs().max()))
+        assert pulls[1] < 0.05 * pulls[0]
+
+
+class TestSymmetricCrossEntropy:
+    @given(SEEDS, st.floats(0, 2), st.floats(0, 2), DTYPES)
+    def test_it_equals_the_loop_reference(self, seed, a, b, dtype):
+        logits, noisy, _ = batch(seed, dtype)
+
+        def loss(p, y):
+            """Both sums over the classes, with -4 for the logarithm of 0."""
+            label = [float(c == y) for c in range(len(p))]
+            reverse = -math.fsum(p[c] * (0.0 if label[c] else -4.0) for c in range(len(p)))
+            return -a * math.log(p[y]) + b * reverse
+
+        expected = mean_over_samples(logits.tolist(), noisy.tolist(), loss)
+        assert symmetric_cross_entropy(logits, noisy, a, b).item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+    def test_without_the_reverse_it_is_a_share_of_cross_entropy(self):
+        logits, noisy, _ = batch(2)
+        torch.testing.assert_close(symmetric_cross_entropy(logits, noisy, 0.3, 0.0), 0.3 * cross_entropy(logits, noisy))
+
+
+class TestForwardCorrection:
+    @given(SEEDS, DTYPES)
+    def test_it_equals_the_loop_reference(self, seed, dtype):
+        logits, noisy, _ = batch(seed, dtype)
+        matrix = random_matrix(seed)
+        rows = matrix.tolist()
+        expected = mean_over_samples(
+            logits.tolist(), noisy.tolist(), lambda p, y: -math.log(sum(p[i] * rows[i][y] for i in range(len(p))))
+        )
+        assert forward_cross_entropy(logits, noisy, matrix).item() == pytest.approx(expected, rel=1e-4)
+
+    def test_with_labels_that_never_go_wrong_it_is_cross_entropy(self):
+        logits, noisy, _ = batch(3, torch.float32)
+        for scale in (1, 8):  # down to probabilities of about 1e-20
+            found, expected = (
+                forward_cross_entropy(scale * logits, noisy, torch.eye(4)),
+                cross_entropy(scale * logits, noisy),
+            )
+            torch.testing.assert_close(found, expected)
+
+    def test_a_label_that_seems_all_but_impossible_still_pulls(self):
+        logits = torch.tensor([[30.0, 0.0]], requires_grad=True)
+        forward_cross_entropy(logits, torch.tensor([1]), torch.eye(2)).backward()
+        torch.testing.assert_close(logits.grad, torch.tensor([[1.0, -1.0]]))
+
+    @given(SEEDS)
+    def test_the_matrix_is_recovered_from_exact_probabilities(self, seed):
+        """A twentieth of the samples of each class leave no doubt; the others lie between the classes."""
+        matrix = random_matrix(seed) + 2 * torch.eye(4)
+        matrix /= matrix.sum(dim=1, keepdim=True)
+        between = torch.rand(160, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        clean = torch.cat([torch.eye(4, dtype=torch.float64).repeat_interleave(10, dim=0), between])
+        probabilities = clean / clean.sum(dim=1, keepdim=True) @ matrix
+        torch.testing.assert_close(estimated_transition_matrix(probabilities), matrix)
+
+    def test_rows_of_an_estimate_sum_to_one_and_an_outlier_is_passed_over(self):
+        probabilities = torch.tensor([[0.9, 0.1]] * 50 + [[0.2, 0.8]] * 50 + [[1.0, 0.0]])
+        matrix = estimated_transition_matrix(probabilities)
+        torch.testing.assert_close(matrix, torch.tensor([[0.9, 0.1], [0.2, 0.8]]))
+        torch.testing.assert_close(
+            estimated_transition_matrix(probabilities, quantile=1.0)[0], torch.tensor([1.0, 0.0])
+        )
+
+
+class TestEarlyLearning:
+    def test_targets_of_two_steps_by_hand(self):
+        """Probabilities 3/4 and 1/4, then 1/4 and 3/4; half of the old mean is kept."""
+        logits = torch.tensor([[math.log(3), 0.0]], dtype=torch.float64)
+        first = early_learning_targets(torch.zeros(1, 2, dtype=torch.float64), logits, 0.5)
+        torch.testing.assert_close(first, torch.tensor([[3 / 8, 1 / 8]], dtype=torch.float64))
+        second = early_learning_targets(first, logits.flip(1), 0.5)
+        torch.testing.assert_close(second, torch.tensor([[5 / 16, 7 / 16]], dtype=torch.float64))
+        pull = early_learning_regularization(logits, second)  # 1 - (3/4 * 5/16 + 1/4 * 7/16) = 42/64
+        assert pull.item() == pytest.approx(math.log(42 / 64))
+
+    @given(SEEDS, st.floats(0, 0.99), DTYPES)
+    def test_it_equals_the_loop_reference(self, seed, momentum, dtype):
+        logits, _, _ = batch(seed, dtype)
+        before = batch(seed + 1, dtype)[0].softmax(dim=1)
+        targets = early_learning_targets(before, logits, momentum)
+        pulls = []
+        for row, old, new in zip(logits.tolist(), before.tolist(), targets.tolist(), strict=True):
+            p = [min(max(x, 1e-4), 1 - 1e-4) for x in reference.softmax(row)]
+            assert new == pytest.approx(
+                [momentum * o + (1 - momentum) * x / sum(p) for o, x in zip(old, p, strict=True)], rel=1e-4, abs=1e-6
+            )
+            pulls.append(math.log(1 - sum(x * t for x, t in zip(p, new, strict=True))))
+        found = early_learning_regularization(logits, targets).item()
+        assert found == pytest.approx(math.fsum(pulls) / len(pulls), rel=1e-3, abs=1e-5)
+
+    def test_it_pulls_towards_what_the_network_used_to_say(self):
+        logits = torch.zeros(1, 3, requires_grad=True)
+        early_learning_regularization(logits, torch.tensor([[0.8, 0.1, 0.1]])).backward()
+        assert logits.grad[0, 0] < 0 < logits.grad[0, 1]
+
+    def test_targets_carry_no_gradient(self):
+        logits = torch.zeros(1, 3, requires_grad=True)
+        assert not early_learning_targets(torch.zeros(1, 3), logits).requires_grad
+
+
+LOSSES = {
+    "gce": generalized_cross_entropy,
+    "sce": symmetric_cross_entropy,
+    "forward": lambda logits, labels: forward_cross_entropy(logits, labels, torch.eye(3)),
+    "elr": lambda logits, labels: early_learning_regularization(
+        logits, early_learning_targets(one_hot(labels, 3).float(), logits)
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", LOSSES)
+def test_extreme_logits_leave_losses_and_gradients_finite(name, dtype):
+    logits = torch.tensor([[1e4, -1e4, 0], [-1e4, 1e4, 1e4], [0, 0, 0], [1e4, 1e4, -1e4]], dtype=dtype)
+    for labels in ([0, 0, 0, 0], [1, 1, 1, 1], [2, 2, 2, 2]):
+        logits = logits.detach().requires_grad_()
+        loss = LOSSES[name](logits, torch.tensor(labels))
+        loss.backward()
+        assert loss.isfinite()
+        assert logits.grad.isfinite().all()

@@ -36,6 +36,9 @@ OWN_PARAMETERS = {
     "processes": "that train one run together",
     "images_per_second": "a rate that the reader measured",
     "runs_folder": "where run folders are",
+    "suspects": "which mistakes to switch on, one at a time",
+    "styles": "into how many ways of writing digits are divided",
+    "sample": "which training image to explain; -1: the most doubtful one",
 }
 """Parameters that are no setting of a run. Everything else in a parameters cell carries a setting's name."""
 

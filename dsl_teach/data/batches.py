@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -62,7 +61,7 @@ class Batches(Protocol):
     """Samples a batch, all processes together."""
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
-        """Every sample once, in random order, in the training view; without the first ``skip`` batches."""
+        """As many samples as there are, see :func:`training_order`, in the training view; without ``skip`` batches."""
         ...
 
     def in_order(self) -> Iterator[Batch]:
@@ -98,10 +97,10 @@ class InMemoryBatches:
         self.batch_size, self.view, self.share, self.balanced = batch_size, view, share, balanced
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
-        """Every sample once, in an order drawn from ``generator`` (a CPU generator), in the training view.
+        """Every sample once, or classes equally often, in an order drawn from ``generator``, in the training view.
 
         Args:
-            generator: order and views follow from it.
+            generator: a CPU generator; order and views follow from it.
             skip: leave out so many batches at the start; the others are what they would be otherwise.
         """
         order = training_order(self.noisy_labels, generator, balanced=self.balanced).to(self.images.device)
@@ -183,10 +182,10 @@ class OnDiskBatches:
         )
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
-        """Every sample once, in an order drawn from ``generator`` (a CPU generator), in the training view.
+        """Every sample once, or classes equally often, in an order drawn from ``generator``, in the training view.
 
         Args:
-            generator: order and views follow from it.
+            generator: a CPU generator; order and views follow from it.
             skip: leave out so many batches at the start, without reading them.
 
         Raises:
@@ -194,9 +193,12 @@ class OnDiskBatches:
             RuntimeError: if another pass over these batches begins before this one ends.
         """
         order = training_order(self.noisy_labels, generator, balanced=self.balanced)
-        draws = torch.rand(len(self.files), 3, generator=generator).numpy()
-        parts = [part_or_first(self.share.of(index), index) for index in self._split(order)[skip:]]
-        return self._batches(parts, draws)
+        draws = torch.rand(len(self.files), 3, generator=generator)
+        draws = draws if self.balanced else draws[order]  # balanced: a sample drawn twice is seen in two views
+        parts, views = (
+            [part_or_first(self.share.of(batch), batch) for batch in self._split(x)[skip:]] for x in (order, draws)
+        )
+        return self._batches(parts, views)
 
     def in_order(self) -> Iterator[Batch]:
         """Every sample once, in the order of the index, in the fixed view. Raises as ``shuffled`` does."""
@@ -206,8 +208,10 @@ class OnDiskBatches:
     def _split(self, order: Tensor) -> Sequence[Tensor]:
         return order.split(self.batch_size) if len(order) else ()
 
-    def _batches(self, parts: Sequence[Tensor], draws: np.ndarray | None) -> Iterator[Batch]:
-        self._plan.wanted = wanted = (self._want(number, index, draws) for number, index in enumerate(parts))
+    def _batches(self, parts: Sequence[Tensor], views: Sequence[Tensor] | None) -> Iterator[Batch]:
+        self._plan.wanted = wanted = (
+            self._want(number, index, None if views is None else views[number]) for number, index in enumerate(parts)
+        )
         self._pass = this_pass = object()
         read = iter(self._loader)
         try:
@@ -221,9 +225,9 @@ class OnDiskBatches:
                 deque(read, maxlen=0)
             raise
 
-    def _want(self, number: int, index: Tensor, draws: np.ndarray | None) -> Wanted:
+    def _want(self, number: int, index: Tensor, view: Tensor | None) -> Wanted:
         paths = [self.files.paths[i] for i in index.tolist()]
-        return Wanted(number, paths, None if draws is None else draws[index.numpy()].tolist())
+        return Wanted(number, paths, None if view is None else view.tolist())
 
     def _batch(self, number: int, index: Tensor, answer: bool | UnreadableImage) -> Batch:
         if isinstance(answer, UnreadableImage):

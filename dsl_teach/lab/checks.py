@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dsl_teach.lab import mistakes, mistakes_full
+from dsl_teach.lab import listings, mistakes, mistakes_comparison, mistakes_full
 from dsl_teach.lab.mistakes import Mistake
 from dsl_teach.metrics import chance_changed
-from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold
-from dsl_teach.training.losses import self_learning_loss
+from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold, suspicion
+from dsl_teach.training.losses import forward_cross_entropy, generalized_cross_entropy, self_learning_loss
 
 TOLERANCE = 1e-4
 Function = Callable[..., Any]
@@ -190,6 +190,44 @@ def check_hours(f: Function) -> Verdict:
     cases = ((3600, 2, 4.0, 1), (1_000_000, 15, 500.0, 8), (90_000, 10, 50.0, 2))
     inputs = [dict(zip(("images", "epochs", "rate", "gpus"), case, strict=True)) for case in cases]
     return judge(f, mistakes_full.run_hours, inputs, mistakes_full.HOURS)
+
+
+def check_bug(answer: tuple[str, int]) -> Verdict:
+    """Check the marked line of a faulty listing: its name, and the number of the line; see ``lab.listings``."""
+    return Verdict(*listings.mark(answer))
+
+
+def check_gce(f: Function) -> Verdict:
+    """Check ``f(logits, noisy_labels, q)``: generalized cross-entropy, the mean over the batch."""
+    cases = (([[0.0, 1.1]], [1], 0.5), ([[0.5, 1.0, -1.0], [2.0, 0.0, 0.5]], [0, 2], 0.7), ([[0.0, 2.0]], [0], 1.0))
+    inputs = [{"logits": torch.tensor(x), "noisy_labels": torch.tensor(y), "q": q} for x, y, q in cases]
+    return judge(f, generalized_cross_entropy, inputs, mistakes_comparison.GCE)
+
+
+def check_forward(f: Function) -> Verdict:
+    """Check ``f(logits, noisy_labels, transition_matrix)``: forward cross-entropy, the mean over the batch."""
+    matrices = (
+        torch.tensor([[0.75, 0.25], [0.5, 0.5]]),
+        torch.tensor([[0.6, 0.3, 0.1], [0.0, 0.9, 0.1], [0.3, 0.3, 0.4]]),
+    )
+    cases = (([[0.0, 1.0]], [1], matrices[0]), ([[0.5, 1.0, -1.0], [2.0, 0.0, 0.5]], [0, 2], matrices[1]))
+    names = ("logits", "noisy_labels", "transition_matrix")
+    inputs = [dict(zip(names, (torch.tensor(x), torch.tensor(y), t), strict=True)) for x, y, t in cases]
+    return judge(f, forward_cross_entropy, inputs, mistakes_comparison.FORWARD)
+
+
+def check_suspicion(f: Function) -> Verdict:
+    """Check ``f(class_scores, noisy_labels)``: (N,) how far the best other class is ahead of the given one."""
+    cases = (([[0.5, 0.75, 0.25]], [0]), ([[0.1, 0.9, 0.4], [0.7, 0.2, 0.6], [0.3, 0.3, 0.8]], [1, 1, 2]))
+    inputs = [{"class_scores": torch.tensor(x), "noisy_labels": torch.tensor(y)} for x, y in cases]
+    return judge(f, suspicion, inputs, mistakes_comparison.SUSPICION)
+
+
+def check_paired(f: Function) -> Verdict:
+    """Check ``f(ours, theirs)``: two numbers, the mean of the paired differences and its standard error."""
+    cases = (([5.0, 7.0, 9.0], [4.0, 7.0, 7.0]), ([81.0, 75.0, 78.0, 80.0], [70.0, 69.0, 66.0, 73.0]))
+    inputs = [{"ours": torch.tensor(x), "theirs": torch.tensor(y)} for x, y in cases]
+    return judge(f, mistakes_comparison.paired, inputs, mistakes_comparison.PAIRED)
 
 
 def judge(

@@ -74,12 +74,19 @@ class TrainingExplorer(Explorer):
     ends the run with the epoch that it is in.
     """
 
-    def __init__(self, data: NoisyDataset, settings: Settings, *, notebook: str = "00_start_here.ipynb"):
+    def __init__(
+        self,
+        data: NoisyDataset,
+        settings: Settings,
+        *,
+        notebook: str = "00_start_here.ipynb",
+        sliders: Sequence[Slider] = (),
+    ):
         self.data, self.settings, self.notebook = data, settings, notebook
         self.view = TrainingView(settings, ())
         self.error: Exception | None = None
         self._stop, self._thread = threading.Event(), threading.Thread()
-        super().__init__(training_sliders(settings), settings.to_dict(), {"train": "Train", "stop": "Stop"})
+        super().__init__(sliders or training_sliders(settings), settings.to_dict(), {"train": "Train", "stop": "Stop"})
         self.enabled = ["train"]
 
     @property
@@ -92,7 +99,11 @@ class TrainingExplorer(Explorer):
         settings = self.settings.replace(**values)
         if not self.view.history and not self.running:
             self.view = TrainingView(settings, ())
-        return _texts(self.view) | {"command": batch_command(self.notebook, values)}
+        return self.texts(self.view) | {"command": batch_command(self.notebook, values)}
+
+    def texts(self, view: TrainingView) -> dict[str, str]:
+        """Picture and summary of a run as far as it is."""
+        return {"picture": training_picture(view), "summary": training_summary(view)}
 
     def press(self, button: str) -> None:
         """Train or stop."""
@@ -152,7 +163,7 @@ class TrainingExplorer(Explorer):
     def _draw(self, state: str) -> None:
         self.view = TrainingView(self.view.settings, self.view.history, self.view.before, state)
         with self.hold_sync():
-            for name, text in _texts(self.view).items():
+            for name, text in self.texts(self.view).items():
                 setattr(self, name, text)
 
 
@@ -164,10 +175,6 @@ def training_sliders(settings: Settings) -> tuple[Slider, ...]:
         Slider("alpha", 0, 1, 0.05, "weight of corrected labels"),
         Slider("correction_start", 0, settings.epochs, 1, "epochs without"),
     )
-
-
-def _texts(view: TrainingView) -> dict[str, str]:
-    return {"picture": training_picture(view), "summary": training_summary(view)}
 
 
 def _knobs(s: Settings) -> str:

@@ -1,12 +1,15 @@
-"""The two explorers of the lessons: sliders over pure functions. Both need a running kernel; both leave a picture."""
+"""The explorers of the lessons: sliders over pure functions. All need a running kernel; all leave a picture."""
 
 from __future__ import annotations
+
+import pandas as pd
 
 from dsl_teach.config import Settings
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.data.digits import digits
 from dsl_teach.data.toy import toy_clusters
 from dsl_teach.lab.explorer_prototypes import PrototypeExplorer
+from dsl_teach.lab.explorer_table import TableExplorer
 from dsl_teach.lab.explorer_training import TrainingExplorer
 
 
@@ -31,3 +34,17 @@ def training_explorer(data: NoisyDataset | None = None, settings: Settings | Non
     settings = settings or Settings(m=200, epochs=30)
     own = data or digits(seed=settings.seed, noise_rate=settings.noise_rate, temperature=settings.noise_temperature)
     return TrainingExplorer(own, settings)
+
+
+def table_explorer(rows: pd.DataFrame, settings: Settings | None = None, *, made_by: str) -> TableExplorer:
+    """Sliders for p, m, alpha and correction_start over runs on the digits that were computed beforehand.
+
+    Args:
+        rows: of a grid over the four knobs.
+        settings: what the table was made with; where the sliders start, and what a real run beside it takes.
+        made_by: which YAML made the table.
+    """
+    settings = settings or Settings()
+    own = digits(seed=settings.seed, noise_rate=settings.noise_rate, temperature=settings.noise_temperature)
+    notebook = "04_cifar_input_dependent_noise.ipynb"
+    return TableExplorer(rows, own, settings, made_by=made_by, notebook=notebook)

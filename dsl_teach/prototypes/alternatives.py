@@ -18,7 +18,7 @@ from dsl_teach.prototypes.selection import Prototypes, no_prototypes, sample_by_
 def random_prototypes(
     embeddings: Tensor, noisy_labels: Tensor, *, num_classes: int, p: int, generator: torch.Generator | None = None
 ) -> Prototypes:
-    """P samples of each class, drawn at random: as many as density peaks would give, without looking at any.
+    """Draw p samples of each class at random: as many as density peaks would give, without looking at any.
 
     Args:
         embeddings: (N, D).
@@ -77,7 +77,7 @@ def neighbour_scores(
     *,
     num_classes: int,
     neighbours: int = 50,
-    chunk_size: int = 2048,
+    chunk_size: int = 512,
 ) -> Tensor:
     r"""The share of each class among the samples most similar to each one, itself left out.
 
@@ -90,11 +90,14 @@ def neighbour_scores(
         candidate_labels: (M,) int64, their noisy labels.
         candidate_index: (M,) int64, which samples they are.
         num_classes: K.
-        neighbours: k, how many vote; fewer candidates than that all vote.
-        chunk_size: rows at a time.
+        neighbours: k, how many vote; of fewer candidates all but one vote.
+        chunk_size: rows compared with all candidates at a time.
 
     Returns:
-        (N, K) shares.
+        (N, K) shares, rows sum to 1.
+
+    Raises:
+        ValueError: if there are fewer than two candidates, or an embedding is NaN or infinite.
     """
     others = unit_rows(candidates)
     votes = one_hot(candidate_labels, num_classes).to(others.dtype)

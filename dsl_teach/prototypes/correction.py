@@ -144,7 +144,8 @@ def vote_scores(embeddings: Tensor, votes: Tensor, *, chunk_size: int = 8192) ->
     Returns:
         (N, K); minus infinity for a class whose votes are NaN.
     """
-    scores = torch.cat([unit_rows(x).to(votes.dtype) @ votes.nan_to_num().T for x in embeddings.split(chunk_size)])
+    directions = votes.nan_to_num().to(torch.promote_types(votes.dtype, embeddings.dtype))
+    scores = torch.cat([unit_rows(x).to(directions.dtype) @ directions.T for x in embeddings.split(chunk_size)])
     return scores.masked_fill(votes.isnan().any(dim=1), -torch.inf)
 
 
@@ -165,7 +166,7 @@ def soft_labels(scores: Tensor, temperature: float) -> Tensor:
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, but it is {temperature}.")
-    return torch.softmax(scores / temperature, dim=1)
+    return torch.softmax((scores - scores.amax(dim=1, keepdim=True)) / temperature, dim=1)  # never inf - inf
 
 
 def keep_unless_beaten(scores: Tensor, noisy_labels: Tensor, corrected_labels: Tensor, margin: float) -> Tensor:

@@ -105,6 +105,7 @@ def whitened(embeddings: Tensor, sums: ClassSums, *, shrinkage: float = 0.1) -> 
     within = sums.within
     sphere = torch.eye(len(within), dtype=within.dtype, device=within.device) * within.trace() / len(within)
     spread, directions = torch.linalg.eigh((1 - shrinkage) * within + shrinkage * sphere)
-    scale = spread.clamp(min=torch.finfo(torch.float32).tiny).rsqrt()
+    rounding = 1e-15 * sums.second.trace() / sums.size.sum()  # classes of one point each: no spread but this
+    scale = spread.clamp(min=rounding).clamp(min=torch.finfo(torch.float32).tiny).rsqrt()
     moved = centred(embeddings, sums)
     return moved @ (directions * scale @ directions.T).to(moved.dtype)

@@ -200,7 +200,9 @@ def running_mean(memory: Memory, name: str, new: Tensor, momentum: float) -> Ten
     """
     if momentum == 0:
         return new
-    old = memory.get(name, new)
+    old = memory.setdefault(name, new)
+    if old is new:  # the first: nothing to mix, nor to round
+        return new
     mixed = torch.where(old.isfinite() & new.isfinite(), momentum * old + (1 - momentum) * new, new)
     memory[name] = torch.where(new.isfinite(), mixed, old)
     return memory[name]

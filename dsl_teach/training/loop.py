@@ -26,7 +26,14 @@ from dsl_teach.training.keeper import Keeper
 from dsl_teach.training.losses import self_learning_loss
 from dsl_teach.training.memory import halve_on_out_of_memory
 from dsl_teach.training.models import EmbeddingNetwork
-from dsl_teach.training.objective import estimate_transition_matrix, first_memory, mix_batch, noisy_loss
+from dsl_teach.training.objective import (
+    Mixture,
+    estimate_transition_matrix,
+    first_memory,
+    mix_batch,
+    noisy_loss,
+    remember,
+)
 from dsl_teach.training.records import Correction, EpochRecord, Result, make_record
 from dsl_teach.training.speed import averaged_weights, make_optimizer, prepare
 from dsl_teach.training.state import Memory, Pass, State
@@ -177,7 +184,8 @@ def train_epoch(
     so_far = so_far or Pass.begin(train.noisy_labels)
     before, streamed = so_far.seconds, settings.correction_mode == "streamed" and correction_is_due(settings, epoch + 1)
     for batch in train.shuffled(stream(settings.seed, "shuffle", epoch), skip=so_far.step):
-        loss, logits, embeddings, parts = batch_losses(network, batch, correction, settings, epoch, so_far.step, memory)
+        seen = mix_batch(batch, settings, epoch, so_far.step)
+        loss, logits, embeddings, parts = batch_losses(network, batch, seen, correction, settings, memory)
         count, weight = team.own(so_far.step, len(batch.index), train)
         optimizer.zero_grad(set_to_none=True)
         (loss if weight == 1 else loss * weight).backward()
@@ -189,8 +197,8 @@ def train_epoch(
     team.align(network)
     if averaged is not None:
         team.align(averaged)
-    sums, predicted = team.total(so_far.sums.clone()), team.largest(so_far.predicted.clone())
-    return training_figures(sums, predicted, train.noisy_labels, clean_labels, correction, settings) | {
+    sums = team.total(so_far.sums.clone())
+    return training_figures(sums, so_far.answers(team), train.noisy_labels, clean_labels, correction, settings) | {
         "seconds_training": before + time.perf_counter() - start,
         "learning_rate": optimizer.param_groups[0]["lr"],
     }
@@ -235,22 +243,18 @@ class BatchLosses(NamedTuple):
 
 
 def batch_losses(
-    network: nn.Module, batch: Batch, correction: Correction | None, settings: Settings, epoch: int, step: int,
-    memory: Memory,
-) -> BatchLosses:  # fmt: skip
-    """The self-learning loss of one batch; of mixed pairs, if the settings ask for mixup."""
+    network: nn.Module, batch: Batch, seen: Mixture, correction: Correction | None, settings: Settings, memory: Memory
+) -> BatchLosses:
+    """The self-learning loss of one batch, of mixed pairs if they are mixed; ``memory`` is kept up to date."""
+    logits, embeddings = network(seen.images)
+    remember(settings, memory, batch.index, logits)
     corrected_labels = None if correction is None else correction.of(batch.index)
     against = noisy_loss(settings, memory, batch.index)
-    if not settings.mixup:
-        logits, embeddings = network(batch.images)
-        loss = self_learning_loss(logits, batch.noisy_labels, corrected_labels, settings.alpha, noisy_loss=against)
-    else:
-        images, partner, share = mix_batch(batch, settings, epoch, step)
-        logits, embeddings = network(images)
-        own = self_learning_loss(logits, batch.noisy_labels, corrected_labels, settings.alpha, noisy_loss=against)
-        others = None if corrected_labels is None else corrected_labels[partner]
-        other = self_learning_loss(logits, batch.noisy_labels[partner], others, settings.alpha, noisy_loss=against)
-        loss = share * own + (1 - share) * other
+
+    def loss_of(noisy_labels: Tensor, corrected_labels: Tensor | None) -> Tensor:
+        return self_learning_loss(logits, noisy_labels, corrected_labels, settings.alpha, noisy_loss=against)
+
+    loss = seen.of(loss_of, batch.noisy_labels, corrected_labels)
     return BatchLosses(loss, logits, embeddings, _loss_parts(loss, logits, batch.noisy_labels, corrected_labels))
 
 

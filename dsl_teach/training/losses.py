@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, softmax
+from torch.nn.functional import cross_entropy, log_softmax, softmax
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Logits (B, K) and labels (B,) in, the mean over the batch out."""
@@ -99,12 +99,12 @@ def forward_cross_entropy(logits: Tensor, noisy_labels: Tensor, transition_matri
         transition_matrix: (K, K), T, rows sum to 1.
 
     Returns:
-        The mean over the batch.
+        The mean over the batch, summed in logarithms so that unlikely labels keep their gradient.
 
     Source: Patrini et al., "Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach", CVPR 2017.
     """
-    expected = softmax(logits, dim=1) @ transition_matrix
-    return -expected.gather(1, noisy_labels[:, None]).clamp(min=1e-7).log().mean()
+    ways = transition_matrix.to(logits.dtype).clamp(min=torch.finfo(logits.dtype).tiny).log()
+    return -torch.logsumexp(log_softmax(logits, dim=1) + ways.T[noisy_labels], dim=1).mean()
 
 
 def estimated_transition_matrix(probabilities: Tensor, quantile: float = 0.97) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +26,7 @@ from dsl_teach.training.losses import (
     symmetric_cross_entropy,
 )
 from dsl_teach.training.models import EmbeddingNetwork
-from dsl_teach.training.state import Memory
+from dsl_teach.training.state import TARGETS, Memory
 
 
 def noisy_loss(settings: Settings, memory: Memory, index: Tensor) -> Loss:
@@ -32,27 +34,30 @@ def noisy_loss(settings: Settings, memory: Memory, index: Tensor) -> Loss:
 
     Args:
         settings: which, and its numbers.
-        memory: what it remembers; early-learning targets are brought up to date in it as the loss is taken.
+        memory: what it remembers, see :func:`remember`; it is not changed.
         index: (B,) int64, the samples of the batch.
     """
-    losses: dict[str, Loss] = {
-        "cross_entropy": cross_entropy,
-        "gce": partial(generalized_cross_entropy, q=settings.gce_q),
-        "sce": partial(symmetric_cross_entropy, a=settings.sce_a, b=settings.sce_b),
-        "elr": partial(_early_learning_loss, settings=settings, memory=memory, index=index),
-    }
-    if settings.loss == "forward":
-        known = memory.get("transition_matrix")
-        return cross_entropy if known is None else partial(forward_cross_entropy, transition_matrix=known)
-    return losses[settings.loss]
+    if settings.loss == "gce":
+        return partial(generalized_cross_entropy, q=settings.gce_q)
+    if settings.loss == "sce":
+        return partial(symmetric_cross_entropy, a=settings.sce_a, b=settings.sce_b)
+    if settings.loss == "elr":
+        return partial(early_learning_loss, targets=memory[TARGETS][index], weight=settings.elr_weight)
+    if settings.loss == "forward" and "transition_matrix" in memory:
+        return partial(forward_cross_entropy, transition_matrix=memory["transition_matrix"])
+    return cross_entropy
 
 
-def _early_learning_loss(
-    logits: Tensor, noisy_labels: Tensor, *, settings: Settings, memory: Memory, index: Tensor
-) -> Tensor:
-    targets = early_learning_targets(memory["early_learning_targets"][index], logits, settings.elr_momentum)
-    memory["early_learning_targets"][index] = targets
-    return cross_entropy(logits, noisy_labels) + settings.elr_weight * early_learning_regularization(logits, targets)
+def early_learning_loss(logits: Tensor, noisy_labels: Tensor, *, targets: Tensor, weight: float) -> Tensor:
+    """Cross-entropy with the pull towards what the network used to say of the samples."""
+    return cross_entropy(logits, noisy_labels) + weight * early_learning_regularization(logits, targets)
+
+
+def remember(settings: Settings, memory: Memory, index: Tensor, logits: Tensor) -> None:
+    """Bring up to date what the loss remembers of the samples of a batch: once a step, before the loss is taken."""
+    if settings.loss == "elr":
+        before = memory[TARGETS][index]
+        memory[TARGETS][index] = early_learning_targets(before, logits, settings.elr_momentum)
 
 
 def first_memory(settings: Settings, train: Batches, num_classes: int) -> Memory:
@@ -60,7 +65,7 @@ def first_memory(settings: Settings, train: Batches, num_classes: int) -> Memory
     if settings.loss != "elr":
         return {}
     like = train.noisy_labels
-    return {"early_learning_targets": torch.zeros(len(like), num_classes, device=like.device)}
+    return {TARGETS: torch.zeros(len(like), num_classes, device=like.device)}
 
 
 def estimate_transition_matrix(network: EmbeddingNetwork, train: Batches, team: Team = ALONE) -> Tensor:
@@ -72,29 +77,48 @@ def estimate_transition_matrix(network: EmbeddingNetwork, train: Batches, team: 
     return estimated_transition_matrix(team.total(probabilities))
 
 
-def mix_batch(batch: Batch, settings: Settings, epoch: int, step: int) -> tuple[Tensor, Tensor, float]:
-    r"""Each image mixed with another of its batch.
+class Mixture(NamedTuple):
+    """The images of a batch as the network sees them, each perhaps mixed with another."""
+
+    images: Tensor
+    partner: Tensor | None = None
+    """(B,) int64, the place in the batch of the sample that each is mixed with; None: nothing is mixed."""
+    share: float = 1.0
+    """Lambda, how much of each mixture is the sample itself."""
+
+    def of(self, loss: Callable[..., Tensor], *labels: Tensor | None) -> Tensor:
+        """The loss against the samples' own labels, mixed with that against their partners'."""
+        if self.partner is None:
+            return loss(*labels)
+        theirs = [None if known is None else known[self.partner] for known in labels]
+        return self.share * loss(*labels) + (1 - self.share) * loss(*theirs)
+
+
+def mix_batch(batch: Batch, settings: Settings, epoch: int, step: int) -> Mixture:
+    r"""Each image mixed with another of its batch, if the settings ask for it.
 
     .. math:: \tilde{x} = \lambda x_i + (1 - \lambda) x_j, \quad \lambda = \max(b, 1 - b), \; b \sim \mathrm{Beta}(a, a)
 
-    The loss is mixed likewise. Because lambda is a half at least, the answer still belongs to sample i.
+    The loss is mixed likewise. Because lambda is a half at least, the answer still belongs to sample i. Of several
+    processes each mixes within its part of the batch, all with the same lambda.
 
     Args:
         batch: images (B, ...), labels and index.
-        settings: ``mixup`` is a.
+        settings: ``mixup`` is a; at 0 the images stay as they are.
         epoch: with ``step`` it names the draw.
         step: of the epoch.
 
     Returns:
-        The mixed images as floating numbers, (B,) the place in the batch of each sample's partner, and lambda.
+        The mixed images as floating numbers, with each sample's partner and lambda.
 
     Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
     """
+    if not settings.mixup:
+        return Mixture(batch.images)
     generator = stream(settings.seed, "mixup", epoch, step)
-    beta = np.random.default_rng(int(torch.randint(2**62, (), generator=generator))).beta(
-        settings.mixup, settings.mixup
-    )
+    numbers = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+    beta = numbers.beta(settings.mixup, settings.mixup)
     share = float(max(beta, 1 - beta))
     partner = torch.randperm(len(batch.index), generator=generator).to(batch.index.device)
     images = batch.images.float()
-    return share * images + (1 - share) * images[partner], partner, share
+    return Mixture(share * images + (1 - share) * images[partner], partner, share)

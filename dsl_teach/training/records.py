@@ -23,9 +23,9 @@ class EpochRecord:
     loss: float
     """Mean self-learning loss of the training pass."""
     loss_noisy: float
-    """Its part against the noisy labels, unweighted."""
+    """Cross-entropy against the noisy labels, unweighted, whatever ``loss`` is trained on."""
     loss_corrected: float | None
-    """Its part against the corrected labels, unweighted."""
+    """Cross-entropy against the corrected labels, unweighted."""
     train_accuracy: float
     """Share of training samples for which the network gave the noisy label, during the training pass."""
     memorised: float | None

@@ -53,7 +53,7 @@ def best_device() -> torch.device:
 def averaged_weights(network: EmbeddingNetwork, settings: Settings) -> AveragedModel | None:
     r"""A second network whose weights and statistics are a moving average of the first one's.
 
-    .. math:: \bar w \leftarrow \beta \bar w + (1 - \beta) w \quad \text{after every step}
+    .. math:: \bar w_1 = w_1, \qquad \bar w_t = \beta \bar w_{t-1} + (1 - \beta) w_t \quad \text{after step } t
 
     Returns:
         The network with its ``update_parameters``; None where ``averaged_weights``, beta, is 0.

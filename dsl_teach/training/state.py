@@ -18,7 +18,13 @@ from dsl_teach.training.records import Correction, EpochRecord
 Memory = dict[str, Tensor]
 """What a run remembers from step to step beside its weights, by name: targets, class scores, a transition matrix."""
 
-BY_SAMPLE = ("early_learning_targets",)
+TARGETS = "early_learning_targets"
+"""(N, K), the running mean of the network's answers to each sample; see :mod:`dsl_teach.training.losses`."""
+
+MANY = 2**20
+"""More than there are classes."""
+
+BY_SAMPLE = (TARGETS,)
 """What each process remembers of the samples that it has seen; the rest is the same everywhere."""
 
 
@@ -27,7 +33,8 @@ class Pass:
     """A training pass under way: what it has seen so far, by index, so that it can go on from any step."""
 
     predicted: Tensor
-    """(N,) int64, what the network answered; -1 for samples not seen yet."""
+    """(N,) int64, when a sample was last seen and what the network answered: the step times ``MANY`` plus the class;
+    -1 for samples not seen yet. The greatest over processes is the last."""
     sums: Tensor
     """(3,) float64, losses summed over samples: the loss, its part for noisy labels, that for corrected ones."""
     step: int = 0
@@ -43,13 +50,19 @@ class Pass:
 
     def note(self, index: Tensor, logits: Tensor, losses: Tensor, embeddings: Tensor | None = None) -> None:
         """Add one batch: its samples, the network's answers, its mean losses, and embeddings if they are asked for."""
-        self.predicted[index] = logits.detach().argmax(dim=1)
+        answers = self.step * MANY + logits.detach().argmax(dim=1)
+        self.predicted.scatter_reduce_(0, index, answers, "amax")  # the last, also where a batch holds a sample twice
         self.sums += losses * len(index)
         self.step += 1
         if embeddings is not None:
             if self.embeddings is None:
                 self.embeddings = embeddings.new_zeros(len(self.predicted), embeddings.shape[1])
             self.embeddings[index] = embeddings.detach()
+
+    def answers(self, team: Team) -> Tensor:
+        """(N,) int64, the last answer to each sample in any process; -1 for samples not seen."""
+        last = team.largest(self.predicted.clone())
+        return torch.where(last < 0, last, last % MANY)
 
     def merged(self, team: Team) -> Pass:
         """The pass over the samples of all processes."""
@@ -127,7 +140,7 @@ class State:
         self.schedule.load_state_dict(saved["schedule"])
         self.history[:] = [EpochRecord(**record) for record in saved["history"]]
         self.correction = correction_from_dict(saved["correction"], device) if saved["correction"] else None
-        self.memory.update(on_device(saved["memory"], device))
+        self.memory.update(on_device(saved.get("memory", {}), device))  # not in checkpoints of before
         if self.averaged is not None:
             self.averaged.load_state_dict(saved["averaged"])
         self.under_way = None
