@@ -60,7 +60,7 @@ def test_changes_go_over_the_base(tmp_path):
     ("text", "sentence"),
     [
         ("- 1", "must hold names and values"),
-        ("method: {}", "a grid has no 'method'; it has notebook, base, cases, methods"),
+        ("method: {}", "a grid has no 'method'; it has notebook, base_from, base, cases"),
         ("methods: [SMP]", "methods must hold names and values"),
         ("methods: {SMP: 3}", "SMP must hold names and values, but it is 3"),
         ("seeds: 0", "seeds must be a number of seeds"),
@@ -82,7 +82,7 @@ def test_a_missing_notebook_is_named(tmp_path):
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 def test_committed_grids_name_settings_that_exist_and_where_rows_go(path):
-    grid = read_grid(path)
+    grid = read_grid(path, {"data_root": "data"})
     assert len(grid.cells()) > 1
     if grid.notebook is None or grid.rows:
         assert grid.rows is not None
@@ -93,3 +93,10 @@ def test_the_base_may_come_from_another_file(tmp_path):
     (tmp_path / "other.yaml").write_text("epochs: 2\np: 3\n")
     (cell,) = grid_of(tmp_path, "base_from: other.yaml\nbase: {p: 4}").cells()
     assert cell.parameters == {"epochs": 2, "p": 4, "seed": 0}
+
+
+def test_more_settings_of_base_and_method_are_merged(tmp_path):
+    (tmp_path / "lesson.ipynb").write_text("")
+    text = "notebook: lesson.ipynb\nbase: {more_settings: {a: 1, b: 2}}\nmethods: {x: {more_settings: {b: 3}}}"
+    (cell,) = grid_of(tmp_path, text).cells()
+    assert cell.parameters["more_settings"] == {"a": 1, "b": 3}

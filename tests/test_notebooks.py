@@ -30,7 +30,7 @@ OWN_PARAMETERS = {
     "images_per_class": "size of a stand-in",
     "baseline": "whether cross-entropy is trained too",
     "more_runs": "changes of settings, a run for each",
-    "more_settings": "settings without a parameter of their own",
+    "more_settings": "other settings of the runs",
     "compare_with": "the other data set, or a folder with its runs",
     "device": "auto, cpu or cuda",
     "processes": "that train one run together",

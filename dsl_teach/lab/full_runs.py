@@ -136,6 +136,7 @@ def full_settings(path: str | Path, **places: str) -> Settings:
         places: ``dataset``, ``data_root`` and ``test_root``.
     """
     content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    content |= content.get("more_settings", {})
     names = {knob.name for knob in fields(Settings)}
     return Settings().replace(**places, **{name: value for name, value in content.items() if name in names})
 

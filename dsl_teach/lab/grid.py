@@ -18,6 +18,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class Grid:
     def _cells(self) -> Iterator[Cell]:
         knobs = [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
         for seed, case, method, chosen in itertools.product(self.seeds, self.cases, self.methods, knobs):
-            parameters = self.base | chosen | self.cases[case] | self.methods[method] | {"seed": seed}
+            parameters = reduce(merged, (self.base, chosen, self.cases[case], self.methods[method], {"seed": seed}))
             values = {name: parameters[name] for name in self.grid}
             labels = {"case": case, "method": method, **values, "seed": seed}
             if self.notebook is None:
@@ -131,6 +132,16 @@ def read_grid(path: str | Path, changes: Mapping[str, Any] | None = None) -> Gri
 
 def _base_from(path: Path, name: str | None) -> dict[str, Any]:
     return {} if not name else _mapping(path, name, yaml.safe_load((path.parent / name).read_text(encoding="utf-8")))
+
+
+def merged(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """The later value of each name counts; where both are mappings, as ``more_settings`` is, they are merged too."""
+    both = {
+        name
+        for name in before.keys() & after.keys()
+        if isinstance(before[name], dict) and isinstance(after[name], dict)
+    }
+    return before | after | {name: before[name] | after[name] for name in both}
 
 
 def _mapping(path: Path, name: object, value: Any) -> dict[str, Any]:
