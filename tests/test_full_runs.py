@@ -105,6 +105,18 @@ def test_a_finished_run_is_taken_up_and_read(trained):
     assert all("stand-in drawn by the project, not Clothing1M" in text for text in rows["made_from"])
 
 
+def test_labels_known_only_where_they_are_right_give_no_share_of_right_ones(small_food101n, tmp_path):
+    place = {"data_root": str(small_food101n), "test_root": str(small_food101n), "max_unreadable": 0.2}
+    run = full_runs.train(Settings(dataset="food101n", **place, **QUICK), tmp_path)
+    rows = [finished.row_of(run), finished.read_rows(tmp_path).iloc[0]]
+    assert [row["label_accuracy"] for row in rows] == [None, None]
+    told = full_runs.verified_report(run)
+    kept = run.result.correction.labels == run.data.noisy_labels
+    assert told["right ones kept"] == pytest.approx(float(kept[run.data.verified == 1].double().mean()))
+    assert told["wrong ones changed"] == pytest.approx(float((~kept[run.data.verified == 0]).double().mean()))
+    assert told["labels that agree"] == pytest.approx(1 - rows[0]["changed"])
+
+
 def test_sliders_show_the_nearest_run_at_once(trained):
     explorer = RunsExplorer(finished.read_rows(trained[0]))
     assert explorer.values["alpha"] == 0.5

@@ -29,11 +29,11 @@ def row_of(finished: Run, *, device: torch.device | str = "cpu") -> dict[str, An
         device: where to look at the test images once more, for the share of each class that is found.
     """
     data, history, correction = finished.data, finished.result.history, finished.result.correction
-    clean = data.clean_labels
+    clean = data.clean_labels if data.verified is None else None  # verified: known only where the label was right
     return {
         "made_from": data.made_from,
         "test_accuracy": history[-1].test_accuracy,
-        "label_accuracy": correction.report.label_accuracy if correction else None,
+        "label_accuracy": correction.report.label_accuracy if correction and clean is not None else None,
         "noisy_accuracy": accuracy(data.noisy_labels, clean) if clean is not None else None,
         "memorised": history[-1].memorised,
         "changed": correction.report.changed if correction else None,
@@ -85,7 +85,8 @@ def _read_row(folder: Path) -> dict[str, Any]:
         "seed": settings.seed,
         **{name: getattr(settings, name) for name in (*KNOBS, "soft_temperature")},
         "made_from": result["made_from"],
-        **{name: result.get(name) for name in ("test_accuracy", "label_accuracy", "memorised", "changed")},
+        **{name: result.get(name) for name in ("test_accuracy", "memorised", "changed")},
+        "label_accuracy": None if settings.dataset == "food101n" else result.get("label_accuracy"),
         "seconds": round(sum(line["seconds_training"] + line["seconds_correction"] for line in history), 2),
         "test_curve": [round(line["test_accuracy"], 4) for line in history],
         "folder": folder.name,
