@@ -5,7 +5,7 @@ demo: .venv/ready        ## the main job on real images: cross-entropy against S
 	.venv/bin/python -m dsl_teach.lab.demo $(if $(PARAMETERS),--parameters $(PARAMETERS))
 
 test: .venv/ready        ## style, types, every test, and the notebooks
-	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/python -m pytest -n auto --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 600 tests notebooks
+	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 600 tests notebooks
 
 lab: .venv/ready         ## JupyterLab on this machine only, with its token
 	.venv/bin/jupyter lab --ip 127.0.0.1 notebooks
