@@ -188,6 +188,39 @@ def test_a_single_run_says_that_its_interval_is_of_the_test_set_alone():
     assert frame.loc["paper", "SMP"] == "74.45"
 
 
+def test_paired_gains_by_hand():
+    figures = [("a", 0, 0.5), ("b", 0, 0.4), ("a", 1, 0.7), ("b", 1, 0.5)]
+    rows = pd.DataFrame([{"case": "x", "method": m, "seed": s, "test_accuracy": v} for m, s, v in figures])
+    assert plots_full.paired_gains(rows, [("a", "b")]).loc["x", "a − b"] == "+15.0 ± 63.5"  # t = 12.706
+
+
+def test_what_lesson_05_says_of_class_shares_is_what_the_rows_say():
+    rows = pd.DataFrame(json.loads((ROOT / "notebooks/results/class_shares_digits.json").read_text())["rows"])
+    pairs = [("balanced sampling", "cross-entropy"), ("SMP", "cross-entropy"), ("SMP", "balanced sampling")]
+    gains = plots_full.paired_gains(
+        rows, [*pairs, ("SMP on balanced samples", "balanced sampling"), ("class means", "SMP")]
+    )
+    cells = nbformat.read(ROOT / "notebooks" / "05_clothing1m.ipynb", 4).cells
+    (text,) = [cell.source.replace("\n", " ") for cell in cells if "**How to read it.**" in cell.source]
+    up, down = (gains.loc[f"rarest 15 %, to {way}"] for way in ("frequent", "rare"))
+    for said in (*up.iloc[:3], *down.iloc[:2]):
+        assert said.removeprefix("+").replace("-", "−") in " ".join(text.split())
+    means = {name: [float(said.split()[0]) for said in column] for name, column in gains.items()}
+    both = means["SMP on balanced samples − balanced sampling"]
+    assert f"by {min(both)} to {max(both)} points" in text
+    least, most = (gains["class means − SMP"].iloc[f(means["class means − SMP"])] for f in (_argmin, _argmax))
+    assert f"from {least[1:]} to {most[1:]}" in text
+    assert sorted(rows["seed"].unique()) == list(range(5))
+
+
+def _argmin(values):
+    return values.index(min(values))
+
+
+def _argmax(values):
+    return values.index(max(values))
+
+
 @pytest.mark.parametrize(("name", "epochs", "drop"), [("clothing1m", 15, 5), ("food101n", 30, 10)])
 def test_the_full_runs_are_the_papers(name, epochs, drop):
     smp, plain = (

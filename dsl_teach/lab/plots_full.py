@@ -17,7 +17,7 @@ from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.data.decode import cut, decode_image, resize_short_side
 from dsl_teach.lab.explorer_runs import knobs_in_words
 from dsl_teach.lab.plots import METHOD_COLOURS, NEUTRAL, RIGHT, WRONG
-from dsl_teach.metrics import interval
+from dsl_teach.metrics import interval, paired_difference
 
 
 class Told:
@@ -176,6 +176,24 @@ def accuracy_table(rows: pd.DataFrame) -> pd.DataFrame:
     }
     methods = list(dict.fromkeys(rows["method"]))
     return pd.DataFrame({method: {case: cells.get((case, method), "") for case, _ in cells} for method in methods})
+
+
+def paired_gains(rows: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Test accuracy of one method minus that of another, seed by seed, in points: a line for each case.
+
+    Args:
+        rows: with ``case``, ``method``, ``seed`` and ``test_accuracy``, shares from 0 to 1.
+        pairs: the method, and the one it is compared with.
+    """
+    lines: dict[str, dict[str, str]] = {}
+    for case, group in rows.groupby("case", sort=False):
+        by_seed = 100 * group.pivot(index="seed", columns="method", values="test_accuracy")
+        gains = {
+            f"{ours} − {theirs}": paired_difference(by_seed[ours].tolist(), by_seed[theirs].tolist())
+            for ours, theirs in pairs
+        }
+        lines[str(case)] = {name: f"{gain.mean:+.1f} ± {gain.half:.1f}" for name, gain in gains.items()}
+    return pd.DataFrame(lines).T
 
 
 def beside_the_paper(cited: Mapping[str, Mapping[str, str]], rows: pd.DataFrame, tested: int, made_from: str) -> Told:
