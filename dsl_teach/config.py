@@ -95,11 +95,12 @@ class Settings:
     compile: bool = knob(False, "whether torch.compile prepares the network: slow to start, faster afterwards")
 
     # the loss against the noisy labels, and what training adds to it
-    loss: Literal["cross_entropy", "forward", "gce", "sce", "elr"] = knob(
+    loss: Literal["cross_entropy", "smoothed", "forward", "gce", "sce", "elr"] = knob(
         "cross_entropy",
-        "loss against the noisy labels: cross_entropy, forward correction, generalized or symmetric cross-entropy, elr",
-        _one_of("cross_entropy", "forward", "gce", "sce", "elr"),
+        "loss against the noisy labels: cross_entropy, smoothed labels, forward correction, gce, sce, or elr",
+        _one_of("cross_entropy", "smoothed", "forward", "gce", "sce", "elr"),
     )
+    smoothing: float = knob(0.5, "smoothed labels: the share of a label that all classes get alike", RATE)
     gce_q: float = knob(0.7, "generalized cross-entropy: near 0 it is cross-entropy, at 1 it is 1 - p_y", QUANTILE)
     sce_a: float = knob(0.1, "symmetric cross-entropy: weight of cross-entropy", AT_LEAST_0)
     sce_b: float = knob(1.0, "symmetric cross-entropy: weight of reverse cross-entropy", AT_LEAST_0)

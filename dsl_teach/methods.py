@@ -19,6 +19,7 @@ def _frozen(methods: dict[str, dict[str, Any]]) -> Mapping[str, Changes]:
 COMPARED = _frozen(
     {
         "cross-entropy": {"alpha": 0.0},
+        "label smoothing": {"alpha": 0.0, "loss": "smoothed"},
         "forward correction": {"alpha": 0.0, "loss": "forward"},
         "GCE": {"alpha": 0.0, "loss": "gce"},
         "SCE": {"alpha": 0.0, "loss": "sce"},
@@ -26,7 +27,7 @@ COMPARED = _frozen(
         "mixup": {"alpha": 0.0, "mixup": 1.0},
     }
 )
-"""Methods that SMP is compared with: the kinds that assume a noise model or a robust loss, and a strong simple one."""
+"""Methods that SMP is compared with: the kinds that assume a noise model or a robust loss, and simple ones."""
 
 OPTIONS = _frozen(
     {

@@ -18,6 +18,7 @@ from tests.run_driver import SETTINGS, K, outcome, samples
 BASE = SETTINGS.replace(epochs=4, correction_start=1)  # 4 steps an epoch
 OPTIONS = {
     "none": {},
+    "smoothed": {"loss": "smoothed"},
     "gce": {"loss": "gce"},
     "sce": {"loss": "sce"},
     "elr": {"loss": "elr"},

@@ -39,7 +39,7 @@ def test_settings_are_frozen_and_each_has_a_line_of_help():
         ({"network": "resnet_9000"}, "network must be one of"),
         ({"rho_ties": "none"}, "rho_ties must be one of strict, order"),
         ({"seed": -1}, "seed must be at least 0"),
-        ({"loss": "mse"}, "loss must be one of cross_entropy, forward, gce, sce, elr"),
+        ({"loss": "mse"}, "loss must be one of cross_entropy, smoothed, forward, gce, sce, elr"),
         ({"gce_q": 0.0}, "gce_q must be above 0 and at most 1"),
         ({"sce_a": -0.1}, "sce_a must be at least 0"),
         ({"elr_momentum": 1.0}, "elr_momentum must be at least 0 and below 1"),

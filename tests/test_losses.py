@@ -17,6 +17,7 @@ from dsl_teach.training.losses import (
     forward_cross_entropy,
     generalized_cross_entropy,
     self_learning_loss,
+    smoothed_cross_entropy,
     symmetric_cross_entropy,
 )
 from tests import reference
@@ -71,6 +72,28 @@ def test_another_loss_stands_in_the_place_of_the_noisy_part_alone():
         self_learning_loss(logits, noisy, corrected, 1.0, noisy_loss=generalized_cross_entropy),
         cross_entropy(logits, corrected),
     )
+
+
+class TestLabelSmoothing:
+    @given(SEEDS, st.floats(0, 0.99), DTYPES)
+    def test_it_equals_the_loop_reference(self, seed, smoothing, dtype):
+        logits, noisy, _ = batch(seed, dtype)
+
+        def loss(p, y):
+            target = [smoothing / len(p) + (1 - smoothing) * (c == y) for c in range(len(p))]
+            return -math.fsum(t * math.log(q) for t, q in zip(target, p, strict=True))
+
+        expected = mean_over_samples(logits.tolist(), noisy.tolist(), loss)
+        assert smoothed_cross_entropy(logits, noisy, smoothing).item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+    def test_without_smoothing_it_is_cross_entropy(self):
+        logits, noisy, _ = batch(1)
+        assert torch.equal(smoothed_cross_entropy(logits, noisy, 0.0), cross_entropy(logits, noisy))
+
+    def test_a_sure_answer_is_pulled_back(self):
+        logits = torch.tensor([[9.0, 0.0, 0.0]], requires_grad=True)
+        smoothed_cross_entropy(logits, torch.tensor([0]), 0.3).backward()
+        assert logits.grad[0, 0] > 0
 
 
 class TestGeneralizedCrossEntropy:
@@ -196,6 +219,7 @@ class TestEarlyLearning:
 
 
 LOSSES = {
+    "smoothed": smoothed_cross_entropy,
     "gce": generalized_cross_entropy,
     "sce": symmetric_cross_entropy,
     "forward": lambda logits, labels: forward_cross_entropy(logits, labels, torch.eye(3)),

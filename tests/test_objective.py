@@ -19,6 +19,7 @@ from dsl_teach.training.losses import (
     estimated_transition_matrix,
     forward_cross_entropy,
     generalized_cross_entropy,
+    smoothed_cross_entropy,
     symmetric_cross_entropy,
 )
 from dsl_teach.training.models import build_network
@@ -37,6 +38,7 @@ class TestNoisyLoss:
         ("changes", "expected"),
         [
             ({}, cross_entropy(LOGITS, LABELS)),
+            ({"loss": "smoothed", "smoothing": 0.2}, smoothed_cross_entropy(LOGITS, LABELS, 0.2)),
             ({"loss": "gce", "gce_q": 0.4}, generalized_cross_entropy(LOGITS, LABELS, 0.4)),
             ({"loss": "sce", "sce_a": 0.5, "sce_b": 2.0}, symmetric_cross_entropy(LOGITS, LABELS, 0.5, 2.0)),
             ({"loss": "forward"}, cross_entropy(LOGITS, LABELS)),  # nothing is known of the labels yet
@@ -64,7 +66,7 @@ class TestNoisyLoss:
 
     def test_only_early_learning_remembers_samples(self, device):
         batches, _ = blobs(device)
-        assert [name for name in ("cross_entropy", "forward", "gce", "sce", "elr")
+        assert [name for name in ("cross_entropy", "smoothed", "forward", "gce", "sce", "elr")
                 if first_memory(Settings(loss=name), batches, K)] == ["elr"]  # fmt: skip
 
 

@@ -45,6 +45,25 @@ def self_learning_loss(
     return (1 - alpha) * noisy_loss(logits, noisy_labels) + alpha * cross_entropy(logits, corrected_labels)
 
 
+def smoothed_cross_entropy(logits: Tensor, noisy_labels: Tensor, smoothing: float = 0.5) -> Tensor:
+    r"""Label smoothing: a part of every label is shared by all classes alike, so no label is believed entirely.
+
+    .. math:: L = (1 - \epsilon) \, \mathrm{CE}(F(x), y) - \frac{\epsilon}{K} \sum_c \log p_c
+
+    Args:
+        logits: (B, K).
+        noisy_labels: (B,) int64.
+        smoothing: epsilon, from 0 to below 1.
+
+    Returns:
+        The mean over the batch.
+
+    Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016; against label
+    noise: Lukasik et al., "Does Label Smoothing Mitigate Label Noise?", ICML 2020.
+    """
+    return cross_entropy(logits, noisy_labels, label_smoothing=smoothing)
+
+
 def generalized_cross_entropy(logits: Tensor, noisy_labels: Tensor, q: float = 0.7) -> Tensor:
     r"""Between cross-entropy (q near 0) and the mean absolute error (q = 1): hard samples pull less.
 

@@ -23,6 +23,7 @@ from dsl_teach.training.losses import (
     estimated_transition_matrix,
     forward_cross_entropy,
     generalized_cross_entropy,
+    smoothed_cross_entropy,
     symmetric_cross_entropy,
 )
 from dsl_teach.training.models import EmbeddingNetwork
@@ -37,6 +38,8 @@ def noisy_loss(settings: Settings, memory: Memory, index: Tensor) -> Loss:
         memory: what it remembers, see :func:`remember`; it is not changed.
         index: (B,) int64, the samples of the batch.
     """
+    if settings.loss == "smoothed":
+        return partial(smoothed_cross_entropy, smoothing=settings.smoothing)
     if settings.loss == "gce":
         return partial(generalized_cross_entropy, q=settings.gce_q)
     if settings.loss == "sce":
