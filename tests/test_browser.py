@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dsl_teach.lab.explorer_prototypes import SLIDERS
+from dsl_teach.lab.explorers.prototypes import SLIDERS
 from tests.jupyter_page import (
     HOW_TO_INSTALL,
     NotebookPage,

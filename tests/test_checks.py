@@ -12,7 +12,9 @@ import torch
 from sklearn.metrics import confusion_matrix
 from torch.nn import functional as F
 
-from dsl_teach.lab import checks, mistakes
+from dsl_teach.lab import checks
+from dsl_teach.lab.mistakes import density as density_mistakes
+from dsl_teach.lab.mistakes import labels, prototypes
 from dsl_teach.metrics import accuracy, chance_changed, correction_report
 from dsl_teach.noise import transition_matrix
 from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold
@@ -37,9 +39,10 @@ LIBRARY = {
     "mended": lambda y, y_hat, clean: correction_report(y, y_hat, clean, num_classes=4).wrong_to_right,
     "memorised": lambda f, y, clean: accuracy(f[y != clean], y[y != clean]),
     "transition": transition_matrix,
-    "symmetric_matrix": mistakes.symmetric_matrix,
+    "symmetric_matrix": labels.symmetric_matrix,
 }
-TABLES = {name: getattr(mistakes, name.upper()) for name in LIBRARY}
+NAMED = vars(density_mistakes) | vars(prototypes) | vars(labels)
+TABLES = {name: NAMED[name.upper()] for name in LIBRARY}
 
 
 def check(name, f):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dsl_teach.lab import checks, mistakes_comparison
+from dsl_teach.lab import checks
+from dsl_teach.lab.mistakes import comparison as mistakes_comparison
 
 
 def gce(logits, labels, q):

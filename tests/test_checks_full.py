@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dsl_teach.lab import checks, mistakes_full
+from dsl_teach.lab import checks
+from dsl_teach.lab.mistakes import full_runs as mistakes_full
 
 RIGHT = {
     "shares": lambda y, k: torch.stack([(y == c).sum() / (y >= 0).sum() for c in range(k)]),

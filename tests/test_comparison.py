@@ -12,7 +12,7 @@ import torch
 from dsl_teach import Settings, load_dataset
 from dsl_teach.data.cifar import cifar10
 from dsl_teach.lab import comparison, plots_comparison
-from dsl_teach.lab.explorer_table import TableExplorer, entries, nearest
+from dsl_teach.lab.explorers.table import TableExplorer, entries, nearest
 from dsl_teach.lab.lessons import fit_to
 from dsl_teach.lab.widgets import table_explorer
 from dsl_teach.methods import methods

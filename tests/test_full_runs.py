@@ -20,7 +20,7 @@ import yaml
 from dsl_teach.config import Settings
 from dsl_teach.data.clothing1m import Clothing1MLists
 from dsl_teach.lab import cost, finished, full_runs, plots_full
-from dsl_teach.lab.explorer_runs import RunsExplorer, nearest
+from dsl_teach.lab.explorers.runs import RunsExplorer, nearest
 from dsl_teach.metrics import accuracy
 
 ROOT = Path(__file__).parent.parent

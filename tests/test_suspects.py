@@ -14,11 +14,12 @@ import pytest
 import torch
 
 from dsl_teach import Settings, load_dataset, paired_difference
-from dsl_teach.lab import lessons, plots_suspects, suspects_data, suspects_runs, suspects_tables
-from dsl_teach.lab import suspects_wrong as wrong
-from dsl_teach.lab.suspects import new_network, try_suspect, usual_parts
-from dsl_teach.lab.suspects_list import GROUPS, MANY_CLASSES, SUSPECTS, named
-from dsl_teach.lab.switchboard import switchboard
+from dsl_teach.lab import lessons
+from dsl_teach.lab.suspects import plots, runs, tables, wrong
+from dsl_teach.lab.suspects.catalog import GROUPS, MANY_CLASSES, SUSPECTS, named
+from dsl_teach.lab.suspects.data import digits_by_style, half_of_the_test_trained_on, shift
+from dsl_teach.lab.suspects.switchboard import switchboard
+from dsl_teach.lab.suspects.trials import new_network, try_suspect, usual_parts
 from dsl_teach.metrics import chance_changed
 from dsl_teach.prototypes import select_prototypes
 from dsl_teach.seeds import stream
@@ -46,7 +47,7 @@ def rows(data):
         for seed in (0, 1)
         for name in ("cross-entropy", "SMP", "kept by place", "tests trained on")
     ]
-    return pd.DataFrame([suspects_runs.row_of(trial) for trial in trials])
+    return pd.DataFrame([runs.row_of(trial) for trial in trials])
 
 
 def curve(trial):
@@ -149,60 +150,60 @@ def test_ten_times_the_rate_in_the_first_third(data):
 
 
 def test_half_of_the_test_images_stand_in_the_training_set(data):
-    parts = suspects_data.half_of_the_test_trained_on(data, QUICK, noisy=True)
+    parts = half_of_the_test_trained_on(data, QUICK, noisy=True)
     assert len(parts.train.images) == len(data) + 225
     assert {name: len(part.images) for name, part in parts.test_parts.items()} == {"seen": 225, "unseen": 225}
     assert torch.equal(parts.train.images[len(data) :], parts.test_parts["seen"].images)
     wrong_labels = parts.train.noisy_labels[len(data) :] != parts.clean_labels[len(data) :]
     assert 0.3 < float(wrong_labels.double().mean()) < 0.5
-    right = suspects_data.half_of_the_test_trained_on(data, QUICK)
+    right = half_of_the_test_trained_on(data, QUICK)
     assert torch.equal(right.train.noisy_labels[len(data) :], right.clean_labels[len(data) :])
 
 
 def test_shifts_are_by_a_pixel_and_never_mirrored():
     image = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4) + 1
-    seen = {tuple(suspects_data.shift(image, stream(0, "x", k))[0, 0].flatten().tolist()) for k in range(200)}
+    seen = {tuple(shift(image, stream(0, "x", k))[0, 0].flatten().tolist()) for k in range(200)}
     padded = torch.nn.functional.pad(image, (1,) * 4)[0, 0]
     expected = {tuple(padded[t : t + 4, left : left + 4].flatten().tolist()) for t in range(3) for left in range(3)}
     assert seen == expected
 
 
 def test_digits_by_style_are_digits():
-    many, plain = suspects_data.digits_by_style(QUICK, 3), load_dataset(QUICK.replace(noise_rate=0.0))
+    many, plain = digits_by_style(QUICK, 3), load_dataset(QUICK.replace(noise_rate=0.0))
     assert many.num_classes == 30 == len(many.class_names)
     assert torch.equal(many.clean_labels // 3, plain.clean_labels)
     assert torch.equal(many.test_labels // 3, plain.test_labels)
     assert float((many.noisy_labels != many.clean_labels).double().mean()) == pytest.approx(0.4, abs=0.001)
-    assert torch.equal(suspects_data.digits_by_style(QUICK, 3).noisy_labels, many.noisy_labels)
-    one = suspects_data.digits_by_style(QUICK, 1)
+    assert torch.equal(digits_by_style(QUICK, 3).noisy_labels, many.noisy_labels)
+    one = digits_by_style(QUICK, 1)
     assert torch.equal(one.noisy_labels, load_dataset(QUICK).noisy_labels)
     with pytest.raises(ValueError, match="styles"):
-        suspects_data.digits_by_style(QUICK, 0)
+        digits_by_style(QUICK, 0)
 
 
 def test_rows_are_kept_and_a_broken_run_goes_on(tmp_path, monkeypatch):
-    jobs = [suspects_runs.Job(SUSPECTS[name], QUICK) for name in ("SMP", "kept by place")]
+    jobs = [runs.Job(SUSPECTS[name], QUICK) for name in ("SMP", "kept by place")]
     seen = []
-    first = suspects_runs.run_jobs(jobs, folder=tmp_path, on_row=seen.append)
+    first = runs.run_jobs(jobs, folder=tmp_path, on_row=seen.append)
     assert [row["suspect"] for row in seen] == ["SMP", "kept by place"]
     lines = (tmp_path / "rows.jsonl").read_text().splitlines()
     assert len([line for line in lines if line]) == 2
     (tmp_path / "rows.jsonl").write_text("\n".join(lines)[:-40])  # killed while it wrote
     ran = []
-    monkeypatch.setattr(suspects_runs, "try_suspect", lambda *args: ran.append(args[0].name) or try_suspect(*args))
-    second = suspects_runs.run_jobs(jobs, folder=tmp_path)
+    monkeypatch.setattr(runs, "try_suspect", lambda *args: ran.append(args[0].name) or try_suspect(*args))
+    second = runs.run_jobs(jobs, folder=tmp_path)
     assert ran == ["kept by place"]
     pd.testing.assert_frame_equal(first, second)
-    suspects_runs.run_jobs(jobs, folder=tmp_path)
+    runs.run_jobs(jobs, folder=tmp_path)
     assert ran == ["kept by place"]
 
 
 def test_a_job_is_known_by_everything_its_row_depends_on():
-    job = suspects_runs.Job(SUSPECTS["SMP"], QUICK)
+    job = runs.Job(SUSPECTS["SMP"], QUICK)
     others = [
-        suspects_runs.Job(SUSPECTS["start 0"], QUICK),
-        suspects_runs.Job(SUSPECTS["SMP"], QUICK.replace(seed=1)),
-        suspects_runs.Job(SUSPECTS["SMP"], QUICK, styles=3),
+        runs.Job(SUSPECTS["start 0"], QUICK),
+        runs.Job(SUSPECTS["SMP"], QUICK.replace(seed=1)),
+        runs.Job(SUSPECTS["SMP"], QUICK, styles=3),
     ]
     assert len({job.key, *(other.key for other in others)}) == 4
 
@@ -210,14 +211,12 @@ def test_a_job_is_known_by_everything_its_row_depends_on():
 def test_cifar100_goes_the_same_way(tmp_path):
     write_cifar100(tmp_path)
     settings = QUICK.replace(dataset="cifar100", data_root=str(tmp_path), official_files=False, epochs=1)
-    rows = suspects_runs.run_jobs([suspects_runs.Job(SUSPECTS["SMP"], settings)], folder=tmp_path)
+    rows = runs.run_jobs([runs.Job(SUSPECTS["SMP"], settings)], folder=tmp_path)
     assert rows["classes"].tolist() == [100]
 
 
 def test_the_table_pairs_by_seed(rows):
-    table = suspects_tables.suspect_table(
-        rows, ["SMP", "kept by place", "tests trained on", "p = 1"], ("seen", "changed")
-    )
+    table = tables.suspect_table(rows, ["SMP", "kept by place", "tests trained on", "p = 1"], ("seen", "changed"))
     assert table.index.tolist() == ["SMP", "kept by place", "tests trained on"]
     ours, theirs = (
         (100 * rows[rows["suspect"] == name].sort_values("seed")["test_accuracy"]).tolist()
@@ -227,17 +226,17 @@ def test_the_table_pairs_by_seed(rows):
     assert table.loc["kept by place", "difference"] == f"{expected.mean:+.1f} ± {expected.half:.1f}"
     assert table.loc["SMP", "difference"] == ""
     assert table.loc["SMP", "seen %"] == ""
-    spread = suspects_tables.spread(rows, "kept by place", "SMP")
+    spread = tables.spread(rows, "kept by place", "SMP")
     assert spread == pytest.approx(np.std(np.subtract(ours, theirs), ddof=1))
     other_seed = rows[(rows["suspect"] == "SMP") | (rows["seed"] == 5)]
     with pytest.raises(ValueError, match="share no seed"):
-        suspects_tables.difference(other_seed, "kept by place")
+        tables.difference(other_seed, "kept by place")
     with pytest.raises(ValueError, match="No row belongs to any of p = 1"):
-        suspects_tables.suspect_table(rows, ["p = 1"])
+        tables.suspect_table(rows, ["p = 1"])
 
 
 def test_rows_are_plain_json(rows, data):
-    row = suspects_runs.row_of(try_suspect(SUSPECTS["cross-entropy"], data, QUICK))
+    row = runs.row_of(try_suspect(SUSPECTS["cross-entropy"], data, QUICK))
     assert json.loads(json.dumps(row)) == row
     assert row["label_accuracy"] is None
     assert len(row["test_curve"]) == QUICK.epochs
@@ -246,12 +245,12 @@ def test_rows_are_plain_json(rows, data):
 def test_every_figure_can_be_drawn(rows):
     many = pd.concat([rows, rows.assign(classes=50)])
     drawn = [
-        plots_suspects.suspect_curves(rows, ["kept by place", "p = 1"]),
-        plots_suspects.differences(rows, {"a": ["kept by place"], "b": ["SMP", "tests trained on", "p = 1"]}),
-        plots_suspects.seeds_apart(rows, ["cross-entropy", "SMP"]),
-        plots_suspects.luck({"ours": 2.0}, {"0.6": 0.6}, draws=500),
-        plots_suspects.many_classes(many, ["cross-entropy", "SMP"]),
-        plots_suspects.chance_levels([0.9], [[0.89, 0.91]], ["digits"]),
+        plots.suspect_curves(rows, ["kept by place", "p = 1"]),
+        plots.differences(rows, {"a": ["kept by place"], "b": ["SMP", "tests trained on", "p = 1"]}),
+        plots.seeds_apart(rows, ["cross-entropy", "SMP"]),
+        plots.luck({"ours": 2.0}, {"0.6": 0.6}, draws=500),
+        plots.many_classes(many, ["cross-entropy", "SMP"]),
+        plots.chance_levels([0.9], [[0.89, 0.91]], ["digits"]),
     ]
     for figure in drawn:
         figure.savefig(io.BytesIO(), format="png")

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from dsl_teach.lab.suspects_list import MANY_CLASSES, SUSPECTS
-from dsl_teach.lab.suspects_tables import difference, figures
+from dsl_teach.lab.suspects.catalog import MANY_CLASSES, SUSPECTS
+from dsl_teach.lab.suspects.tables import difference, figures
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 YAML = "configs/why_reproductions_fall_short_10_seeds.yaml"

@@ -15,10 +15,9 @@ import torch
 
 from dsl_teach import Settings
 from dsl_teach.data.toy import toy_clusters, toy_moons
-from dsl_teach.lab import drawing
 from dsl_teach.lab.batch import batch_command
-from dsl_teach.lab.explorer import Explorer, Slider
-from dsl_teach.lab.explorer_prototypes import (
+from dsl_teach.lab.explorers import drawing
+from dsl_teach.lab.explorers.prototypes import (
     SLIDERS,
     PrototypeExplorer,
     explore_prototypes,
@@ -27,7 +26,8 @@ from dsl_teach.lab.explorer_prototypes import (
     stretch,
     toy_labels,
 )
-from dsl_teach.lab.explorer_training import TrainingExplorer, training_sliders
+from dsl_teach.lab.explorers.shell import Explorer, Slider
+from dsl_teach.lab.explorers.training import TrainingExplorer, training_sliders
 from dsl_teach.lab.widgets import prototype_explorer, training_explorer
 from dsl_teach.prototypes import correct_labels, select_prototypes
 from dsl_teach.seeds import stream

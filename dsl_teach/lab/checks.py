@@ -6,55 +6,44 @@ In a notebook: ``checks.check_density(my_density)``.
 
 from __future__ import annotations
 
-import html
-import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dsl_teach.lab import listings, mistakes, mistakes_comparison, mistakes_full
-from dsl_teach.lab.mistakes import Mistake
+from dsl_teach.lab.judging import Function, Verdict, judge, row_numbers
+from dsl_teach.lab.mistakes import comparison, full_runs
+from dsl_teach.lab.mistakes.density import DENSITY, ETA, SIMILARITY, THRESHOLD
+from dsl_teach.lab.mistakes.labels import (
+    CHANCE,
+    LOSS,
+    MEMORISED,
+    MENDED,
+    SYMMETRIC_MATRIX,
+    TRANSITION,
+    memorised,
+    mended,
+    symmetric_matrix,
+    transition,
+)
+from dsl_teach.lab.mistakes.prototypes import SCORES, SELECTION, plain_choose, plain_scores
+from dsl_teach.lab.suspects import listings
 from dsl_teach.metrics import chance_changed
 from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold, suspicion
 from dsl_teach.training.losses import forward_cross_entropy, generalized_cross_entropy, self_learning_loss
-
-TOLERANCE = 1e-4
-Function = Callable[..., Any]
-Inputs = Sequence[dict[str, Any]]
-
-
-@dataclass(frozen=True, repr=False)
-class Verdict:
-    """Whether a function is right, and a sentence for whoever wrote it."""
-
-    right: bool
-    sentence: str
-
-    def __str__(self) -> str:
-        return f"{'Right.' if self.right else 'Not yet.'} {self.sentence}"
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        colour = "#1b7f5c" if self.right else "#c4452f"
-        head, text = ("Right.", "Not yet.")[not self.right], html.escape(self.sentence)
-        style = f"border-left: 4px solid {colour}; padding: 0.4em 0.8em; max-width: 60em"
-        return f'<div style="{style}"><b style="color: {colour}">{head}</b> {text}</div>'
 
 
 def check_similarity(f: Function) -> Verdict:
     """Check ``f(embeddings)``: the cosine of every two rows, (m, m)."""
     inputs = [{"embeddings": points} for points in (_GRID_POINTS, _points(6, 3, 0), _points(5, 4, 1), _WITH_ZERO)]
-    return judge(f, cosine_similarity, inputs, mistakes.SIMILARITY)
+    return judge(f, cosine_similarity, inputs, SIMILARITY)
 
 
 def check_threshold(f: Function) -> Verdict:
     """Check ``f(similarity, quantile)``: the entry S_c with a share 1 - quantile of the entries above it."""
     inputs = [{"similarity": _similarity(m, seed), "quantile": q} for m, seed, q in _THRESHOLD_CASES]
-    return judge(f, similarity_threshold, inputs, mistakes.THRESHOLD)
+    return judge(f, similarity_threshold, inputs, THRESHOLD)
 
 
 def check_density(f: Function) -> Verdict:
@@ -63,7 +52,7 @@ def check_density(f: Function) -> Verdict:
     tied = torch.full((3, 3), 0.5)
     inputs += [{"similarity": tied, "threshold": 0.5}, {"similarity": _similarity(5, 7), "threshold": 0.375}]
     inputs += [{"similarity": _similarity(4, 9, steps=4), "threshold": 1.0}]
-    return judge(f, density, inputs, mistakes.DENSITY)
+    return judge(f, density, inputs, DENSITY)
 
 
 def check_eta(f: Function) -> Verdict:
@@ -71,7 +60,7 @@ def check_eta(f: Function) -> Verdict:
     inputs = []
     for seed, rho in enumerate(([2, 1, 3], [5, 3, 4, 1], [3, 3, 1, 2, 1], [0, 2, 2, 2, 1, 0], [1, 1, 1])):
         inputs.append({"similarity": _similarity(len(rho), 20 + seed), "rho": torch.tensor(rho)})
-    return judge(f, eta, inputs, mistakes.ETA)
+    return judge(f, eta, inputs, ETA)
 
 
 def check_selection(f: Function) -> Verdict:
@@ -84,7 +73,7 @@ def check_selection(f: Function) -> Verdict:
         {"rho": torch.tensor(rho), "eta": torch.tensor(eta_, dtype=torch.float64), "p": p, "eta_max": 0.95}
         for rho, eta_, p in _SELECTION_CASES
     ]
-    return judge(f, mistakes.plain_choose, inputs, mistakes.SELECTION, prepare=_row_numbers)
+    return judge(f, plain_choose, inputs, SELECTION, prepare=row_numbers)
 
 
 check_prototypes = check_selection
@@ -100,7 +89,7 @@ def check_scores(f: Function) -> Verdict:
         {"embeddings": _points(n, d, 30 + seed), "prototypes": _points(k * p, d, 40 + seed).view(k, p, d)}
         for n, k, p, d, seed in shapes
     ]
-    return judge(f, mistakes.plain_scores, inputs, mistakes.SCORES)
+    return judge(f, plain_scores, inputs, SCORES)
 
 
 def check_loss(f: Function) -> Verdict:
@@ -116,7 +105,7 @@ def check_loss(f: Function) -> Verdict:
         (_points(4, 3, 53), torch.tensor([2, 1, 2, 0]), torch.tensor([1, 1, 0, 0]), 0.0),
         (_points(3, 3, 54), torch.tensor([2, 1, 0]), None, 0.25),
     ]
-    return judge(f, self_learning_loss, [dict(zip(names, case, strict=True)) for case in cases], mistakes.LOSS)
+    return judge(f, self_learning_loss, [dict(zip(names, case, strict=True)) for case in cases], LOSS)
 
 
 def check_chance(f: Function) -> Verdict:
@@ -126,21 +115,21 @@ def check_chance(f: Function) -> Verdict:
         {"noisy_labels": torch.tensor(y), "corrected_labels": torch.tensor(y_hat), "num_classes": k}
         for y, y_hat, k in cases
     ]
-    return judge(f, chance_changed, inputs, mistakes.CHANCE)
+    return judge(f, chance_changed, inputs, CHANCE)
 
 
 def check_mended(f: Function) -> Verdict:
     """Check ``f(noisy_labels, corrected_labels, clean_labels)``: the share of all labels that was mended."""
     names = ("noisy_labels", "corrected_labels", "clean_labels")
     inputs = [_labels(names, seed, k) for seed, k in ((60, 3), (61, 3), (62, 4))]
-    return judge(f, mistakes.mended, inputs, mistakes.MENDED)
+    return judge(f, mended, inputs, MENDED)
 
 
 def check_memorised(f: Function) -> Verdict:
     """Check ``f(predicted, noisy_labels, clean_labels)``: of the wrong labels, the share that the network gives."""
     names = ("predicted", "noisy_labels", "clean_labels")
     inputs = [_labels(names, seed, k) for seed, k in ((70, 3), (71, 3), (72, 4))]
-    return judge(f, mistakes.memorised, inputs, mistakes.MEMORISED)
+    return judge(f, memorised, inputs, MEMORISED)
 
 
 def check_transition(f: Function) -> Verdict:
@@ -150,20 +139,20 @@ def check_transition(f: Function) -> Verdict:
         {"clean_labels": torch.tensor(clean), "noisy_labels": torch.tensor(y), "num_classes": k}
         for clean, y, k in cases
     ]
-    return judge(f, mistakes.transition, inputs, mistakes.TRANSITION)
+    return judge(f, transition, inputs, TRANSITION)
 
 
 def check_symmetric_matrix(f: Function) -> Verdict:
     """Check ``f(noise_rate, num_classes)``: the transition matrix of symmetric noise."""
     inputs = [{"noise_rate": r, "num_classes": k} for r, k in ((0.25, 2), (0.5, 3), (0.75, 5), (0.0, 3))]
-    return judge(f, mistakes.symmetric_matrix, inputs, mistakes.SYMMETRIC_MATRIX)
+    return judge(f, symmetric_matrix, inputs, SYMMETRIC_MATRIX)
 
 
 def check_shares(f: Function) -> Verdict:
     """Check ``f(labels, num_classes)``: (K,) the share of each class; labels of -1 are unknown."""
     cases = (([0, 0, 0, 1], 2), ([2, 1, -1, 1, 1, 2, -1], 3), ([0, 3, 3, -1, 1], 4))
     inputs = [{"labels": torch.tensor(labels), "num_classes": k} for labels, k in cases]
-    return judge(f, mistakes_full.class_shares, inputs, mistakes_full.SHARES)
+    return judge(f, full_runs.class_shares, inputs, full_runs.SHARES)
 
 
 def check_direction(f: Function) -> Verdict:
@@ -174,7 +163,7 @@ def check_direction(f: Function) -> Verdict:
         {"clean_labels": torch.tensor(clean), "noisy_labels": torch.tensor(y), "num_classes": k}
         for clean, y, k in cases
     ]
-    return judge(f, mistakes_full.share_to_frequent, inputs, mistakes_full.DIRECTION)
+    return judge(f, full_runs.share_to_frequent, inputs, full_runs.DIRECTION)
 
 
 def check_soft(f: Function) -> Verdict:
@@ -182,14 +171,14 @@ def check_soft(f: Function) -> Verdict:
     inputs = [
         {"class_scores": _points(n, k, 80 + n).double(), "temperature": t} for n, k, t in ((2, 3, 0.5), (4, 2, 2.0))
     ]
-    return judge(f, mistakes_full.soft_label, inputs, mistakes_full.SOFT)
+    return judge(f, full_runs.soft_label, inputs, full_runs.SOFT)
 
 
 def check_hours(f: Function) -> Verdict:
     """Check ``f(images, epochs, rate, gpus)``: hours to train, ``rate`` being images a second of one GPU."""
     cases = ((3600, 2, 4.0, 1), (1_000_000, 15, 500.0, 8), (90_000, 10, 50.0, 2))
     inputs = [dict(zip(("images", "epochs", "rate", "gpus"), case, strict=True)) for case in cases]
-    return judge(f, mistakes_full.run_hours, inputs, mistakes_full.HOURS)
+    return judge(f, full_runs.run_hours, inputs, full_runs.HOURS)
 
 
 def check_bug(answer: tuple[str, int]) -> Verdict:
@@ -201,7 +190,7 @@ def check_gce(f: Function) -> Verdict:
     """Check ``f(logits, noisy_labels, q)``: generalized cross-entropy, the mean over the batch."""
     cases = (([[0.0, 1.1]], [1], 0.5), ([[0.5, 1.0, -1.0], [2.0, 0.0, 0.5]], [0, 2], 0.7), ([[0.0, 2.0]], [0], 1.0))
     inputs = [{"logits": torch.tensor(x), "noisy_labels": torch.tensor(y), "q": q} for x, y, q in cases]
-    return judge(f, generalized_cross_entropy, inputs, mistakes_comparison.GCE)
+    return judge(f, generalized_cross_entropy, inputs, comparison.GCE)
 
 
 def check_forward(f: Function) -> Verdict:
@@ -213,167 +202,21 @@ def check_forward(f: Function) -> Verdict:
     cases = (([[0.0, 1.0]], [1], matrices[0]), ([[0.5, 1.0, -1.0], [2.0, 0.0, 0.5]], [0, 2], matrices[1]))
     names = ("logits", "noisy_labels", "transition_matrix")
     inputs = [dict(zip(names, (torch.tensor(x), torch.tensor(y), t), strict=True)) for x, y, t in cases]
-    return judge(f, forward_cross_entropy, inputs, mistakes_comparison.FORWARD)
+    return judge(f, forward_cross_entropy, inputs, comparison.FORWARD)
 
 
 def check_suspicion(f: Function) -> Verdict:
     """Check ``f(class_scores, noisy_labels)``: (N,) how far the best other class is ahead of the given one."""
     cases = (([[0.5, 0.75, 0.25]], [0]), ([[0.1, 0.9, 0.4], [0.7, 0.2, 0.6], [0.3, 0.3, 0.8]], [1, 1, 2]))
     inputs = [{"class_scores": torch.tensor(x), "noisy_labels": torch.tensor(y)} for x, y in cases]
-    return judge(f, suspicion, inputs, mistakes_comparison.SUSPICION)
+    return judge(f, suspicion, inputs, comparison.SUSPICION)
 
 
 def check_paired(f: Function) -> Verdict:
     """Check ``f(ours, theirs)``: two numbers, the mean of the paired differences and its standard error."""
     cases = (([5.0, 7.0, 9.0], [4.0, 7.0, 7.0]), ([81.0, 75.0, 78.0, 80.0], [70.0, 69.0, 66.0, 73.0]))
     inputs = [{"ours": torch.tensor(x), "theirs": torch.tensor(y)} for x, y in cases]
-    return judge(f, mistakes_comparison.paired, inputs, mistakes_comparison.PAIRED)
-
-
-def judge(
-    f: Function,
-    library: Function,
-    inputs: Inputs,
-    table: Sequence[Mistake],
-    *,
-    prepare: Callable[[Any], Tensor | str] | None = None,
-) -> Verdict:
-    """Compare a reader's function with the library's and, where they differ, with each usual mistake.
-
-    Args:
-        f: the reader's function.
-        library: the right one.
-        inputs: arguments by name, the easiest to read first.
-        table: the usual mistakes.
-        prepare: turns an answer into a tensor, or into a sentence if that cannot be.
-    """
-    prepare = prepare or _numbers
-    answers: list[Tensor] = []
-    rights = [_as_tensor(_call(library, given)) for given in inputs]
-    rights = [answer.sort().values for answer in rights] if prepare is _row_numbers else rights
-    for given in inputs:
-        answer = _answer(f, given, prepare)
-        if isinstance(answer, str):
-            return Verdict(False, answer)
-        answers.append(answer)
-    if _all_close(answers, rights):
-        return Verdict(True, f"It agrees with the library on {len(inputs)} inputs, hostile ones among them.")
-    for mistake in table:
-        if _all_close(answers, [_prepared(prepare, _call(mistake.wrong, given)) for given in inputs]):
-            return Verdict(False, mistake.sentence)
-    return Verdict(False, _first_difference(inputs, answers, rights))
-
-
-def _answer(f: Function, given: dict[str, Any], prepare: Callable[[Any], Tensor | str]) -> Tensor | str:
-    try:
-        answer = _call(f, given)
-    except NotImplementedError:
-        return "Nothing is written here yet. Replace the line with “raise” by your own."
-    except Exception as error:
-        return (
-            f"It stopped with {type(error).__name__}: {_short(str(error) or 'no more is said')} Tried: {_tell(given)}."
-        )
-    if answer is None or answer is ...:
-        return "It returned nothing (None). Write your formula, and end with “return”."
-    return prepare(answer)
-
-
-def _call(f: Function, given: dict[str, Any]) -> Any:
-    """Arguments by place, so that the reader may name them freely; p and eta_max by name, as in the library."""
-    copies = {name: value.clone() if isinstance(value, Tensor) else value for name, value in given.items()}
-    by_name = {name: copies.pop(name) for name in ("p", "eta_max") if name in copies}
-    try:
-        inspect.signature(f).bind(*copies.values(), **by_name)
-    except TypeError:
-        raise TypeError(f"it must take the arguments ({', '.join(given)}).") from None
-    except ValueError:  # a function without a signature, written in C: just try
-        pass
-    return f(*copies.values(), **by_name)
-
-
-def _numbers(answer: Any) -> Tensor | str:
-    try:
-        return _as_tensor(answer)
-    except (TypeError, ValueError, RuntimeError):
-        return f"It returned {_kind(answer)}, which is not a tensor of numbers."
-
-
-def _row_numbers(answer: Any) -> Tensor | str:
-    numbers = _numbers(answer)
-    if isinstance(numbers, str):
-        return numbers
-    raw = torch.as_tensor(answer)
-    if raw.dtype == torch.bool:
-        return "It returned a mask of True and False. Return the row numbers, with .nonzero().flatten() for instance."
-    if raw.numel() and (raw.is_floating_point() and not bool((raw == raw.round()).all())):
-        return "It returned numbers that are not whole: row numbers are wanted, as argsort gives them."
-    return numbers.flatten().sort().values
-
-
-def _prepared(prepare: Callable[[Any], Tensor | str], answer: Any) -> Tensor:
-    ready = prepare(answer)
-    assert isinstance(ready, Tensor)
-    return ready
-
-
-def _as_tensor(answer: Any) -> Tensor:
-    return torch.as_tensor(answer).detach().cpu().double()
-
-
-def _all_close(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
-    return all(
-        a.shape == b.shape and torch.allclose(a, b, atol=TOLERANCE, rtol=0, equal_nan=True)
-        for a, b in zip(ours, theirs, strict=True)
-    )
-
-
-def _first_difference(inputs: Inputs, answers: Sequence[Tensor], rights: Sequence[Tensor]) -> str:
-    """The first input on which the answers differ: shapes, NaN, or the first number that is another."""
-    for given, answer, right in zip(inputs, answers, rights, strict=True):
-        if answer.shape != right.shape:
-            hint = " Is it transposed?" if answer.ndim == 2 and answer.T.shape == right.shape else ""
-            return f"It returned {_shape(answer)}, but should return {_shape(right)}.{hint} For {_tell(given)}."
-        if bool((answer.isnan() & ~right.isnan()).any()):
-            return f"The answer holds NaN. Is something divided by 0? For {_tell(given)}."
-        if not _all_close([answer], [right]):
-            place = int(((answer - right).abs() > TOLERANCE).flatten().nonzero()[0])
-            where = "" if right.ndim == 0 else f" at place {_place(place, right)}"
-            ours, theirs = answer.flatten()[place], right.flatten()[place]
-            return f"For {_tell(given)}: you say {_show(ours)}{where}, and {_show(theirs)} is right."
-    raise AssertionError("the answers do not differ")
-
-
-def _shape(answer: Tensor) -> str:
-    if answer.ndim == 0:
-        return "a single number"
-    return f"{len(answer)} numbers" if answer.ndim == 1 else f"a tensor of shape {tuple(answer.shape)}"
-
-
-def _place(place: int, right: Tensor) -> str:
-    return str(place) if right.ndim == 1 else f"[{place // right.shape[1]}, {place % right.shape[1]}]"
-
-
-def _tell(given: dict[str, Any]) -> str:
-    return ", ".join(f"{name} = {_show(value)}" for name, value in given.items())
-
-
-def _show(value: Any) -> str:
-    """Numbers with at most three decimals, without trailing zeros."""
-    if isinstance(value, Tensor):
-        return _show(value.tolist())
-    if isinstance(value, list):
-        return "[" + ", ".join(_show(entry) for entry in value) + "]"
-    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
-
-
-def _kind(answer: Any) -> str:
-    name = type(answer).__name__
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-
-
-def _short(text: str) -> str:
-    line = text.strip().splitlines()[0][:200]
-    return line if line.endswith(".") else line + "."
+    return judge(f, comparison.paired, inputs, comparison.PAIRED)
 
 
 def _points(n: int, d: int, seed: int) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.data.decode import cut, decode_image, resize_short_side
-from dsl_teach.lab.explorer_runs import knobs_in_words
+from dsl_teach.lab.explorers.runs import knobs_in_words
 from dsl_teach.lab.plots import METHOD_COLOURS, NEUTRAL, RIGHT, WRONG
 from dsl_teach.metrics import interval, paired_difference
 

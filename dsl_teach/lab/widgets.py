@@ -8,9 +8,9 @@ from dsl_teach.config import Settings
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.data.digits import digits
 from dsl_teach.data.toy import toy_clusters
-from dsl_teach.lab.explorer_prototypes import PrototypeExplorer
-from dsl_teach.lab.explorer_table import TableExplorer
-from dsl_teach.lab.explorer_training import TrainingExplorer
+from dsl_teach.lab.explorers.prototypes import PrototypeExplorer
+from dsl_teach.lab.explorers.table import TableExplorer
+from dsl_teach.lab.explorers.training import TrainingExplorer
 
 
 def prototype_explorer(data: NoisyDataset | None = None, settings: Settings | None = None) -> PrototypeExplorer:

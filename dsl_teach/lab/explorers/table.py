@@ -13,9 +13,9 @@ import pandas as pd
 from dsl_teach.config import Settings
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.lab.batch import batch_command
-from dsl_teach.lab.drawing import FAINT, INK, Panel, axes, dots, element, picture, polyline, stars, words
-from dsl_teach.lab.explorer import Slider
-from dsl_teach.lab.explorer_training import LABELS, TEST, TrainingExplorer, TrainingView, training_summary
+from dsl_teach.lab.explorers.drawing import FAINT, INK, Panel, axes, dots, element, picture, polyline, stars, words
+from dsl_teach.lab.explorers.shell import Slider
+from dsl_teach.lab.explorers.training import LABELS, TEST, TrainingExplorer, TrainingView, training_summary
 from dsl_teach.lab.finished import KNOBS
 from dsl_teach.metrics import interval
 

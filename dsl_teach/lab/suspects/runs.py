@@ -16,8 +16,8 @@ import torch
 
 from dsl_teach.config import Settings
 from dsl_teach.data.catalog import load_dataset
-from dsl_teach.lab.suspects import Suspect, Trial, try_suspect
-from dsl_teach.lab.suspects_data import digits_by_style
+from dsl_teach.lab.suspects.data import digits_by_style
+from dsl_teach.lab.suspects.trials import Suspect, Trial, try_suspect
 from dsl_teach.training.loop import EpochRecord
 
 LAST = ("test_accuracy", "memorised", "label_accuracy", "changed", "chance_changed", "wrong_to_right", "right_to_wrong",

@@ -16,7 +16,7 @@ from dsl_teach.config import Settings
 from dsl_teach.data.batches import Batches, InMemoryBatches
 from dsl_teach.data.dataset import NoisyDataset, shared_images
 from dsl_teach.data.digits import digits
-from dsl_teach.lab.suspects import Parts, Suspect, new_network, try_suspect
+from dsl_teach.lab.suspects.trials import Parts, Suspect, new_network, try_suspect
 from dsl_teach.training.loop import Correction, make_optimizer
 from dsl_teach.training.models import EmbeddingNetwork
 

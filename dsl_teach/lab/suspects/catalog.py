@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from dsl_teach.config import Settings
-from dsl_teach.lab import suspects_wrong as wrong
-from dsl_teach.lab.suspects import Suspect
-from dsl_teach.lab.suspects_data import half_of_the_test_trained_on, shifted
+from dsl_teach.lab.suspects import wrong
+from dsl_teach.lab.suspects.data import half_of_the_test_trained_on, shifted
+from dsl_teach.lab.suspects.trials import Suspect
 
 
 def ten_times_at_first(epoch: int, settings: Settings) -> float:

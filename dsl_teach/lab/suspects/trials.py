@@ -1,7 +1,7 @@
 """The suspects of lesson 07: one mistake switched on at a time, in the same small run.
 
 The loop here is :func:`dsl_teach.training.loop.fit` with places where a piece can be exchanged. Nothing wrong lives in
-the library: the wrong pieces are in :mod:`dsl_teach.lab.suspects_wrong`, their list in ``suspects_list``.
+the library: the wrong pieces are in :mod:`dsl_teach.lab.suspects.wrong`, their list in ``catalog``.
 """
 
 from __future__ import annotations

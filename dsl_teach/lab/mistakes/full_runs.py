@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dsl_teach.lab.mistakes import Mistake
+from dsl_teach.lab.mistakes.mistake import Mistake
 from dsl_teach.noise import more_frequent
 
 # --- class shares ----------------------------------------------------------------------------------------------------

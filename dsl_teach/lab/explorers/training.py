@@ -10,8 +10,8 @@ from typing import Any
 from dsl_teach.config import Settings
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.lab.batch import batch_command
-from dsl_teach.lab.drawing import FAINT, INK, Panel, axes, element, picture, polyline, words
-from dsl_teach.lab.explorer import Explorer, Slider
+from dsl_teach.lab.explorers.drawing import FAINT, INK, Panel, axes, element, picture, polyline, words
+from dsl_teach.lab.explorers.shell import Explorer, Slider
 from dsl_teach.lab.lessons import fit_to
 from dsl_teach.training.loop import EpochRecord
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from dsl_teach.lab.mistakes import Mistake
+from dsl_teach.lab.mistakes.mistake import Mistake
 from dsl_teach.prototypes import suspicion
 from dsl_teach.training.losses import forward_cross_entropy, generalized_cross_entropy
 

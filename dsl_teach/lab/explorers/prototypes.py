@@ -14,7 +14,7 @@ from torch import Tensor
 from dsl_teach.config import Settings
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.lab.batch import batch_command
-from dsl_teach.lab.drawing import (
+from dsl_teach.lab.explorers.drawing import (
     FAINT,
     INK,
     Panel,
@@ -28,7 +28,7 @@ from dsl_teach.lab.drawing import (
     stars,
     words,
 )
-from dsl_teach.lab.explorer import Explorer, Slider
+from dsl_teach.lab.explorers.shell import Explorer, Slider
 from dsl_teach.metrics import CorrectionReport, correction_report
 from dsl_teach.noise import instance_dependent_noise
 from dsl_teach.prototypes import (

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from dsl_teach.lab.drawing import FAINT, Panel, axes, picture, polyline, words
-from dsl_teach.lab.explorer import Explorer, Slider
+from dsl_teach.lab.explorers.drawing import FAINT, Panel, axes, picture, polyline, words
+from dsl_teach.lab.explorers.shell import Explorer, Slider
 from dsl_teach.lab.finished import KNOBS
 
 CURVE = "#1f5fa8"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from dsl_teach.lab.suspects_list import SUSPECTS
+from dsl_teach.lab.suspects.catalog import SUSPECTS
 from dsl_teach.metrics import Interval, interval, paired_difference
 
 TITLES = {

@@ -11,15 +11,15 @@ from typing import Any
 import ipywidgets
 import pandas as pd
 
-from dsl_teach.lab.plots_suspects import suspect_curves
-from dsl_teach.lab.suspects_list import SUSPECTS
+from dsl_teach.lab.suspects.catalog import SUSPECTS
+from dsl_teach.lab.suspects.plots import suspect_curves
 
 
 def switchboard(rows: pd.DataFrame, on: Sequence[str] = ()) -> Switchboard:
     """Boxes to tick over rows that are there already: nothing is trained.
 
     Args:
-        rows: one row a run, from :func:`dsl_teach.lab.suspects_runs.run_jobs`.
+        rows: one row a run, from :func:`dsl_teach.lab.suspects.runs.run_jobs`.
         on: the suspects that are ticked at first.
     """
     return Switchboard(rows, on)

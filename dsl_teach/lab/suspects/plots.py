@@ -1,4 +1,4 @@
-"""Figures of lesson 07. Each takes rows of :mod:`dsl_teach.lab.suspects_runs` and returns a matplotlib figure."""
+"""Figures of lesson 07. Each takes rows of :mod:`dsl_teach.lab.suspects.runs` and returns a matplotlib figure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dsl_teach.lab.plots import METHOD_COLOURS, NEUTRAL, RIGHT, WRONG
-from dsl_teach.lab.suspects_list import SUSPECTS
-from dsl_teach.lab.suspects_tables import difference, figures
+from dsl_teach.lab.suspects.catalog import SUSPECTS
+from dsl_teach.lab.suspects.tables import difference, figures
 from dsl_teach.metrics import interval
 
 PANELS = {

@@ -12,7 +12,7 @@ from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.data.catalog import load_dataset
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.data.digits import neighbour_probabilities
-from dsl_teach.lab.suspects import Parts, usual_parts
+from dsl_teach.lab.suspects.trials import Parts, usual_parts
 from dsl_teach.noise import instance_dependent_noise
 from dsl_teach.seeds import stream
 
