@@ -22,8 +22,7 @@ from dsl_teach.noise import instance_dependent_noise, pair_flip_noise
 from dsl_teach.seeds import stream
 from dsl_teach.training.keeper import Keeper
 from dsl_teach.training.loop import EpochRecord, fit
-from dsl_teach.training.models import build_network
-from dsl_teach.training.runs import Run, make_batches
+from dsl_teach.training.runs import Run, first_network, make_batches
 
 RESULT_COLUMNS = {"test_accuracy": "test accuracy %", "label_accuracy": "corrected labels right %"}
 
@@ -101,13 +100,7 @@ def fit_to(
         keeper: looks on, see :class:`dsl_teach.lab.why.LabelHistory`.
     """
     train, test = make_batches(data, settings, "cpu")
-    network = build_network(
-        settings.network,
-        images=data.images,
-        num_classes=data.num_classes,
-        width=settings.width,
-        generator=stream(settings.seed, "weights"),
-    )
+    network = first_network(data, settings)
     result = fit(network, train, test, settings, clean_labels=data.clean_labels, on_epoch=on_epoch, keeper=keeper)
     return Run(settings, data, network, result)
 

@@ -78,14 +78,7 @@ def run(
     with join_team(device) as (team, device), open_keeper(folder, settings, team, minutes, on_step) as keeper:
         data = load_dataset(settings)
         train, test = make_batches(data, settings, device, share=team.share, workers=workers)
-        network = build_network(
-            settings.network,
-            images=data.images,
-            num_classes=data.num_classes,
-            width=settings.width,
-            generator=stream(settings.seed, "weights"),
-            weights=settings.weights,
-        ).to(device)
+        network = first_network(data, settings).to(device)
         if keeper.folder:
             precision = "bfloat16" if uses_bfloat16(settings, device) else "float32"
             facts = {"device": device.type, "precision": precision, "processes": str(team.ranks)}
@@ -132,6 +125,18 @@ def make_batches(
         balanced=settings.balanced_sampling, **where,
     )  # fmt: skip
     return train, batches.make_batches(data.test_images, data.test_labels, batch_size=test_size, **where)
+
+
+def first_network(data: NoisyDataset, settings: Settings) -> EmbeddingNetwork:
+    """The network that a run begins with; its first weights follow from the seed."""
+    return build_network(
+        settings.network,
+        images=data.images,
+        num_classes=data.num_classes,
+        width=settings.width,
+        generator=stream(settings.seed, "weights"),
+        weights=settings.weights,
+    )
 
 
 def training_view(data: NoisyDataset, settings: Settings) -> View | None:

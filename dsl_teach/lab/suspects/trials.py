@@ -17,7 +17,6 @@ from dsl_teach.config import Settings
 from dsl_teach.data.batches import Batches
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.metrics import accuracy
-from dsl_teach.seeds import stream
 from dsl_teach.training.loop import (
     Correction,
     Result,
@@ -27,9 +26,9 @@ from dsl_teach.training.loop import (
     make_optimizer,
     train_epoch,
 )
-from dsl_teach.training.models import EmbeddingNetwork, build_network
+from dsl_teach.training.models import EmbeddingNetwork
 from dsl_teach.training.records import make_record
-from dsl_teach.training.runs import Run, make_batches
+from dsl_teach.training.runs import Run, first_network, make_batches
 from dsl_teach.training.speed import prepare
 
 
@@ -122,14 +121,7 @@ def try_suspect(suspect: Suspect, data: NoisyDataset, settings: Settings) -> Tri
 
 def new_network(data: NoisyDataset, settings: Settings) -> EmbeddingNetwork:
     """The network that :func:`dsl_teach.run` would begin with."""
-    network = build_network(
-        settings.network,
-        images=data.images,
-        num_classes=data.num_classes,
-        width=settings.width,
-        generator=stream(settings.seed, "weights"),
-    )
-    return prepare(network, settings)
+    return prepare(first_network(data, settings), settings)
 
 
 def _fit(

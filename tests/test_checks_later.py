@@ -1,4 +1,4 @@
-"""The checks of lesson 04: a right function passes, each usual mistake is named."""
+"""The checks of lessons 04 to 06: a right function passes, each usual mistake is named."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dsl_teach.lab import checks
-from dsl_teach.lab.mistakes import comparison as mistakes_comparison
+from dsl_teach.lab.mistakes import comparison, full_runs
 
 
 def gce(logits, labels, q):
@@ -32,8 +32,25 @@ def paired(ours, theirs):
     return [difference.mean(), difference.std(ddof=1) / np.sqrt(len(difference))]
 
 
-RIGHT = {"gce": gce, "forward": forward, "suspicion": doubt, "paired": paired}
-CASES = [(name, mistake) for name in RIGHT for mistake in getattr(mistakes_comparison, name.upper())]
+RIGHT = {
+    "gce": gce,
+    "forward": forward,
+    "suspicion": doubt,
+    "paired": paired,
+    "shares": lambda y, k: torch.stack([(y == c).sum() / (y >= 0).sum() for c in range(k)]),
+    "direction": lambda clean, y, k: (
+        sum(
+            float((clean == b).sum() > (clean == a).sum())
+            for a, b in zip(clean.tolist(), y.tolist(), strict=True)
+            if a != b
+        )
+        / int((clean != y).sum())
+    ),
+    "soft": lambda s, t: (s / t).exp() / (s / t).exp().sum(dim=1, keepdim=True),
+    "hours": lambda images, epochs, rate, gpus: images * epochs / rate / gpus / 60 / 60,
+}
+NAMED = vars(comparison) | vars(full_runs)
+CASES = [(name, mistake) for name in RIGHT for mistake in NAMED[name.upper()]]
 
 
 @pytest.mark.parametrize("name", RIGHT)
