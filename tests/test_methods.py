@@ -11,7 +11,7 @@ from dsl_teach.config import Settings
 from dsl_teach.methods import BASELINE, PRESET, SMP, methods
 
 CONFIGS = Path(__file__).parent.parent / "notebooks" / "configs"
-GRIDS = ("digits_methods", "digits_noise", "cifar10_methods")
+GRIDS = ("digits_methods", "digits_noise", "cifar10_methods", "cifar10_parts")
 
 
 @pytest.mark.parametrize("name", methods())
