@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dsl_teach.lab.results import README_FILES, read_results, readme_table
+from dsl_teach.lab.results import README_FILES, against, read_results, readme_table, signed
 from dsl_teach.lab.tables import comparison
 
 ROOT = Path(__file__).parent.parent
@@ -62,3 +62,16 @@ def test_every_link_into_the_repository_leads_somewhere():
 def test_every_command_of_make_exists():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert set(re.findall(r"`?make ([a-z]+)", README)) <= targets
+
+
+SAID = [
+    ("digits_methods", "digits, 40 % wrong", "careful SMP", "mixup, averaged weights"),
+    ("digits_methods", "digits, 40 % wrong", "SMP", "label smoothing"),
+    ("cifar10_parts", "CIFAR-10, idn_40", "careful SMP", "mixup, averaged weights"),
+    ("cifar10_more_seeds", "CIFAR-10, idn_20", "careful SMP", "cross-entropy"),
+]
+
+
+@pytest.mark.parametrize(("file", "case", "ours", "other"), SAID)
+def test_differences_told_in_sentences_are_those_of_the_rows(file, case, ours, other):
+    assert signed(against(read_results(file).case(case), ours, other)) in README

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from dsl_teach.lab import results
 from dsl_teach.metrics import interval, seeds_needed
 
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 ACCURACIES = {
     "cross-entropy": [0.60, 0.70, 0.80],
     "SMP": [0.70, 0.80, 0.91],  # +10, +10, +11: better, though the groups overlap
@@ -158,3 +161,24 @@ def test_effects_of_knobs_are_means_over_everything_else():
     effects = results.knob_effects(table)
     assert effects.loc[("p", 8), "test accuracy %"] == "61.0 ± 0.0"
     assert effects.loc[("p", 8), "runs"] == 4
+
+
+def test_what_lesson_04_says_of_cifar_is_what_the_rows_say():
+    cells = nbformat.read(NOTEBOOKS / "04_cifar_input_dependent_noise.ipynb", 4).cells
+    (text,) = [" ".join(cell.source.split()) for cell in cells if cell.source.startswith("Look at the arrows")]
+    parts, digits = (results.read_results(name) for name in ("cifar10_parts", "digits_methods"))
+    wrong, plain = parts.case("CIFAR-10, idn_40"), "mixup, averaged weights"
+    for rows, ours, other in [
+        (wrong, "careful SMP", "cross-entropy"),
+        (wrong, plain, "cross-entropy"),
+        (wrong, "careful SMP", plain),
+        (digits.case("digits, 40 % wrong"), "careful SMP", plain),
+    ]:
+        assert results.signed(results.against(rows, ours, other)).removeprefix("+") in text
+    memorised = 100 * wrong.groupby("method")["memorised"].mean()
+    assert f"cross-entropy learns {memorised['cross-entropy']:.0f} % of the wrong" in text
+    assert f"SMP {memorised['SMP']:.0f} %." in text
+    clean = results.read_results("cifar10_methods").case("CIFAR-10, clean")
+    assert clean[clean["method"] == "SMP"]["label_accuracy"].mean() == pytest.approx(5 / 6, abs=0.01)
+    gain = results.against(clean, "SMP", "cross-entropy")
+    assert gain.mean > gain.half
