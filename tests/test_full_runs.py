@@ -210,7 +210,7 @@ def test_what_lesson_05_says_of_class_shares_is_what_the_rows_say():
     assert f"by {min(both)} to {max(both)} points" in text
     least, most = (gains["class means − SMP"].iloc[f(means["class means − SMP"])] for f in (_argmin, _argmax))
     assert f"from {least[1:]} to {most[1:]}" in text
-    assert sorted(rows["seed"].unique()) == list(range(5))
+    assert sorted(rows["seed"].unique()) == list(range(10))
 
 
 def _argmin(values):
