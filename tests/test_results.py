@@ -132,6 +132,12 @@ def test_seeds_of_single_runs_are_left_out_of_the_sources(rows):
     assert committed(rows).sources == "images drawn with the run's seed; labels"
 
 
+def test_what_several_sources_share_is_said_once():
+    told = tuple(f"digits drawn with seed {seed}; labels {name}" for seed in (0, 1) for name in ("idn_20", "idn_40"))
+    file = results.Committed(Path("x.json"), pd.DataFrame(), made_from=told)
+    assert file.sources == "digits drawn with the run's seed; labels idn_20 | idn_40"
+
+
 def test_the_readme_table_by_hand(rows):
     lines = results.readme_table([committed(rows)]).splitlines()
     assert lines[2] == (

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,10 @@ class Committed:
     @property
     def sources(self) -> str:
         """What the rows were made from, without the seed that differs from run to run."""
-        told = {re.sub(r"seed \d+", "the run's seed", text) for text in self.made_from}
-        return " | ".join(sorted(told))
+        told = sorted({re.sub(r"seed \d+", "the run's seed", text) for text in self.made_from})
+        words = zip(*(text.split(" ") for text in told), strict=False)
+        shared = "".join(f"{each[0]} " for each in takewhile(lambda each: len(set(each)) == 1 < len(each), words))
+        return shared + " | ".join(text.removeprefix(shared) for text in told)
 
     def case(self, name: str) -> pd.DataFrame:
         """The rows of one case."""
