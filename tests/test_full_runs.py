@@ -213,6 +213,24 @@ def test_what_lesson_05_says_of_class_shares_is_what_the_rows_say():
     assert sorted(rows["seed"].unique()) == list(range(10))
 
 
+def test_what_lesson_05_says_of_class_shares_on_cifar_is_what_the_rows_say():
+    rows = pd.DataFrame(json.loads((ROOT / "notebooks/results/class_shares_cifar10.json").read_text())["rows"])
+    pairs = [("balanced sampling", "cross-entropy"), ("SMP", "cross-entropy")]
+    gains = plots_full.paired_gains(rows, [*pairs, ("SMP on balanced samples", "balanced sampling")])
+    cells = nbformat.read(ROOT / "notebooks" / "05_clothing1m.ipynb", 4).cells
+    (text,) = [" ".join(cell.source.split()) for cell in cells if "**How to read it.**" in cell.source]
+    text = text[text.index("In the rows of CIFAR-10") :]
+    for case in ("rarest 15 %, to frequent", "rarest 15 %, to rare"):
+        for said in gains.loc[case].iloc[:2]:
+            assert said.removeprefix("+").replace("-", "−") in text
+    both = sorted(float(said.split()[0]) for said in gains.iloc[:, 2])
+    assert f"only {both[0]} to {both[-1]} points over" in text
+    smp = rows[(rows["method"] == "SMP") & rows["case"].str.endswith("to frequent")]
+    assert f"right in {100 * smp['label_accuracy'].mean():.0f} % and" in text
+    assert f"the given ones in {100 * smp['noisy_accuracy'].mean():.0f} %" in text
+    assert sorted(rows["seed"].unique()) == list(range(3))
+
+
 def _argmin(values):
     return values.index(min(values))
 
