@@ -48,11 +48,11 @@ def open_cifar_or_digits(settings: Settings) -> Opened:
         FileNotFoundError: if CIFAR is there, but not the named file of labels.
         ValueError: if files are there and damaged.
     """
-    if settings.labels_file:
-        return Opened(settings, load(settings), "")
     try:
         return Opened(settings, load(settings), "")
     except FileNotFoundError:
+        if settings.labels_file:
+            raise
         instead = settings.replace(**DIGITS, network="small_cnn")
         return Opened(instead, load(instead), HOW_TO_GET_CIFAR.format(settings.data_root))
 
@@ -149,10 +149,9 @@ def purity_by_method(runs: Mapping[str, Run]) -> pd.DataFrame:
     lines = {}
     for name, run in runs.items():
         if run.result.correction is not None and run.data.clean_labels is not None:
-            given = float((run.data.noisy_labels == run.data.clean_labels).double().mean())
             report = run.result.correction.report
             shares = {
-                "given labels right %": given,
+                "given labels right %": report.noisy_accuracy or 0.0,
                 "prototypes right %": prototypes_right(run),
                 "corrected labels right %": report.label_accuracy or 0.0,
             }

@@ -15,6 +15,7 @@ from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.data.decode import decode_image, resize_short_side
 from dsl_teach.data.preparing import Job, make_small
 from dsl_teach.seeds import stream
+from dsl_teach.training.loop import correction_is_due
 from dsl_teach.training.losses import self_learning_loss
 from dsl_teach.training.memory import activation_bytes, in_words
 from dsl_teach.training.models import EmbeddingNetwork, build_network
@@ -61,10 +62,9 @@ def work_of(settings: Settings, *, train: int, test: int) -> Work:
         train: training images.
         test: test images.
     """
-    ends = range(settings.correction_start, settings.epochs + 1)
-    due = [e for e in ends if (e - settings.correction_start) % settings.correct_every == 0 or e == settings.epochs]
-    corrections = len(due) if settings.alpha > 0 and settings.correction_mode == "exact" else 0
-    return Work(settings.epochs * train, corrections * train + settings.epochs * test)
+    corrections = sum(correction_is_due(settings, epoch) for epoch in range(settings.epochs + 1))
+    passes = corrections if settings.correction_mode == "exact" else 0
+    return Work(settings.epochs * train, passes * train + settings.epochs * test)
 
 
 def hours(work: Work, rates: Rates, *, gpus: int = 1) -> float:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from dsl_teach.methods import BASELINE
 from dsl_teach.metrics import interval, paired_difference
 from dsl_teach.training.runs import Run, summary
 
-BASELINE = "cross-entropy"
 OUR_RANKING = ("SMP", "class scores")
 GRID_SHARES = {
     "test_accuracy": "test accuracy %",

@@ -111,6 +111,15 @@ def axes(panel: Panel, *, title: str, xlabel: str, ylabel: str, xticks: Sequence
     return "".join(parts)
 
 
+def epoch_axes(panel: Panel, epochs: int, *, title: str, ylabel: str) -> str:
+    """The frame of a panel of curves: shares from 0 to 1 over epochs, counted from 1."""
+    ticks = sorted({1, *range(0, epochs + 1, max(1, epochs // 5))} - {0})
+    return axes(
+        panel, title=title, xlabel="epoch", ylabel=ylabel,
+        xticks=[(tick, str(tick)) for tick in ticks], yticks=[(k / 4, f"{25 * k} %") for k in range(5)],
+    )  # fmt: skip
+
+
 def picture(width: int, height: int, parts: Iterable[str], *, description: str) -> str:
     """A whole SVG picture on white paper, with a description for those who cannot see it."""
     sheet = element("rect", width=width, height=height, fill=PAPER)

@@ -7,17 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from dsl_teach.lab.explorers.drawing import FAINT, Panel, axes, picture, polyline, words
-from dsl_teach.lab.explorers.shell import Explorer, Slider
+from dsl_teach.lab.explorers.drawing import FAINT, Panel, epoch_axes, picture, polyline, words
+from dsl_teach.lab.explorers.shell import Explorer, Slider, knob_sliders
 from dsl_teach.lab.finished import KNOBS
 
 CURVE = "#1f5fa8"
-HELP = {
-    "p": "prototypes a class",
-    "m": "samples a class",
-    "alpha": "weight of corrected labels",
-    "correction_start": "epochs without",
-}
 STEPS = {"p": 1, "m": 1, "alpha": 0.05, "correction_start": 1}
 
 
@@ -50,10 +44,7 @@ class RunsExplorer(Explorer):
 
 def run_sliders(runs: Runs) -> tuple[Slider, ...]:
     """One for each knob, from its least to its greatest value among the runs."""
-    ends = {name: (min(run[name] for run in runs), max(run[name] for run in runs)) for name in KNOBS}
-    return tuple(
-        Slider(name, low, max(high, low + STEPS[name]), STEPS[name], HELP[name]) for name, (low, high) in ends.items()
-    )
+    return knob_sliders({name: [run[name] for run in runs] for name in KNOBS}, STEPS)
 
 
 def nearest(runs: Runs, values: Mapping[str, Any]) -> int:
@@ -67,16 +58,12 @@ def runs_picture(runs: Runs, chosen: int) -> str:
     """The test curve of one run, in front of those of all others; as SVG."""
     longest = max(2, *(len(run["test_curve"]) for run in runs))
     panel = Panel(60, 60, 560, 240, (1, longest), (0, 1))
-    ticks = sorted({1, *range(0, longest + 1, max(1, longest // 5))} - {0})
     parts = [
-        axes(
-            panel, title=knobs_in_words(runs[chosen]), xlabel="epoch", ylabel="test samples right",
-            xticks=[(tick, str(tick)) for tick in ticks], yticks=[(k / 4, f"{25 * k} %") for k in range(5)],
-        ),
+        epoch_axes(panel, longest, title=knobs_in_words(runs[chosen]), ylabel="test samples right"),
         *(_curve(panel, run["test_curve"], FAINT) for run in runs),
         _curve(panel, runs[chosen]["test_curve"], CURVE),
         words(10, 20, f"Made from: {runs[chosen]['made_from']}", font_size=11),
-    ]  # fmt: skip
+    ]
     return picture(700, 360, parts, description=runs_summary(runs, chosen))
 
 

@@ -32,6 +32,28 @@ class Slider:
         return f"{self.name}: {self.words or help_text()[self.name]}"
 
 
+KNOB_WORDS = {
+    "p": "prototypes a class",
+    "m": "samples a class",
+    "alpha": "weight of corrected labels",
+    "correction_start": "epochs without",
+}
+"""What stands beside the four knobs."""
+
+
+def knob_sliders(values: Mapping[str, Sequence[Any]], steps: Mapping[str, float]) -> tuple[Slider, ...]:
+    """A slider a knob, from the least to the greatest of its values; a step wide at least.
+
+    Args:
+        values: knob -> the values that it takes among some runs.
+        steps: knob -> step.
+    """
+    return tuple(
+        Slider(name, min(known), max(max(known), min(known) + steps[name]), steps[name], KNOB_WORDS[name])
+        for name, known in values.items()
+    )
+
+
 class Explorer(anywidget.AnyWidget):
     """A widget without logic of its own. A subclass says what to show for the values of the sliders.
 

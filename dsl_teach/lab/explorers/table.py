@@ -13,18 +13,24 @@ import pandas as pd
 from dsl_teach.config import Settings
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.lab.batch import batch_command
-from dsl_teach.lab.explorers.drawing import FAINT, INK, Panel, axes, dots, element, picture, polyline, stars, words
-from dsl_teach.lab.explorers.shell import Slider
+from dsl_teach.lab.explorers.drawing import (
+    FAINT,
+    INK,
+    Panel,
+    axes,
+    dots,
+    element,
+    epoch_axes,
+    picture,
+    polyline,
+    stars,
+    words,
+)
+from dsl_teach.lab.explorers.shell import Slider, knob_sliders
 from dsl_teach.lab.explorers.training import LABELS, TEST, TrainingExplorer, TrainingView, training_summary
 from dsl_teach.lab.finished import KNOBS
 from dsl_teach.metrics import interval
 
-WORDS = {
-    "p": "prototypes a class",
-    "m": "samples a class",
-    "alpha": "weight of corrected labels",
-    "correction_start": "epochs without",
-}
 STEPS = {"p": 1, "m": 20, "alpha": 0.05, "correction_start": 1}
 
 
@@ -97,30 +103,22 @@ def _place(name: str, value: float) -> float:
 
 def table_sliders(table: Sequence[Entry]) -> tuple[Slider, ...]:
     """A slider a knob, from its least to its greatest value in the table."""
-    ends = {name: [entry.knobs[name] for entry in table] for name in KNOBS}
-    return tuple(
-        Slider(name, min(known), max(max(known), min(known) + STEPS[name]), STEPS[name], WORDS[name])
-        for name, known in ends.items()
-    )
+    return knob_sliders({name: [entry.knobs[name] for entry in table] for name in KNOBS}, STEPS)
 
 
 def table_picture(view: TableView) -> str:
     """Left the curves of the entry, dashed, under those of the real run; right all entries, the nearest as a star."""
     epochs = max(len(view.entry.test_curve), view.run.settings.epochs, 2)
     panel = Panel(60, 44, 400, 250, (1, epochs), (0, 1))
-    ticks = sorted({1, *range(0, epochs + 1, max(1, epochs // 5))} - {0})
     parts = [
-        axes(
-            panel, title="dashed: computed beforehand; full: your run", xlabel="epoch", ylabel="share",
-            xticks=[(tick, str(tick)) for tick in ticks], yticks=[(k / 4, f"{25 * k} %") for k in range(5)],
-        ),
+        epoch_axes(panel, epochs, title="dashed: computed beforehand; full: your run", ylabel="share"),
         curve(panel, view.entry.test_curve, TEST, dashed=True),
         curve(panel, view.entry.label_curve, LABELS, dashed=True),
         curve(panel, [record.test_accuracy for record in view.run.history], TEST),
         curve(panel, [record.label_accuracy for record in view.run.history], LABELS),
         *_legend(panel),
         *_strip(view),
-    ]  # fmt: skip
+    ]
     return picture(764, 352, parts, description=table_summary(view))
 
 

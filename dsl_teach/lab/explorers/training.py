@@ -10,8 +10,8 @@ from typing import Any
 from dsl_teach.config import Settings
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.lab.batch import batch_command
-from dsl_teach.lab.explorers.drawing import FAINT, INK, Panel, axes, element, picture, polyline, words
-from dsl_teach.lab.explorers.shell import Explorer, Slider
+from dsl_teach.lab.explorers.drawing import FAINT, INK, Panel, element, epoch_axes, picture, polyline, words
+from dsl_teach.lab.explorers.shell import KNOB_WORDS, Explorer, Slider
 from dsl_teach.lab.lessons import fit_to
 from dsl_teach.training.loop import EpochRecord
 
@@ -41,14 +41,10 @@ def training_picture(view: TrainingView) -> str:
     """The curves of a run, epoch by epoch, with the run before it in grey; as SVG."""
     epochs = max(view.settings.epochs, len(view.before), 2)
     panel = Panel(60, 44, 480, 250, (1, epochs), (0, 1))
-    ticks = sorted({1, *range(0, epochs + 1, max(1, epochs // 5))} - {0})
     parts = [
-        axes(
-            panel, title=_knobs(view.settings), xlabel="epoch", ylabel="share",
-            xticks=[(tick, str(tick)) for tick in ticks], yticks=[(k / 4, f"{25 * k} %") for k in range(5)],
-        ),
+        epoch_axes(panel, epochs, title=_knobs(view.settings), ylabel="share"),
         *_start_parts(panel, view.settings),
-    ]  # fmt: skip
+    ]
     for name, (colour, _) in CURVES.items():
         parts.append(_curve(panel, view.before, name, FAINT))
         parts.append(_curve(panel, view.history, name, colour))
@@ -170,10 +166,10 @@ class TrainingExplorer(Explorer):
 def training_sliders(settings: Settings) -> tuple[Slider, ...]:
     """The four knobs, by their names in :class:`dsl_teach.config.Settings`."""
     return (
-        Slider("p", 1, 16, 1, "prototypes a class"),
-        Slider("m", 20, max(200, settings.m), 20, "samples a class"),
-        Slider("alpha", 0, 1, 0.05, "weight of corrected labels"),
-        Slider("correction_start", 0, settings.epochs, 1, "epochs without"),
+        Slider("p", 1, 16, 1, KNOB_WORDS["p"]),
+        Slider("m", 20, max(200, settings.m), 20, KNOB_WORDS["m"]),
+        Slider("alpha", 0, 1, 0.05, KNOB_WORDS["alpha"]),
+        Slider("correction_start", 0, settings.epochs, 1, KNOB_WORDS["correction_start"]),
     )
 
 
