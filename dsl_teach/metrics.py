@@ -25,6 +25,12 @@ def accuracy(predicted: Tensor, labels: Tensor) -> float:
     return float((predicted == labels)[known].double().mean())
 
 
+def class_shares(labels: Tensor, num_classes: int) -> Tensor:
+    """(K,) the share of the labels that each class has; labels below 0 are unknown and left out."""
+    counts = torch.bincount(labels[labels >= 0], minlength=num_classes).double()
+    return counts / counts.sum()
+
+
 def chance_changed(noisy_labels: Tensor, corrected_labels: Tensor, num_classes: int) -> float:
     r"""The share of labels that would change if corrected labels were dealt out without looking at the samples.
 

@@ -29,7 +29,8 @@ from dsl_teach.lab.mistakes.labels import (
 )
 from dsl_teach.lab.mistakes.prototypes import SCORES, SELECTION, plain_choose, plain_scores
 from dsl_teach.lab.suspects import listings
-from dsl_teach.metrics import chance_changed
+from dsl_teach.metrics import chance_changed, class_shares
+from dsl_teach.noise.direction import share_to_frequent
 from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold, suspicion
 from dsl_teach.training.losses import forward_cross_entropy, generalized_cross_entropy, self_learning_loss
 
@@ -152,7 +153,7 @@ def check_shares(f: Function) -> Verdict:
     """Check ``f(labels, num_classes)``: (K,) the share of each class; labels of -1 are unknown."""
     cases = (([0, 0, 0, 1], 2), ([2, 1, -1, 1, 1, 2, -1], 3), ([0, 3, 3, -1, 1], 4))
     inputs = [{"labels": torch.tensor(labels), "num_classes": k} for labels, k in cases]
-    return judge(f, full_runs.class_shares, inputs, full_runs.SHARES)
+    return judge(f, class_shares, inputs, full_runs.SHARES)
 
 
 def check_direction(f: Function) -> Verdict:
@@ -163,7 +164,7 @@ def check_direction(f: Function) -> Verdict:
         {"clean_labels": torch.tensor(clean), "noisy_labels": torch.tensor(y), "num_classes": k}
         for clean, y, k in cases
     ]
-    return judge(f, full_runs.share_to_frequent, inputs, full_runs.DIRECTION)
+    return judge(f, share_to_frequent, inputs, full_runs.DIRECTION)
 
 
 def check_soft(f: Function) -> Verdict:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from dsl_teach import metrics
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.data.decode import cut, decode_image, resize_short_side
 from dsl_teach.lab.explorers.runs import knobs_in_words
@@ -50,19 +50,13 @@ def class_shares(labels: Mapping[str, Tensor], class_names: Sequence[str], made_
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes, place = figure.subplots(), np.arange(len(class_names))
     for number, (name, given) in enumerate(labels.items()):
-        axes.bar(place + 0.4 * number - 0.2, 100 * shares(given, len(class_names)), width=0.38, label=name,
-                 color=("#b08030", "#1f5fa8")[number % 2])  # fmt: skip
+        heights = 100 * metrics.class_shares(given, len(class_names)).numpy()
+        axes.bar(place + 0.4 * number - 0.2, heights, width=0.38, label=name, color=("#b08030", "#1f5fa8")[number % 2])
     axes.set_xticks(place, class_names, rotation=45, ha="right", fontsize=9)
     axes.set(ylabel="share of the labels, %")
     axes.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     axes.spines[["top", "right"]].set_visible(False)
     return stamped(figure, made_from)
-
-
-def shares(labels: Tensor, num_classes: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(K,) the share of each class; labels below 0 are left out."""
-    counts = torch.bincount(labels[labels >= 0], minlength=num_classes).double()
-    return (counts / counts.sum()).numpy()
 
 
 def gallery(files: ImageFiles, titles: Sequence[str], rows: Sequence[int], made_from: str) -> Figure:

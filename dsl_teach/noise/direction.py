@@ -86,3 +86,10 @@ def _allowed(clean_labels: Tensor, direction: Direction, num_classes: int) -> Te
     """(K, K) bool: at [i, j] whether a sample of class i may be called j."""
     more = more_frequent(clean_labels, num_classes)
     return more if direction == "to_frequent" else more.T.clone()
+
+
+def share_to_frequent(clean_labels: Tensor, noisy_labels: Tensor, num_classes: int) -> Tensor:
+    """Of the wrong labels, the share that belongs to a class with more clean labels than the true one."""
+    wrong = noisy_labels != clean_labels
+    up = more_frequent(clean_labels, num_classes)[clean_labels, noisy_labels]
+    return up[wrong].double().mean()

@@ -7,14 +7,9 @@ from torch import Tensor
 
 from dsl_teach.lab.mistakes.mistake import Mistake
 from dsl_teach.noise import more_frequent
+from dsl_teach.noise.direction import share_to_frequent
 
 # --- class shares ----------------------------------------------------------------------------------------------------
-
-
-def class_shares(labels: Tensor, num_classes: int) -> Tensor:
-    """(K,) the share of the labels that each class has; labels below 0 are unknown and left out."""
-    counts = torch.bincount(labels[labels >= 0], minlength=num_classes).double()
-    return counts / counts.sum()
 
 
 def _counts(labels: Tensor, k: int) -> Tensor:
@@ -32,13 +27,6 @@ SHARES = [
 ]
 
 # --- the direction of noise ------------------------------------------------------------------------------------------
-
-
-def share_to_frequent(clean_labels: Tensor, noisy_labels: Tensor, num_classes: int) -> Tensor:
-    """Of the wrong labels, the share that belongs to a class with more clean labels than the true one."""
-    wrong = noisy_labels != clean_labels
-    up = more_frequent(clean_labels, num_classes)[clean_labels, noisy_labels]
-    return up[wrong].double().mean()
 
 
 DIRECTION = [
