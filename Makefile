@@ -2,7 +2,7 @@
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 demo: .venv/ready        ## the main job on real images: cross-entropy against SMP on mislabelled digits
-	.venv/bin/python -m dsl_teach.lab.demo $(if $(PARAMETERS),--parameters $(PARAMETERS))
+	.venv/bin/python -m dsl_lessons.demo $(if $(PARAMETERS),--parameters $(PARAMETERS))
 
 test: .venv/ready        ## style, types, every test, and the notebooks
 	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 600 tests notebooks
@@ -21,8 +21,8 @@ bench: .venv/ready       ## each figure against its limit; fails if one is over
 
 full: .venv/ready        ## the paper's table on real data: make full CLOTHING1M=FOLDER FOOD101N=FOLDER FOOD101=FOLDER
 	$(if $(CLOTHING1M)$(FOOD101N),,$(error name the data: make full CLOTHING1M=FOLDER, or FOOD101N=FOLDER FOOD101=FOLDER))
-	$(if $(CLOTHING1M),.venv/bin/python -m dsl_teach.lab.batch notebooks/configs/clothing1m_table.yaml --set data_root=$(abspath $(CLOTHING1M)) $(BATCH))
-	$(if $(FOOD101N),.venv/bin/python -m dsl_teach.lab.batch notebooks/configs/food101n_table.yaml --set data_root=$(abspath $(FOOD101N)) --set test_root=$(abspath $(FOOD101)) $(BATCH))
+	$(if $(CLOTHING1M),.venv/bin/python -m dsl_lessons.batch notebooks/configs/clothing1m_table.yaml --set data_root=$(abspath $(CLOTHING1M)) $(BATCH))
+	$(if $(FOOD101N),.venv/bin/python -m dsl_lessons.batch notebooks/configs/food101n_table.yaml --set data_root=$(abspath $(FOOD101N)) --set test_root=$(abspath $(FOOD101)) $(BATCH))
 
 lock:                    ## exact versions with hashes, for all platforms
 	uv pip compile --universal --generate-hashes --extra dev --python-version 3.11 pyproject.toml -o requirements.lock

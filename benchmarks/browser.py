@@ -19,7 +19,7 @@ from tests.jupyter_page import (
     write_notebook,
 )
 
-CELL = "from dsl_teach.lab.widgets import prototype_explorer\nprototype_explorer()"
+CELL = "from dsl_lessons.widgets import prototype_explorer\nprototype_explorer()"
 LIMIT_MS = 60.0
 WATCH = """() => {
   window.waits = [];

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from dsl_lessons.detection import QUALITIES, compare_rankings
+from dsl_lessons.tables import OUR_RANKING, picked, ranking_table
 
 from benchmarks.measure import figure
 from dsl_teach import Settings, interval, load_dataset, paired_difference
-from dsl_teach.lab.detection import QUALITIES, compare_rankings
-from dsl_teach.lab.tables import OUR_RANKING, picked, ranking_table
 
 RESULTS = Path(__file__).parent / "results"
 FOLDS = 5

@@ -15,7 +15,7 @@ from dsl_teach.data.batches import InMemoryBatches, OnDiskBatches, crop_and_flip
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.data.decode import decode_image, default_decoder, resize_short_side
 from dsl_teach.data.look import full_paths, in_parallel, processes
-from dsl_teach.training.models import small_cnn
+from dsl_teach.training.networks import small_cnn
 
 IMAGES, TIMES, ROUNDS = 320, 4, 9
 """Pictures drawn, how often each stands in a pass (a pass of a few batches would measure its start), and rounds."""

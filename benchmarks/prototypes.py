@@ -12,7 +12,7 @@ from dsl_teach.config import Settings
 from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.prototypes import correct_labels, select_prototypes
 from dsl_teach.training.loop import correct, frozen
-from dsl_teach.training.models import build_network
+from dsl_teach.training.networks import build_network
 
 
 def figures() -> list[dict[str, Any]]:

@@ -16,10 +16,10 @@ from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.metrics import accuracy, interval, paired_difference
 from dsl_teach.prototypes import correct_labels, select_prototypes
 from dsl_teach.seeds import stream
+from dsl_teach.training.hardware import prepare
 from dsl_teach.training.loop import correct, fit, make_optimizer, train_epoch
-from dsl_teach.training.models import EmbeddingNetwork, build_network
+from dsl_teach.training.networks import EmbeddingNetwork, build_network
 from dsl_teach.training.runs import run
-from dsl_teach.training.speed import prepare
 from dsl_teach.training.state import Pass
 
 CPU = time.process_time

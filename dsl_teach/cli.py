@@ -59,10 +59,10 @@ def train(options: argparse.Namespace) -> int:
         settings = change(Settings.from_yaml(options.config), options.set)
     except (OSError, ValueError, TypeError) as error:
         return complain(error, MISUSED)
+    from dsl_teach.training.hardware import best_device
     from dsl_teach.training.keeper import Interrupted
     from dsl_teach.training.memory import OutOfMemory
     from dsl_teach.training.runs import run, run_folder
-    from dsl_teach.training.speed import best_device
 
     folder = run_folder(options.folder, settings)
     device = best_device() if options.device == "auto" else options.device
@@ -241,7 +241,7 @@ def allocator() -> str:
 
 def bfloat16() -> str:
     """Whether the device that training would take multiplies in bfloat16."""
-    from dsl_teach.training.speed import best_device, has_bfloat16
+    from dsl_teach.training.hardware import best_device, has_bfloat16
 
     return "yes" if has_bfloat16(best_device()) else "no: networks compute in float32"
 

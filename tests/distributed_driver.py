@@ -13,10 +13,10 @@ from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.seeds import stream
 from dsl_teach.training import keeper as keepers
 from dsl_teach.training import loop
+from dsl_teach.training.checkpoint import RunFolder
 from dsl_teach.training.distributed import join_team
-from dsl_teach.training.folder import RunFolder
 from dsl_teach.training.keeper import RunKeeper
-from dsl_teach.training.models import build_network
+from dsl_teach.training.networks import build_network
 
 N, K = 61, 3  # the last batch of 13 cannot be cut evenly
 SETTINGS = Settings(

@@ -13,12 +13,12 @@ import torch
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.seeds import stream
-from dsl_teach.training import correcting, loop
-from dsl_teach.training import folder as folders
+from dsl_teach.training import checkpoint as folders
 from dsl_teach.training import keeper as keepers
-from dsl_teach.training.folder import RunFolder
+from dsl_teach.training import loop
+from dsl_teach.training.checkpoint import RunFolder
 from dsl_teach.training.keeper import RunKeeper
-from dsl_teach.training.models import build_network
+from dsl_teach.training.networks import build_network
 
 N, K = 60, 3
 SETTINGS = Settings(
@@ -70,9 +70,9 @@ def arm(point, count):
     if point == "training":
         loop.self_learning_loss = die_at(loop.self_learning_loss, count)
     elif point == "embedding":
-        correcting.embed = die_at(correcting.embed, count)
+        correction.embed = die_at(correction.embed, count)
     elif point == "correction":
-        correcting.class_scores = die_at(correcting.class_scores, count)
+        correction.class_scores = die_at(correction.class_scores, count)
     elif point == "keeping":
         keepers.RunKeeper.keep = die_at(keepers.RunKeeper.keep, count)
     elif point == "renaming":

@@ -15,10 +15,9 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
-
-from dsl_teach.lab import batch
-from dsl_teach.lab.crew import places, reason
-from dsl_teach.lab.tables import grid_table
+from dsl_lessons import batch
+from dsl_lessons.crew import places, reason
+from dsl_lessons.tables import grid_table
 
 TINY = """
 base: {epochs: 2, width: 4, correction_start: 1, p: 2}
@@ -134,7 +133,7 @@ def test_misuse_ends_with_a_sentence_and_code_2(tmp_path, capsys, text, more, se
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_grid_does_only_the_rest(tmp_path, number):
-    program = [sys.executable, "-m", "dsl_teach.lab.batch", *arguments(tmp_path)]
+    program = [sys.executable, "-m", "dsl_lessons.batch", *arguments(tmp_path)]
     (tmp_path / "grid.yaml").write_text(TINY.replace("epochs: 2", "epochs: 12").replace("seeds: 2", "seeds: 3"))
     with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as job:
         for line in job.stdout:

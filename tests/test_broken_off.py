@@ -12,7 +12,7 @@ from dsl_teach.seeds import stream
 from dsl_teach.training.distributed import ALONE
 from dsl_teach.training.keeper import Keeper, Watched
 from dsl_teach.training.loop import fit
-from dsl_teach.training.models import build_network
+from dsl_teach.training.networks import build_network
 from tests.run_driver import SETTINGS, K, outcome, samples
 
 BASE = SETTINGS.replace(epochs=4, correction_start=1)  # 4 steps an epoch

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from dsl_lessons.explorers.prototypes import SLIDERS
 
-from dsl_teach.lab.explorers.prototypes import SLIDERS
 from tests.jupyter_page import (
     HOW_TO_INSTALL,
     NotebookPage,
@@ -22,7 +22,7 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 TRAINING = """
 from dsl_teach import Settings
 from dsl_teach.data.toy import toy_clusters
-from dsl_teach.lab.widgets import training_explorer
+from dsl_lessons.widgets import training_explorer
 settings = Settings(network="mlp", m=40, epochs=400, learning_rate_drop=0, correction_start=2)
 training_explorer(toy_clusters(seed=0), settings)
 """

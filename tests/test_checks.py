@@ -9,12 +9,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from dsl_lessons import checks
+from dsl_lessons.mistakes import density as density_mistakes
+from dsl_lessons.mistakes import labels, prototypes
 from sklearn.metrics import confusion_matrix
 from torch.nn import functional as F
 
-from dsl_teach.lab import checks
-from dsl_teach.lab.mistakes import density as density_mistakes
-from dsl_teach.lab.mistakes import labels, prototypes
 from dsl_teach.metrics import accuracy, chance_changed, correction_report
 from dsl_teach.noise import transition_matrix
 from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from dsl_teach.lab import checks
-from dsl_teach.lab.mistakes import comparison, full_runs
+from dsl_lessons import checks
+from dsl_lessons.mistakes import comparison, full_runs
 
 
 def gce(logits, labels, q):

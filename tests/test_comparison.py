@@ -8,14 +8,14 @@ import xml.etree.ElementTree as ElementTree
 import pandas as pd
 import pytest
 import torch
+from dsl_lessons import comparison, plots_comparison
+from dsl_lessons.explorers.table import TableExplorer, entries, nearest
+from dsl_lessons.lessons import fit_to
+from dsl_lessons.methods import methods
+from dsl_lessons.widgets import table_explorer
 
 from dsl_teach import Settings, load_dataset
 from dsl_teach.data.cifar import cifar10
-from dsl_teach.lab import comparison, plots_comparison
-from dsl_teach.lab.explorers.table import TableExplorer, entries, nearest
-from dsl_teach.lab.lessons import fit_to
-from dsl_teach.lab.widgets import table_explorer
-from dsl_teach.methods import methods
 from tests.test_results import rows_of
 from tests.tiny_cifar import write_cifar10
 

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.prototypes import best_class, class_scores, select_prototypes
 from dsl_teach.prototypes.correction import class_votes, keep_unless_beaten, soft_labels, vote_scores
-from dsl_teach.training import correcting
-from dsl_teach.training.correcting import agreeing, correct, look, running_mean
+from dsl_teach.training.correction import agreeing, correct, look, running_mean
 from dsl_teach.training.distributed import ALONE, sampled_rows
 from dsl_teach.training.loop import embed, fit
-from dsl_teach.training.models import build_network
+from dsl_teach.training.networks import build_network
 from tests.strategies import random_embeddings
 from tests.test_loop import QUICK, K, blobs, network_for, without_times
 
@@ -210,11 +209,11 @@ def test_cosines_are_taken_in_the_space_that_is_asked_for(device, option, monkey
     batches, _ = blobs(device)
     network, seen = network_for(batches), []
     monkeypatch.setattr(
-        correcting, "class_scores", lambda rows, prototypes: seen.append(rows) or class_scores(rows, prototypes)
+        correction, "class_scores", lambda rows, prototypes: seen.append(rows) or class_scores(rows, prototypes)
     )
     done = correct(network, batches, QUICK.replace(**{option: True}), 0)
     raw = embed(network, batches)
-    sums = correcting.class_sums(raw, batches.noisy_labels, num_classes=K)
-    expected = getattr(correcting, option)(raw, sums)
+    sums = correction.class_sums(raw, batches.noisy_labels, num_classes=K)
+    expected = getattr(correction, option)(raw, sums)
     torch.testing.assert_close(seen[0], expected)
     torch.testing.assert_close(done.prototypes.embeddings, expected[done.prototypes.index])

@@ -7,14 +7,14 @@ import dataclasses
 import pandas as pd
 import pytest
 import torch
+from dsl_lessons import detection
+from dsl_lessons.detection import cleanlab_doubt, compare_rankings, out_of_sample, probabilities, rows_of, snapshots
+from dsl_lessons.lessons import fit_to, noisy_clusters
+from dsl_lessons.tables import ranking_table
 
 from dsl_teach import Settings, load_dataset
 from dsl_teach.data.relabel import with_labels
 from dsl_teach.data.toy import toy_clusters
-from dsl_teach.lab import detection
-from dsl_teach.lab.detection import cleanlab_doubt, compare_rankings, out_of_sample, probabilities, rows_of, snapshots
-from dsl_teach.lab.lessons import fit_to, noisy_clusters
-from dsl_teach.lab.tables import ranking_table
 from dsl_teach.metrics import average_precision, interval, paired_difference
 from dsl_teach.noise import symmetric_noise
 from dsl_teach.prototypes import class_scores, suspicion

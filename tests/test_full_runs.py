@@ -16,11 +16,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from dsl_lessons import cost, finished, full_runs, plots_full
+from dsl_lessons.explorers.runs import RunsExplorer, nearest
 
 from dsl_teach.config import Settings
 from dsl_teach.data.clothing1m import Clothing1MLists
-from dsl_teach.lab import cost, finished, full_runs, plots_full
-from dsl_teach.lab.explorers.runs import RunsExplorer, nearest
 from dsl_teach.metrics import accuracy
 
 ROOT = Path(__file__).parent.parent

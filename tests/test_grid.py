@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from dsl_teach.lab.grid import Grid, read_grid
+from dsl_lessons.grid import Grid, read_grid
 
 CONFIGS = Path(__file__).parent.parent / "notebooks" / "configs"
 GRIDS = [path for path in sorted(CONFIGS.glob("*.yaml")) if "methods" in yaml.safe_load(path.read_text("utf-8"))]

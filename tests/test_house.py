@@ -17,7 +17,7 @@ PACKAGE = ROOT / "dsl_teach"
 
 FLOORS = [
     {"_validate", "seeds", "config", "environment", "methods"},
-    {"noise", "metrics", "prototypes", "training.losses", "training.models", "training.resnets"},
+    {"noise", "metrics", "prototypes", "training.losses", "training.networks", "training.resnets"},
     {"data"},
     {"training"},
     {"lab", "cli"},

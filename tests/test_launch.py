@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from dsl_lessons.launch import LaunchError, torchrun_command, train_in_processes
 
 from dsl_teach.config import Settings
-from dsl_teach.lab.launch import LaunchError, torchrun_command, train_in_processes
 
 QUICK = Settings(epochs=2, correction_start=1, width=4, batch_size=256, network="small_cnn_groupnorm")
 

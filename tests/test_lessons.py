@@ -6,10 +6,10 @@ import io
 
 import pytest
 import torch
+from dsl_lessons import lessons, plots_lessons
 
 from dsl_teach import Settings, interval, load_dataset
 from dsl_teach.data.toy import toy_clusters
-from dsl_teach.lab import lessons, plots_lessons
 from dsl_teach.noise import noise_report
 from dsl_teach.training.runs import run
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-
-from dsl_teach.lab import checks
-from dsl_teach.lab.suspects import listings
-from dsl_teach.lab.suspects.listings import LISTINGS
+from dsl_lessons import checks
+from dsl_lessons.suspects import listings
+from dsl_lessons.suspects.listings import LISTINGS
 
 every = pytest.mark.parametrize("name", LISTINGS)
 

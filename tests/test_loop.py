@@ -15,9 +15,9 @@ from dsl_teach.config import Settings
 from dsl_teach.data.batches import Batch, InMemoryBatches, OnDiskBatches
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.seeds import stream
-from dsl_teach.training import correcting, loop
+from dsl_teach.training import loop
 from dsl_teach.training.loop import Correction, correct, embed, evaluate, fit, make_optimizer, train_epoch
-from dsl_teach.training.models import build_network
+from dsl_teach.training.networks import build_network
 
 N, K = 90, 3
 QUICK = Settings(epochs=4, correction_start=2, width=4, p=3, m=20, batch_size=16, network="mlp")
@@ -146,7 +146,7 @@ def test_uncorrected_labels_in_place_of_corrected_ones_give_cross_entropy_back(d
         return list(network.parameters())
 
     plain = weights(QUICK.replace(alpha=0.0))
-    monkeypatch.setattr(correcting, "labels_from", lambda scores, noisy_labels, settings: (noisy_labels, None))
+    monkeypatch.setattr(correction, "labels_from", lambda scores, noisy_labels, settings: (noisy_labels, None))
     for a, b in zip(weights(QUICK), plain, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 

@@ -10,9 +10,9 @@ import torch
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.seeds import stream
-from dsl_teach.training import correcting, loop
+from dsl_teach.training import loop
 from dsl_teach.training.memory import OutOfMemory, activation_bytes, in_words, is_out_of_memory
-from dsl_teach.training.models import build_network
+from dsl_teach.training.networks import build_network
 
 SETTINGS = Settings(epochs=1, correction_start=0, width=4, p=2, m=20, batch_size=16)
 ERRORS = [
@@ -50,7 +50,7 @@ def test_in_training_the_batch_size_is_named_with_what_half_of_it_saves(parts, m
 
 def test_in_the_correction_m_is_named(parts, monkeypatch):
     network, batches = parts
-    monkeypatch.setattr(correcting, "select_prototypes", failing(ERRORS[0]))
+    monkeypatch.setattr(correction, "select_prototypes", failing(ERRORS[0]))
     with pytest.raises(OutOfMemory, match=r"choosing prototypes. Halve m, 20 now: that would save about 5 KiB"):
         loop.fit(network, batches, batches, SETTINGS)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dsl_lessons.methods import BASELINE, PRESET, SMP, methods
 
 from dsl_teach.config import Settings
-from dsl_teach.methods import BASELINE, PRESET, SMP, methods
 
 CONFIGS = Path(__file__).parent.parent / "notebooks" / "configs"
 GRIDS = ("digits_methods", "digits_noise", "cifar10_methods", "cifar10_parts")

@@ -12,9 +12,9 @@ from dsl_teach.config import Settings
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.seeds import stream
 from dsl_teach.training import speed
-from dsl_teach.training.models import HalvingMaxPool, build_network
+from dsl_teach.training.hardware import has_bfloat16, make_optimizer, prepare, uses_bfloat16
+from dsl_teach.training.networks import HalvingMaxPool, build_network
 from dsl_teach.training.resnets import WeightsError, fetch_imagenet
-from dsl_teach.training.speed import has_bfloat16, make_optimizer, prepare, uses_bfloat16
 
 NETWORKS = {
     "small_cnn": (32, 3, 16),

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from dsl_lessons import checks
 
 from dsl_teach import Settings
-from dsl_teach.lab import checks
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -83,7 +83,7 @@ lessons = pytest.mark.parametrize("path", LESSONS, ids=name_of)
 @every
 def test_cells_were_run_in_order_and_once(path):
     counts = [cell.execution_count for cell in code_cells(path)]
-    assert counts == list(range(1, len(counts) + 1)), f"run it: python -m dsl_teach.lab.execute notebooks/{path.name}"
+    assert counts == list(range(1, len(counts) + 1)), f"run it: python -m dsl_lessons.execute notebooks/{path.name}"
 
 
 @every
@@ -145,7 +145,7 @@ def test_the_cost_card_is_there_and_tells_what_was_measured(path):
     card = COST_CARD.search(first.source)
     assert card, "the first cell needs the table | minutes | memory | disk | accelerator |"
     measured = read(path).metadata.get("dsl_teach", {}).get("measured_minutes")
-    assert measured, f"measure it: python -m dsl_teach.lab.execute notebooks/{path.name}"
+    assert measured, f"measure it: python -m dsl_lessons.execute notebooks/{path.name}"
     told = float(card.group(1))
     assert measured / 2 <= told <= 2 * measured or abs(told - measured) <= 0.5
 

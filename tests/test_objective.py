@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import Batch, InMemoryBatches
 from dsl_teach.training import loop
+from dsl_teach.training.hardware import averaged_weights
 from dsl_teach.training.keeper import Keeper
 from dsl_teach.training.loop import batch_losses, correct, evaluate, fit, make_optimizer, train_epoch
 from dsl_teach.training.losses import (
@@ -22,9 +23,8 @@ from dsl_teach.training.losses import (
     smoothed_cross_entropy,
     symmetric_cross_entropy,
 )
-from dsl_teach.training.models import build_network
+from dsl_teach.training.networks import build_network
 from dsl_teach.training.objective import Mixture, first_memory, mix_batch, noisy_loss, remember
-from dsl_teach.training.speed import averaged_weights
 from dsl_teach.training.state import TARGETS
 from tests.test_loop import QUICK, K, blobs, network_for, without_times
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-
-from dsl_teach.lab.results import README_FILES, against, read_results, readme_table, signed
-from dsl_teach.lab.tables import comparison
+from dsl_lessons.results import README_FILES, against, read_results, readme_table, signed
+from dsl_lessons.tables import comparison
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,7 +22,7 @@ def results():
 
 
 def test_the_result_table_is_the_committed_one():
-    """Paste what ``python -m dsl_teach.lab.results`` prints between the two markers."""
+    """Paste what ``python -m dsl_lessons.results`` prints between the two markers."""
     parts = re.findall(r"<!-- results -->\n(.*?)\n<!-- /results -->", README, flags=re.DOTALL)
     assert len(parts) == 1, "README.md needs one table between <!-- results --> and <!-- /results -->"
     assert parts[0] == readme_table([read_results(name) for name in README_FILES])

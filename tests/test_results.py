@@ -9,8 +9,8 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from dsl_lessons import results
 
-from dsl_teach.lab import results
 from dsl_teach.metrics import interval, seeds_needed
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"

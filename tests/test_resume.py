@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsl_teach.training import folder as folders
-from dsl_teach.training.folder import RunFolder, RunFolderError, write_whole
+from dsl_teach.training import checkpoint as folders
+from dsl_teach.training.checkpoint import RunFolder, RunFolderError, write_whole
 from dsl_teach.training.keeper import Interrupted, RunKeeper
 from tests.run_driver import SETTINGS, outcome, train
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from dsl_teach.config import Settings
-from dsl_teach.training import correcting
 from dsl_teach.training.loop import correct, correction_is_due, embed, fit, make_optimizer, train_epoch
 from dsl_teach.training.state import Pass
 from tests.test_loop import QUICK, blobs, network_for, without_times
@@ -36,7 +35,7 @@ def test_gathered_embeddings_are_those_of_their_samples(device):
 
 def test_streamed_correction_needs_no_pass_of_its_own(device, monkeypatch):
     batches, clean_labels = blobs(device)
-    monkeypatch.setattr(correcting, "embed", lambda *a: pytest.fail("it went through the samples again"))
+    monkeypatch.setattr(correction, "embed", lambda *a: pytest.fail("it went through the samples again"))
     settings = QUICK.replace(correction_mode="streamed")
     result = fit(network_for(batches), batches, batches, settings, clean_labels=clean_labels)
     assert [record.changed is None for record in result.history] == [True, True, False, False]
@@ -46,7 +45,7 @@ def test_streamed_correction_needs_no_pass_of_its_own(device, monkeypatch):
 def test_from_the_start_there_is_nothing_gathered_so_the_first_correction_is_exact(device, monkeypatch):
     batches, _ = blobs(device)
     passes = []
-    monkeypatch.setattr(correcting, "embed", lambda *a: passes.append(None) or embed(*a))
+    monkeypatch.setattr(correction, "embed", lambda *a: passes.append(None) or embed(*a))
     fit(network_for(batches), batches, batches, QUICK.replace(correction_mode="streamed", correction_start=0))
     assert len(passes) == 1
 

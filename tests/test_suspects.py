@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from dsl_lessons import lessons
+from dsl_lessons.suspects import plots, runs, tables, wrong
+from dsl_lessons.suspects.catalog import GROUPS, MANY_CLASSES, SUSPECTS, named
+from dsl_lessons.suspects.data import digits_by_style, half_of_the_test_trained_on, shift
+from dsl_lessons.suspects.switchboard import switchboard
+from dsl_lessons.suspects.trials import new_network, try_suspect, usual_parts
 
 from dsl_teach import Settings, load_dataset, paired_difference
-from dsl_teach.lab import lessons
-from dsl_teach.lab.suspects import plots, runs, tables, wrong
-from dsl_teach.lab.suspects.catalog import GROUPS, MANY_CLASSES, SUSPECTS, named
-from dsl_teach.lab.suspects.data import digits_by_style, half_of_the_test_trained_on, shift
-from dsl_teach.lab.suspects.switchboard import switchboard
-from dsl_teach.lab.suspects.trials import new_network, try_suspect, usual_parts
 from dsl_teach.metrics import chance_changed
 from dsl_teach.prototypes import select_prototypes
 from dsl_teach.seeds import stream

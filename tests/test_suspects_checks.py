@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from dsl_lessons.suspects.catalog import SUSPECTS
+from dsl_lessons.suspects.checks import CHECKS, FAN, points, seeing_glass, verdicts
 
-from dsl_teach.lab.suspects.catalog import SUSPECTS
-from dsl_teach.lab.suspects.checks import CHECKS, FAN, points, seeing_glass, verdicts
 from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold
 from dsl_teach.training.loop import embed
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-
-from dsl_teach.lab.suspects.catalog import MANY_CLASSES, SUSPECTS
-from dsl_teach.lab.suspects.tables import difference, figures
+from dsl_lessons.suspects.catalog import MANY_CLASSES, SUSPECTS
+from dsl_lessons.suspects.tables import difference, figures
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 YAML = "configs/why_reproductions_fall_short_10_seeds.yaml"

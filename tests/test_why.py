@@ -7,13 +7,13 @@ import io
 
 import pytest
 import torch
+from dsl_lessons import why
+from dsl_lessons.lessons import fit_to
+from dsl_lessons.plots_why import plain
+from dsl_lessons.plots_why import why as why_figure
 from matplotlib.figure import Figure
 
 from dsl_teach import NoisyDataset, Settings, load_dataset
-from dsl_teach.lab import why
-from dsl_teach.lab.lessons import fit_to
-from dsl_teach.lab.plots_why import plain
-from dsl_teach.lab.plots_why import why as why_figure
 from dsl_teach.prototypes import best_class, cosine_similarity
 from dsl_teach.training.runs import run
 

@@ -12,12 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from dsl_teach import Settings
-from dsl_teach.data.toy import toy_clusters, toy_moons
-from dsl_teach.lab.batch import batch_command
-from dsl_teach.lab.explorers import drawing
-from dsl_teach.lab.explorers.prototypes import (
+from dsl_lessons.batch import batch_command
+from dsl_lessons.explorers import drawing
+from dsl_lessons.explorers.prototypes import (
     SLIDERS,
     PrototypeExplorer,
     explore_prototypes,
@@ -26,9 +23,12 @@ from dsl_teach.lab.explorers.prototypes import (
     stretch,
     toy_labels,
 )
-from dsl_teach.lab.explorers.shell import Explorer, Slider
-from dsl_teach.lab.explorers.training import TrainingExplorer, training_sliders
-from dsl_teach.lab.widgets import prototype_explorer, training_explorer
+from dsl_lessons.explorers.shell import Explorer, Slider
+from dsl_lessons.explorers.training import TrainingExplorer, training_sliders
+from dsl_lessons.widgets import prototype_explorer, training_explorer
+
+from dsl_teach import Settings
+from dsl_teach.data.toy import toy_clusters, toy_moons
 from dsl_teach.prototypes import correct_labels, select_prototypes
 from dsl_teach.seeds import stream
 from tests.jupyter_page import write_notebook

@@ -12,8 +12,8 @@ from types import FrameType
 import torch
 
 from dsl_teach.data.batches import Batch, Batches
+from dsl_teach.training.checkpoint import RunFolder
 from dsl_teach.training.distributed import ALONE, Team
-from dsl_teach.training.folder import RunFolder
 from dsl_teach.training.state import State
 
 AGREE_EVERY = 10

@@ -19,13 +19,14 @@ from dsl_teach.config import Settings
 from dsl_teach.data.batches import Batch, Batches
 from dsl_teach.metrics import accuracy
 from dsl_teach.seeds import stream
-from dsl_teach.training.correcting import correct
+from dsl_teach.training.correction import correct
 from dsl_teach.training.distributed import ALONE, Team
-from dsl_teach.training.frozen import embed, evaluate, frozen
+from dsl_teach.training.evaluation import embed, evaluate, frozen
+from dsl_teach.training.hardware import averaged_weights, make_optimizer, prepare
 from dsl_teach.training.keeper import Keeper
 from dsl_teach.training.losses import self_learning_loss
 from dsl_teach.training.memory import halve_on_out_of_memory
-from dsl_teach.training.models import EmbeddingNetwork
+from dsl_teach.training.networks import EmbeddingNetwork
 from dsl_teach.training.objective import (
     Mixture,
     estimate_transition_matrix,
@@ -35,7 +36,6 @@ from dsl_teach.training.objective import (
     remember,
 )
 from dsl_teach.training.records import Correction, EpochRecord, Result, make_record
-from dsl_teach.training.speed import averaged_weights, make_optimizer, prepare
 from dsl_teach.training.state import Memory, Pass, State
 
 __all__ = [

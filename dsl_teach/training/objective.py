@@ -15,7 +15,7 @@ from dsl_teach.config import Settings
 from dsl_teach.data.batches import Batch, Batches
 from dsl_teach.seeds import stream
 from dsl_teach.training.distributed import ALONE, Team
-from dsl_teach.training.frozen import frozen
+from dsl_teach.training.evaluation import frozen
 from dsl_teach.training.losses import (
     Loss,
     early_learning_regularization,
@@ -26,7 +26,7 @@ from dsl_teach.training.losses import (
     smoothed_cross_entropy,
     symmetric_cross_entropy,
 )
-from dsl_teach.training.models import EmbeddingNetwork
+from dsl_teach.training.networks import EmbeddingNetwork
 from dsl_teach.training.state import TARGETS, Memory
 
 

@@ -17,12 +17,12 @@ from dsl_teach.data.catalog import load_dataset
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.environment import environment
 from dsl_teach.seeds import stream
+from dsl_teach.training.checkpoint import RunFolder, RunFolderError, open_folder, run_folder, write_atomically
 from dsl_teach.training.distributed import Team, join_team
-from dsl_teach.training.folder import RunFolder, RunFolderError, open_folder, run_folder, write_atomically
+from dsl_teach.training.hardware import uses_bfloat16
 from dsl_teach.training.keeper import Interrupted, RunKeeper
 from dsl_teach.training.loop import EpochRecord, Result, fit
-from dsl_teach.training.models import EmbeddingNetwork, build_network
-from dsl_teach.training.speed import uses_bfloat16
+from dsl_teach.training.networks import EmbeddingNetwork, build_network
 
 __all__ = [
     "Interrupted",

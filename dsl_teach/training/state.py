@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from dsl_teach.metrics import CorrectionReport
 from dsl_teach.prototypes import Prototypes
 from dsl_teach.training.distributed import Team
-from dsl_teach.training.models import EmbeddingNetwork
+from dsl_teach.training.networks import EmbeddingNetwork
 from dsl_teach.training.records import Correction, EpochRecord
 
 Memory = dict[str, Tensor]

@@ -1,0 +1,190 @@
+"""Networks F = f o G that return ``(logits, embeddings)``: G gives the embedding, f is the last layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sized
+from contextlib import nullcontext
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from dsl_teach.training.resnets import IMAGENET_DEVIATION, IMAGENET_MEAN, RESNETS, resnet
+
+
+class EmbeddingNetwork(nn.Module):
+    """A network in two parts, so that its embeddings can be had beside its logits.
+
+    Images come in as they are stored (uint8, or points); the network scales them by the mean and deviation of the
+    training set, which travel with its weights.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    in_bfloat16 = False
+    """Whether G and f compute in bfloat16; set by :func:`dsl_teach.training.hardware.prepare`."""
+    channels_last = False
+    """Whether images are laid out pixel by pixel instead of channel by channel: faster convolutions."""
+
+    def __init__(self, embed: nn.Module, head: nn.Linear, *, mean: Tensor, deviation: Tensor):
+        super().__init__()
+        self.embed, self.head = embed, head
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.head.out_features
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and embeddings.
+
+        Args:
+            images: (B, C, H, W) uint8, or (B, D) points.
+
+        Returns:
+            Logits F(x), (B, K), and embeddings G(x), (B, D).
+        """
+        images = (images.to(self.mean.dtype) - self.mean) / self.deviation
+        if self.channels_last and images.ndim == 4:
+            images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, torch.bfloat16) if self.in_bfloat16 else nullcontext():
+            embeddings = self.embed(images)
+            logits = self.head(embeddings)
+        return logits.to(self.mean.dtype), embeddings
+
+
+def small_cnn(channels: int, width: int, *, norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> tuple[nn.Module, int]:
+    """Three convolutions with batch norm, two poolings and a mean over the image: for 8 to 32 pixels.
+
+    Args:
+        channels: of the images.
+        width: channels of the first layer.
+        norm: makes the layer that scales so many channels.
+
+    Returns:
+        G, and the number of its features.
+    """
+    widths = (channels, width, 2 * width, 4 * width)
+    layers: list[nn.Module] = []
+    for inside, outside in pairwise(widths):
+        layers += [nn.Conv2d(inside, outside, 3, padding=1, bias=False), norm(outside), nn.ReLU()]
+        layers += [HalvingMaxPool(2)] if outside != widths[-1] else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers), widths[-1]
+
+
+def strided_cnn(channels: int, width: int) -> tuple[nn.Module, int]:
+    """Four convolutions with batch norm that halve the image three times as they go: for 32 pixels on a CPU.
+
+    Most of a small network's time goes into its first, largest layers; here they are a quarter of the image.
+
+    Args:
+        channels: of the images.
+        width: channels of the first layer.
+
+    Returns:
+        G, and the number of its features.
+    """
+    plan = [
+        (channels, width, 4, 2),
+        (width, 2 * width, 3, 2),
+        (2 * width, 4 * width, 3, 1),
+        (4 * width, 4 * width, 3, 2),
+    ]
+    layers: list[nn.Module] = []
+    for inside, outside, side, stride in plan:
+        layers += [nn.Conv2d(inside, outside, side, stride, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 4 * width
+
+
+class HalvingMaxPool(nn.MaxPool2d):
+    """The greatest of every 2 x 2 pixels. In a frozen pass on a CPU nobody asks where it stood: ten times as fast."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, H // 2, W // 2)."""
+        if images.is_cuda or torch.is_grad_enabled():
+            return super().forward(images)
+        images = images[..., : images.shape[2] // 2 * 2, : images.shape[3] // 2 * 2]
+        rows = torch.maximum(images[:, :, 0::2], images[:, :, 1::2])
+        return torch.maximum(rows[..., 0::2], rows[..., 1::2])
+
+
+def group_norm(channels: int) -> nn.Module:
+    """Scales each image by itself, in up to 8 groups of channels: no sample sees the others of its batch."""
+    return nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+def mlp(features: int, width: int) -> tuple[nn.Module, int]:
+    """Two hidden layers, for points in the plane.
+
+    Returns:
+        G, and the number of its features.
+    """
+    layers = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+    return layers, width
+
+
+def build_network(
+    name: str,
+    *,
+    images: Tensor | Sized,
+    num_classes: int,
+    width: int,
+    generator: torch.Generator,
+    weights: str = "none",
+) -> EmbeddingNetwork:
+    """Make a network.
+
+    Args:
+        name: ``"small_cnn"``, ``"small_cnn_groupnorm"``, ``"strided_cnn"`` or a ResNet for images, ``"mlp"`` for
+            points.
+        images: the training images; their mean and deviation a channel scale every image that comes in. For image
+            files, and with weights made elsewhere, ImageNet's do.
+        num_classes: K.
+        width: channels of the first layer; a ResNet has its own.
+        generator: the seed of the weights is drawn from it.
+        weights: a ResNet's first weights, see :func:`dsl_teach.training.resnets.resnet`.
+
+    Raises:
+        ValueError: if there is no network of that name, or no such weights for it.
+    """
+    makers: dict[str, Callable[[int], tuple[nn.Module, int]]] = {
+        "small_cnn": lambda channels: small_cnn(channels, width),
+        "strided_cnn": lambda channels: strided_cnn(channels, width),
+        "mlp": lambda features: mlp(features, width),
+        "small_cnn_groupnorm": lambda channels: small_cnn(channels, width, norm=group_norm),
+        **{name: partial(resnet, name, weights=weights) for name in RESNETS},
+    }
+    if name not in makers:
+        raise ValueError(f"network must be one of {', '.join(makers)}, but it is {name!r}.")
+    if weights != "none" and name not in RESNETS:
+        raise ValueError(f"weights is {weights}, but network {name} starts from fresh weights; set weights to none.")
+    channels = images.shape[1] if isinstance(images, Tensor) else 3
+    with torch.random.fork_rng(devices=[]):  # layers draw their weights from torch's global generator: lend it ours
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        embed, features = makers[name](channels)
+        head = nn.Linear(features, num_classes)
+    if isinstance(images, Tensor) and weights == "none":
+        mean, deviation = channel_statistics(images)
+    else:
+        mean, deviation = (torch.tensor(x).view(-1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_DEVIATION))
+    return EmbeddingNetwork(embed, head, mean=mean, deviation=deviation)
+
+
+def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, shaped to be broadcast over a batch.
+
+    Args:
+        images: (N, C, H, W) or (N, D).
+
+    Returns:
+        Two tensors, (C, 1, 1) or (D,).
+    """
+    others = [dim for dim in range(images.ndim) if dim != 1]
+    sample = images[:10_000].float()
+    shape = (-1,) + (1,) * (images.ndim - 2)
+    mean, deviation = sample.mean(dim=others), sample.std(dim=others)
+    return mean.view(shape), deviation.clamp(min=1e-6).view(shape)
