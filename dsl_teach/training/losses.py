@@ -1,9 +1,10 @@
-"""The self-learning loss, and the robust losses that it is compared with."""
+"""The self-learning loss, the robust losses that it is compared with, and mixed pairs of samples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
@@ -31,7 +32,7 @@ def self_learning_loss(
         noisy_labels: (B,) int64, y.
         corrected_labels: (B,) int64, or (B, K) class probabilities, or None before the first correction.
         alpha: weight of the corrected labels, from 0 to 1.
-        noisy_loss: what stands in the place of CE(F(x), y); the paper's is cross-entropy.
+        noisy_loss: what is used instead of CE(F(x), y); the paper's is cross-entropy.
 
     Returns:
         The mean over the batch.
@@ -86,7 +87,7 @@ def generalized_cross_entropy(logits: Tensor, noisy_labels: Tensor, q: float = 0
 def symmetric_cross_entropy(
     logits: Tensor, noisy_labels: Tensor, a: float = 0.1, b: float = 1.0, log_zero: float = -4.0
 ) -> Tensor:
-    r"""Cross-entropy, and the same with prediction and label changing places.
+    r"""Cross-entropy, and the same with prediction and label exchanged.
 
     .. math:: L = a \, \mathrm{CE}(F(x), y) - b \sum_c p_c \log \mathbf{1}[c = y]
               = a \, \mathrm{CE}(F(x), y) - b A \, (1 - p_y), \qquad \log 0 := A
@@ -188,3 +189,34 @@ def early_learning_targets(targets: Tensor, logits: Tensor, momentum: float = 0.
 def probabilities_inside(logits: Tensor, least: float = 1e-4) -> Tensor:
     """Softmax kept away from 0 and 1, where the logarithm above would not be finite."""
     return softmax(logits, dim=1).clamp(least, 1 - least)
+
+
+def early_learning_loss(logits: Tensor, noisy_labels: Tensor, *, targets: Tensor, weight: float) -> Tensor:
+    """Cross-entropy, and ``weight`` times :func:`early_learning_regularization`."""
+    return cross_entropy(logits, noisy_labels) + weight * early_learning_regularization(logits, targets)
+
+
+def mixup(images: Tensor, a: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
+    r"""Each image mixed with another of its batch.
+
+    .. math:: \tilde{x} = \lambda x_i + (1 - \lambda) x_j, \quad \lambda = \max(b, 1 - b), \; b \sim \mathrm{Beta}(a, a)
+
+    The loss is to be mixed likewise. Because lambda is a half at least, the answer still belongs to sample i. Of
+    several processes each mixes within its part of the batch, all with the same lambda.
+
+    Args:
+        images: (B, ...).
+        a: above 0; near 0 hardly anything is mixed.
+        generator: a CPU generator.
+
+    Returns:
+        The mixed images as floating numbers; (B,) int64, the place in the batch of each sample's partner; lambda.
+
+    Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
+    """
+    numbers = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+    beta = numbers.beta(a, a)
+    share = float(max(beta, 1 - beta))
+    partner = torch.randperm(len(images), generator=generator).to(images.device)
+    images = images.float()
+    return share * images + (1 - share) * images[partner], partner, share

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import math
+import pickle
 from collections.abc import Callable, Sized
 from contextlib import nullcontext
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from dsl_teach.training.resnets import IMAGENET_DEVIATION, IMAGENET_MEAN, RESNETS, resnet
+IMAGENET_MEAN, IMAGENET_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+"""Of red, green and blue, in the units of uint8 pixels; torchvision's weights expect images scaled by them."""
+
+RESNETS = ("resnet18_small", "resnet18", "resnet50")
+
+
+class WeightsError(ValueError):
+    """First weights that cannot be had or do not fit."""
 
 
 class EmbeddingNetwork(nn.Module):
@@ -57,13 +65,12 @@ class EmbeddingNetwork(nn.Module):
         return logits.to(self.mean.dtype), embeddings
 
 
-def small_cnn(channels: int, width: int, *, norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> tuple[nn.Module, int]:
+def small_cnn(channels: int, width: int) -> tuple[nn.Module, int]:
     """Three convolutions with batch norm, two poolings and a mean over the image: for 8 to 32 pixels.
 
     Args:
         channels: of the images.
         width: channels of the first layer.
-        norm: makes the layer that scales so many channels.
 
     Returns:
         G, and the number of its features.
@@ -71,7 +78,7 @@ def small_cnn(channels: int, width: int, *, norm: Callable[[int], nn.Module] = n
     widths = (channels, width, 2 * width, 4 * width)
     layers: list[nn.Module] = []
     for inside, outside in pairwise(widths):
-        layers += [nn.Conv2d(inside, outside, 3, padding=1, bias=False), norm(outside), nn.ReLU()]
+        layers += [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
         layers += [HalvingMaxPool(2)] if outside != widths[-1] else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(*layers), widths[-1]
 
@@ -101,7 +108,7 @@ def strided_cnn(channels: int, width: int) -> tuple[nn.Module, int]:
 
 
 class HalvingMaxPool(nn.MaxPool2d):
-    """The greatest of every 2 x 2 pixels. In a frozen pass on a CPU nobody asks where it stood: ten times as fast."""
+    """The greatest of every 2 x 2 pixels. In evaluation on a CPU nobody asks where it stood: ten times as fast."""
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, H // 2, W // 2)."""
@@ -112,11 +119,6 @@ class HalvingMaxPool(nn.MaxPool2d):
         return torch.maximum(rows[..., 0::2], rows[..., 1::2])
 
 
-def group_norm(channels: int) -> nn.Module:
-    """Scales each image by itself, in up to 8 groups of channels: no sample sees the others of its batch."""
-    return nn.GroupNorm(math.gcd(8, channels), channels)
-
-
 def mlp(features: int, width: int) -> tuple[nn.Module, int]:
     """Two hidden layers, for points in the plane.
 
@@ -125,6 +127,79 @@ def mlp(features: int, width: int) -> tuple[nn.Module, int]:
     """
     layers = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
     return layers, width
+
+
+def resnet(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
+    """A ResNet without its last layer.
+
+    Args:
+        name: ``"resnet18_small"`` (for 32 pixels: a 3 x 3 convolution first, no pooling), ``"resnet18"`` or
+            ``"resnet50"``.
+        channels: of the images. Only ``resnet18_small`` takes other than 3.
+        weights: ``"none"``, ``"imagenet"`` (fetched from torchvision's hub), or the path of a weights file.
+
+    Returns:
+        G, and the number of its features.
+
+    Raises:
+        WeightsError: if weights cannot be had or do not fit; the sentence says what to pass.
+        ValueError: if the images have a number of channels that the network does not take.
+    """
+    import torchvision  # takes seconds to import: only who wants a ResNet waits
+
+    body = getattr(torchvision.models, name.removesuffix("_small"))(weights=None)
+    features = body.fc.in_features
+    body.fc = nn.Identity()
+    if name.endswith("_small"):
+        body.conv1, body.maxpool = nn.Conv2d(channels, 64, 3, padding=1, bias=False), nn.Identity()
+        nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
+    elif channels != 3:
+        raise ValueError(f"network {name} takes images of 3 channels, not {channels}; set network to resnet18_small.")
+    if weights != "none":
+        load_weights(body, name, weights)
+    return body, features
+
+
+def load_weights(body: nn.Module, name: str, weights: str) -> None:
+    """Give a ResNet first weights. Those of a last layer are left out: its classes are others."""
+    found = fetch_imagenet(name) if weights == "imagenet" else read_weights(weights)
+    found = {key: value for key, value in found.items() if not key.startswith("fc.")}
+    try:
+        body.load_state_dict(found)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"The weights in {weights} do not fit network {name}: {str(error).splitlines()[-1].strip()} "
+            "Pass a file of torchvision's weights for that network."
+        ) from error
+
+
+def fetch_imagenet(name: str) -> dict[str, Tensor]:
+    """ImageNet weights from torchvision's hub, or from its cache if they were fetched before."""
+    if name.endswith("_small"):
+        raise WeightsError("weights is imagenet, but resnet18_small has no such weights; set weights to none.")
+    import torchvision
+
+    source = torchvision.models.get_model_weights(name).IMAGENET1K_V1
+    try:
+        return dict(source.get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:  # no network, or a broken download
+        raise WeightsError(
+            f"weights is imagenet, but {source.url} cannot be fetched ({error}). Fetch it where there is a network, "
+            "and set weights to the path of the file; or set weights to none."
+        ) from error
+
+
+def read_weights(path: str) -> dict[str, Tensor]:
+    """The weights in a file: a dictionary of tensors, as torchvision's files are, read without running code from it."""
+    if not Path(path).is_file():
+        raise WeightsError(f"weights is {path}, but there is no such file. Pass the path of a file, imagenet, or none.")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        raise WeightsError(f"weights is {path}, which cannot be read as weights: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise WeightsError(f"weights is {path}, but it holds no dictionary of tensors, as torchvision's files do.")
+    return found
 
 
 def build_network(
@@ -139,14 +214,13 @@ def build_network(
     """Make a network.
 
     Args:
-        name: ``"small_cnn"``, ``"small_cnn_groupnorm"``, ``"strided_cnn"`` or a ResNet for images, ``"mlp"`` for
-            points.
+        name: ``"small_cnn"``, ``"strided_cnn"`` or a ResNet for images, ``"mlp"`` for points.
         images: the training images; their mean and deviation a channel scale every image that comes in. For image
             files, and with weights made elsewhere, ImageNet's do.
         num_classes: K.
         width: channels of the first layer; a ResNet has its own.
         generator: the seed of the weights is drawn from it.
-        weights: a ResNet's first weights, see :func:`dsl_teach.training.resnets.resnet`.
+        weights: a ResNet's first weights, see :func:`resnet`.
 
     Raises:
         ValueError: if there is no network of that name, or no such weights for it.
@@ -155,7 +229,6 @@ def build_network(
         "small_cnn": lambda channels: small_cnn(channels, width),
         "strided_cnn": lambda channels: strided_cnn(channels, width),
         "mlp": lambda features: mlp(features, width),
-        "small_cnn_groupnorm": lambda channels: small_cnn(channels, width, norm=group_norm),
         **{name: partial(resnet, name, weights=weights) for name in RESNETS},
     }
     if name not in makers:
