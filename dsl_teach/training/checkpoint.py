@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import signal
@@ -23,7 +24,7 @@ from torch import Tensor
 from dsl_teach.config import PLACES, Settings
 from dsl_teach.data.batches import Batch, Batches
 from dsl_teach.training.distributed import from_leader, largest, world_size
-from dsl_teach.training.records import Callback, EpochRecord, State
+from dsl_teach.training.records import SAVED, Callback, EpochRecord, State
 
 KEPT = 2
 """Checkpoints in a folder: if the last one is damaged, the one before serves."""
@@ -127,8 +128,8 @@ class RunFolder:
         for old in self.checkpoints()[:-KEPT]:
             old.unlink()
 
-    def latest_checkpoint(self) -> dict[str, Any] | None:
-        """The newest checkpoint that can be read; None in a folder without any.
+    def latest_checkpoint(self) -> bytes | None:
+        """The content of the newest checkpoint that is whole; None in a folder without any.
 
         Raises:
             RunFolderError: if there are checkpoints and all are damaged, or one cannot be read for another reason.
@@ -139,7 +140,9 @@ class RunFolder:
         found = self.checkpoints()
         for path in reversed(found):
             try:
-                return torch.load(path, map_location="cpu", weights_only=True)
+                content = path.read_bytes()
+                load_checkpoint(content)
+                return content
             except Exception as error:  # a damaged file fails in many ways
                 if isinstance(error, OSError | MemoryError) or "memory" in str(error):
                     raise RunFolderError(f"The checkpoint {path} cannot be read now ({_reason(error)}).") from error
@@ -195,7 +198,7 @@ class Checkpoint(Callback):
         self._state = state
         saved = from_leader(self.folder.latest_checkpoint() if self.folder else None)
         if saved is not None:
-            state.restore(saved)
+            state.restore(load_checkpoint(saved, next(state.network.parameters()).device))
         self._saved_at = time.monotonic()
 
     def on_batch_end(self, state: State, batch: Batch, embeddings: Tensor) -> None:
@@ -291,6 +294,12 @@ class _Watched:
         for number, batch in enumerate(self.batches.in_order()):
             yield batch
             self.look_up(number % AGREE_EVERY == 0 and number < whole)
+
+
+def load_checkpoint(content: bytes, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What :meth:`State.to_dict` gave, its tensors on a device; no other code is run from the file than SAVED's."""
+    with torch.serialization.safe_globals(list(SAVED)):
+        return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
 
 
 def open_folder(folder: str | Path) -> Path:

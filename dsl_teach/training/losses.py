@@ -1,4 +1,8 @@
-"""The self-learning loss, the robust losses that it is compared with, and mixed pairs of samples."""
+"""The self-learning loss, the robust losses that it is compared with, and mixed pairs of samples.
+
+Everywhere logits F(x) are (B, K), noisy labels y are (B,) int64, p = softmax(F(x)), and a loss is the mean over the
+batch.
+"""
 
 from __future__ import annotations
 
@@ -51,13 +55,7 @@ def smoothed_cross_entropy(logits: Tensor, noisy_labels: Tensor, smoothing: floa
 
     .. math:: L = (1 - \epsilon) \, \mathrm{CE}(F(x), y) - \frac{\epsilon}{K} \sum_c \log p_c
 
-    Args:
-        logits: (B, K).
-        noisy_labels: (B,) int64.
-        smoothing: epsilon, from 0 to below 1.
-
-    Returns:
-        The mean over the batch.
+    with epsilon, the smoothing, from 0 to below 1.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016; against label
     noise: Lukasik et al., "Does Label Smoothing Mitigate Label Noise?", ICML 2020.
@@ -68,15 +66,9 @@ def smoothed_cross_entropy(logits: Tensor, noisy_labels: Tensor, smoothing: floa
 def generalized_cross_entropy(logits: Tensor, noisy_labels: Tensor, q: float = 0.7) -> Tensor:
     r"""Between cross-entropy (q near 0) and the mean absolute error (q = 1): hard samples pull less.
 
-    .. math:: L = \frac{1 - p_y^{\,q}}{q}, \qquad p = \mathrm{softmax}(F(x))
+    .. math:: L = \frac{1 - p_y^{\,q}}{q}
 
-    Args:
-        logits: (B, K).
-        noisy_labels: (B,) int64.
-        q: above 0 and at most 1.
-
-    Returns:
-        The mean over the batch.
+    with q above 0 and at most 1.
 
     Source: Zhang, Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels",
     NeurIPS 2018.
@@ -92,15 +84,7 @@ def symmetric_cross_entropy(
     .. math:: L = a \, \mathrm{CE}(F(x), y) - b \sum_c p_c \log \mathbf{1}[c = y]
               = a \, \mathrm{CE}(F(x), y) - b A \, (1 - p_y), \qquad \log 0 := A
 
-    Args:
-        logits: (B, K).
-        noisy_labels: (B,) int64.
-        a: weight of cross-entropy.
-        b: weight of the reverse cross-entropy.
-        log_zero: A, what log 0 counts as.
-
-    Returns:
-        The mean over the batch.
+    with the weights a of cross-entropy and b of the reverse one, and A, ``log_zero``, for the logarithm of 0.
 
     Source: Wang et al., "Symmetric Cross Entropy for Robust Learning with Noisy Labels", ICCV 2019.
     """
@@ -113,13 +97,7 @@ def forward_cross_entropy(logits: Tensor, noisy_labels: Tensor, transition_matri
 
     .. math:: L = -\log \sum_i T_{iy} \, p_i, \qquad T_{ij} = P(y = j \mid y^* = i)
 
-    Args:
-        logits: (B, K).
-        noisy_labels: (B,) int64.
-        transition_matrix: (K, K), T, rows sum to 1.
-
-    Returns:
-        The mean over the batch, summed in logarithms so that unlikely labels keep their gradient.
+    with T, the transition matrix, (K, K), rows summing to 1. Summed in logarithms: unlikely labels keep their gradient.
 
     Source: Patrini et al., "Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach", CVPR 2017.
     """
@@ -153,12 +131,7 @@ def early_learning_regularization(logits: Tensor, targets: Tensor) -> Tensor:
 
     .. math:: R = \log\bigl(1 - \langle p, t \rangle\bigr)
 
-    Args:
-        logits: (B, K).
-        targets: (B, K), t, from :func:`early_learning_targets`.
-
-    Returns:
-        The mean over the batch; at most 0.
+    with the targets t, (B, K), from :func:`early_learning_targets`. It is at most 0.
 
     Source: Liu et al., "Early-Learning Regularization Prevents Memorization of Noisy Labels", NeurIPS 2020.
     """
@@ -172,13 +145,7 @@ def early_learning_targets(targets: Tensor, logits: Tensor, momentum: float = 0.
 
     .. math:: t \leftarrow \beta t + (1 - \beta) \, p / \lVert p \rVert_1
 
-    Args:
-        targets: (B, K), t so far; zeros for a sample not seen yet.
-        logits: (B, K), the network's present answer.
-        momentum: beta, the share of the old mean that is kept.
-
-    Returns:
-        (B, K).
+    with the targets t so far, (B, K), zeros for samples not seen yet, and beta, the momentum.
 
     Source: Liu et al., NeurIPS 2020.
     """

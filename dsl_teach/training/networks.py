@@ -7,7 +7,6 @@ from collections.abc import Callable, Sized
 from contextlib import nullcontext
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -66,15 +65,7 @@ class EmbeddingNetwork(nn.Module):
 
 
 def small_cnn(channels: int, width: int) -> tuple[nn.Module, int]:
-    """Three convolutions with batch norm, two poolings and a mean over the image: for 8 to 32 pixels.
-
-    Args:
-        channels: of the images.
-        width: channels of the first layer.
-
-    Returns:
-        G, and the number of its features.
-    """
+    """G of three convolutions, two poolings and a mean over the image, for 8 to 32 pixels; and its features."""
     widths = (channels, width, 2 * width, 4 * width)
     layers: list[nn.Module] = []
     for inside, outside in pairwise(widths):
@@ -84,25 +75,12 @@ def small_cnn(channels: int, width: int) -> tuple[nn.Module, int]:
 
 
 def strided_cnn(channels: int, width: int) -> tuple[nn.Module, int]:
-    """Four convolutions with batch norm that halve the image three times as they go: for 32 pixels on a CPU.
+    """G of four convolutions that halve the image three times as they go, for 32 pixels on a CPU; and its features.
 
     Most of a small network's time goes into its first, largest layers; here they are a quarter of the image.
-
-    Args:
-        channels: of the images.
-        width: channels of the first layer.
-
-    Returns:
-        G, and the number of its features.
     """
-    plan = [
-        (channels, width, 4, 2),
-        (width, 2 * width, 3, 2),
-        (2 * width, 4 * width, 3, 1),
-        (4 * width, 4 * width, 3, 2),
-    ]
-    layers: list[nn.Module] = []
-    for inside, outside, side, stride in plan:
+    widths, layers = (channels, width, 2 * width, 4 * width, 4 * width), []
+    for (inside, outside), (side, stride) in zip(pairwise(widths), ((4, 2), (3, 2), (3, 1), (3, 2)), strict=True):
         layers += [nn.Conv2d(inside, outside, side, stride, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 4 * width
 
@@ -120,30 +98,22 @@ class HalvingMaxPool(nn.MaxPool2d):
 
 
 def mlp(features: int, width: int) -> tuple[nn.Module, int]:
-    """Two hidden layers, for points in the plane.
-
-    Returns:
-        G, and the number of its features.
-    """
-    layers = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-    return layers, width
+    """G of two hidden layers, for points in the plane; and its features."""
+    return nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()), width
 
 
 def resnet(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
-    """A ResNet without its last layer.
+    """G of torchvision's ResNet of that name; and its features.
 
     Args:
-        name: ``"resnet18_small"`` (for 32 pixels: a 3 x 3 convolution first, no pooling), ``"resnet18"`` or
-            ``"resnet50"``.
-        channels: of the images. Only ``resnet18_small`` takes other than 3.
+        name: ``"resnet18"``, ``"resnet50"``, or ``"resnet18_small"``, which is for 32 pixels of any channels: a 3 x 3
+            convolution first, no pooling.
+        channels: of the images.
         weights: ``"none"``, ``"imagenet"`` (fetched from torchvision's hub), or the path of a weights file.
-
-    Returns:
-        G, and the number of its features.
 
     Raises:
         WeightsError: if weights cannot be had or do not fit; the sentence says what to pass.
-        ValueError: if the images have a number of channels that the network does not take.
+        ValueError: if the network does not take so many channels.
     """
     import torchvision  # takes seconds to import: only who wants a ResNet waits
 
@@ -156,24 +126,15 @@ def resnet(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
     elif channels != 3:
         raise ValueError(f"network {name} takes images of 3 channels, not {channels}; set network to resnet18_small.")
     if weights != "none":
-        load_weights(body, name, weights)
+        found = imagenet_weights(name) if weights == "imagenet" else read_weights(weights)
+        try:  # the last layer's are left out: its classes are others
+            body.load_state_dict({key: value for key, value in found.items() if not key.startswith("fc.")})
+        except RuntimeError as error:
+            raise WeightsError(f"The weights in {weights} do not fit network {name}: {error}") from error
     return body, features
 
 
-def load_weights(body: nn.Module, name: str, weights: str) -> None:
-    """Give a ResNet first weights. Those of a last layer are left out: its classes are others."""
-    found = fetch_imagenet(name) if weights == "imagenet" else read_weights(weights)
-    found = {key: value for key, value in found.items() if not key.startswith("fc.")}
-    try:
-        body.load_state_dict(found)
-    except RuntimeError as error:
-        raise WeightsError(
-            f"The weights in {weights} do not fit network {name}: {str(error).splitlines()[-1].strip()} "
-            "Pass a file of torchvision's weights for that network."
-        ) from error
-
-
-def fetch_imagenet(name: str) -> dict[str, Tensor]:
+def imagenet_weights(name: str) -> dict[str, Tensor]:
     """ImageNet weights from torchvision's hub, or from its cache if they were fetched before."""
     if name.endswith("_small"):
         raise WeightsError("weights is imagenet, but resnet18_small has no such weights; set weights to none.")
@@ -191,12 +152,12 @@ def fetch_imagenet(name: str) -> dict[str, Tensor]:
 
 def read_weights(path: str) -> dict[str, Tensor]:
     """The weights in a file: a dictionary of tensors, as torchvision's files are, read without running code from it."""
-    if not Path(path).is_file():
-        raise WeightsError(f"weights is {path}, but there is no such file. Pass the path of a file, imagenet, or none.")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        raise WeightsError(f"weights is {path}, which cannot be read as weights: {error}") from error
+        raise WeightsError(
+            f"weights is {path}, which cannot be read as weights ({error}). Pass the path of a file, imagenet, or none."
+        ) from error
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise WeightsError(f"weights is {path}, but it holds no dictionary of tensors, as torchvision's files do.")
     return found
@@ -248,14 +209,7 @@ def build_network(
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, shaped to be broadcast over a batch.
-
-    Args:
-        images: (N, C, H, W) or (N, D).
-
-    Returns:
-        Two tensors, (C, 1, 1) or (D,).
-    """
+    """Mean and deviation of each channel of (N, C, H, W) images, (C, 1, 1), or of (N, D) points, (D,)."""
     others = [dim for dim in range(images.ndim) if dim != 1]
     sample = images[:10_000].float()
     shape = (-1,) + (1,) * (images.ndim - 2)

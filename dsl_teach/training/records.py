@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import torch
@@ -169,9 +169,14 @@ class State:
         return self.epoch + (0 if self.under_way is None else self.under_way.step / self.steps)
 
     def record(self, figures: dict[str, Any], test_accuracy: float) -> None:
-        """Enter a finished epoch."""
+        """Enter a finished epoch; the time of a correction counts in the first epoch that uses it."""
+        made, all_figures = self.correction, dict(figures)
+        if made is not None:
+            all_figures |= {name: x for name, x in asdict(made.report).items() if name != "noisy_accuracy"}
+            all_figures |= {name: int(getattr(made.prototypes, name).sum()) for name in ("passed", "filled", "zeros")}
+            all_figures["seconds_correction"] = made.seconds if made.epoch == self.epoch else 0.0
         self.memory = self.merged_memory()
-        self.history.append(make_record(self.epoch, figures, self.correction, test_accuracy=test_accuracy))
+        self.history.append(EpochRecord(epoch=self.epoch, test_accuracy=test_accuracy, **all_figures))
         self.schedule.step()
         self.under_way = None
 
@@ -184,31 +189,32 @@ class State:
         return self.memory | {name: distributed.merged_rows(self.memory[name], seen) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain tensors, numbers, lists and dictionaries, which ``torch.load(weights_only=True)`` takes."""
+        """What a checkpoint holds: plain values, tensors, and objects of the classes in :data:`SAVED`."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "history": [asdict(record) for record in self.history],
-            "correction": None if self.correction is None else correction_to_dict(self.correction),
-            "under_way": None if self.under_way is None else shallow_dict(self.under_way.merged()),
-            "memory": self.merged_memory(),
             "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "history": self.history,
+            "correction": self.correction,
+            "under_way": None if self.under_way is None else self.under_way.merged(),
+            "memory": self.merged_memory(),
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Continue from what :meth:`to_dict` gave."""
-        device = next(self.network.parameters()).device
+        """Continue from what :meth:`to_dict` gave, its tensors on the device of the network."""
         self.network.load_state_dict(saved["network"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
-        self.history[:] = [EpochRecord(**record) for record in saved["history"]]
-        self.correction = correction_from_dict(saved["correction"], device) if saved["correction"] else None
-        self.memory = on_device(saved["memory"], device)
         if self.averaged is not None:
             self.averaged.load_state_dict(saved["averaged"])
-        if saved["under_way"]:
-            self.under_way = Pass(**on_device(saved["under_way"], device)).for_this_process()
+        self.history, self.correction, self.memory = saved["history"], saved["correction"], saved["memory"]
+        if saved["under_way"] is not None:
+            self.under_way = saved["under_way"].for_this_process()
+
+
+SAVED = (EpochRecord, Correction, Prototypes, CorrectionReport, Pass)
+"""The classes that ``torch.load(weights_only=True)`` is told to trust in a checkpoint."""
 
 
 class Callback:
@@ -231,38 +237,3 @@ def announce(callbacks: Iterable[Callback], moment: str, *what: Any) -> None:
     """Call one method of every callback, in their order."""
     for callback in callbacks:
         getattr(callback, moment)(*what)
-
-
-def make_record(
-    epoch: int, training: dict[str, Any], correction: Correction | None, *, test_accuracy: float
-) -> EpochRecord:
-    """Put one epoch's figures together; the time of a correction counts in the first epoch that uses it."""
-    figures = dict(training)
-    if correction is not None:
-        figures |= {name: value for name, value in asdict(correction.report).items() if name != "noisy_accuracy"}
-        figures |= {name: int(getattr(correction.prototypes, name).sum()) for name in ("passed", "filled", "zeros")}
-        figures["seconds_correction"] = correction.seconds if correction.epoch == epoch else 0.0
-    return EpochRecord(epoch=epoch, test_accuracy=test_accuracy, **figures)
-
-
-def correction_to_dict(correction: Correction) -> dict[str, Any]:
-    """A correction as plain tensors and numbers."""
-    parts = {"prototypes": shallow_dict(correction.prototypes), "report": asdict(correction.report)}
-    return shallow_dict(correction) | parts
-
-
-def correction_from_dict(saved: dict[str, Any], device: torch.device) -> Correction:
-    """The correction that :func:`correction_to_dict` was given."""
-    prototypes = Prototypes(**on_device(saved["prototypes"], device))
-    parts = {"prototypes": prototypes, "report": CorrectionReport(**saved["report"])}
-    return Correction(**(on_device(saved, device) | parts))
-
-
-def shallow_dict(x: Any) -> dict[str, Any]:
-    """The fields of a dataclass by name, as they are."""
-    return {part.name: getattr(x, part.name) for part in fields(x)}
-
-
-def on_device(values: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """The same, with tensors moved."""
-    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in values.items()}
