@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dsl_teach.noise.draws import draw, flip_probabilities
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsl_teach import noise
-from dsl_teach.noise.draws import draw, flip_probabilities
 
 K = 10
 N = 10_000
