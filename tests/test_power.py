@@ -27,14 +27,9 @@ def test_so_many_seeds_show_the_difference_and_one_fewer_does_not(difference, sp
     assert share_of_experiments_that_show_it(n - 1, difference, spread) < power + margin
 
 
-@pytest.mark.parametrize(("effect", "n"), [(1.0, 10), (0.5, 34), (0.8, 15), (0.2, 199), (1e6, 2)])
+@pytest.mark.parametrize(("effect", "n"), [(1.0, 10), (0.5, 34), (0.8, 15), (0.2, 199), (0.01, 78491), (1e6, 2)])
 def test_seeds_needed_are_those_of_the_published_tables(effect, n):
     assert seeds_needed(effect, 1) == seeds_needed(-effect, 1) == seeds_needed(10 * effect, 10) == n
-
-
-def test_seeds_needed_for_a_normal_distribution_with_many_seeds():
-    # With many seeds Student's t is nearly normal: n = ((1.959964 + 0.841621) / effect)^2 and about 2 more.
-    assert seeds_needed(0.01, 1) == pytest.approx((2.801585 / 0.01) ** 2 + 2, abs=1)
 
 
 @given(st.floats(0.05, 50), st.floats(1.01, 100), st.floats(0.05, 0.98), st.floats(0.5, 0.98))

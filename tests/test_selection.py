@@ -155,15 +155,13 @@ def test_an_empty_class_warns_once_and_has_no_prototype():
     assert found.count.tolist() == [2, 0, 2]
 
 
-def test_prototypes_move_between_devices(device):
-    found = select(torch.randn(9, 3), torch.arange(9) % 3, p=2).to(device)
-    assert all(getattr(found, field.name).device.type == device.type for field in dataclasses.fields(found))
-
-
-def test_selection_on_the_device_equals_the_cpu(device):
+def test_prototypes_on_the_device_equal_those_of_the_cpu(device):
     embeddings = torch.randn(300, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = torch.arange(300) % 3
-    assert torch.equal(select(embeddings.to(device), labels.to(device)).index.cpu(), select(embeddings, labels).index)
+    there, here = select(embeddings.to(device), labels.to(device)), select(embeddings, labels).to(device)
+    assert torch.equal(there.index, here.index)
+    for field in dataclasses.fields(here):
+        assert getattr(there, field.name).device.type == getattr(here, field.name).device.type == device.type
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -212,11 +210,8 @@ def test_labels_of_a_wrong_kind_are_refused(labels, sentence):
         select(ROWS, labels)
 
 
-def test_broken_embeddings_are_refused():
+def test_broken_embeddings_and_no_sample_at_all_are_refused():
     with pytest.raises(ValueError, match="NaN or infinite"):
         select(ROWS * torch.nan, LABELS)
-
-
-def test_no_sample_at_all_is_refused():
     with pytest.raises(ValueError, match="No class has a sample"):
         select(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))

@@ -45,13 +45,6 @@ class TestRandomPrototypes:
             assert not found.embeddings[c, size:].any()
         assert (class_scores(rows, found)[:, 2] == -torch.inf).all()
 
-    def test_each_sample_is_taken_equally_often(self):
-        rows, labels = torch.eye(6), torch.zeros(6, dtype=torch.int64)
-        generator = torch.Generator().manual_seed(0)
-        drawn = [random_prototypes(rows, labels, num_classes=1, p=2, generator=generator).index for _ in range(300)]
-        counts = torch.bincount(torch.cat(drawn).flatten(), minlength=6)
-        assert (counts - 100).abs().max() < 40  # over 4 standard deviations of about 8
-
 
 class TestClassMeans:
     @few
@@ -99,12 +92,10 @@ class TestNeighbours:
         scores = neighbour_scores(rows, index, rows, labels, index, num_classes=3, neighbours=1)
         assert scores.tolist() == [[0, 1, 0], [1, 0, 0], [0, 1, 0]]
 
-    def test_too_few_candidates_and_nan_are_refused(self):
-        one, many = torch.tensor([0]), torch.arange(4)
+    def test_a_single_candidate_is_refused(self):
+        one = torch.tensor([0])
         with pytest.raises(ValueError, match="needs at least two candidates, but there are 1"):
-            neighbour_scores(torch.eye(4), many, torch.eye(4)[:1], one, one, num_classes=K)
-        with pytest.raises(ValueError, match="NaN or infinite"):
-            neighbour_scores(torch.eye(4) * torch.nan, many, torch.eye(4), many % K, many, num_classes=K)
+            neighbour_scores(torch.eye(4), torch.arange(4), torch.eye(4)[:1], one, one, num_classes=K)
 
 
 class TestWhitened:
@@ -178,9 +169,3 @@ class TestWhitened:
     def test_shrinkage_out_of_range_is_refused(self, shrinkage):
         with pytest.raises(ValueError, match="shrinkage must be above 0 and at most 1"):
             self.whiten(*sample(0), shrinkage=shrinkage)
-
-    def test_sums_of_what_does_not_fit_are_refused(self):
-        with pytest.raises(ValueError, match="noisy_labels must have one entry for each of the 3 samples"):
-            class_sums(torch.eye(3), torch.arange(2), num_classes=2)
-        with pytest.raises(ValueError, match="embeddings"):
-            class_sums(torch.ones(3), torch.arange(3), num_classes=3)
