@@ -37,8 +37,6 @@ Model = Callable[..., noise.NoisyLabels]
 
 
 def by_confusion(rate, g, clean=CLEAN, **how) -> noise.NoisyLabels:
-    rate: float, g: torch.Generator | None, clean: torch.Tensor = CLEAN, **how: float
-) -> noise.NoisyLabels:
     return noise.instance_dependent_noise(PROBABILITIES, clean, rate, generator=g, **how)
 
 
