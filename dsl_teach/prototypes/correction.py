@@ -68,7 +68,7 @@ def correct_labels(
         noisy_labels: (N,) int64.
         score_ties: if several classes share the best score, keep the ``"noisy"`` label where it is one of them,
             else take the lowest class; or take the ``"lowest"`` always.
-        chunk_size: rows scaled at a time.
+        chunk_size: rows scored at a time; memory beyond the result does not grow with N.
         scores: (N, K) to decide by, known already or from elsewhere; the embeddings are then only counted. None:
             :func:`class_scores`.
 
@@ -81,9 +81,11 @@ def correct_labels(
     if score_ties not in ("noisy", "lowest"):
         raise ValueError(f"score_ties must be 'noisy' or 'lowest', but it is {score_ties!r}.")
     require_labels(noisy_labels, "noisy_labels", length=len(embeddings), num_classes=len(prototypes.count))
-    if scores is None:
-        scores = class_scores(embeddings, prototypes, chunk_size=chunk_size)
-    elif scores.shape != (len(embeddings), len(prototypes.count)) or bool(scores.isnan().any()):
+    if scores is None:  # a part at a time: memory beyond the labels does not grow with N
+        parts = zip(embeddings.split(chunk_size), noisy_labels.split(chunk_size), strict=True)
+        labels = [best_class(class_scores(x, prototypes), y if score_ties == "noisy" else None) for x, y in parts]
+        return torch.cat(labels) if labels else noisy_labels.clone()
+    if scores.shape != (len(embeddings), len(prototypes.count)) or bool(scores.isnan().any()):
         raise ValueError(
             f"scores must hold a number for each of {len(embeddings)} samples and {len(prototypes.count)} classes, but "
             f"they are of shape {tuple(scores.shape)}, with NaN in {int(scores.isnan().sum())} entries."
