@@ -178,6 +178,6 @@ def test_compile_is_asked_for_once(monkeypatch):
 
 def test_the_environment_says_what_a_run_stood_on(tmp_path):
     found = environment(tmp_path)
-    assert found["torch"] == torch.__version__
+    assert torch.__version__.startswith(found["torch"])
     assert {"Python", "system", "threads", "accelerator", "memory", "free disk"} <= set(found)
     assert all(isinstance(line, str) and line for line in found.values())
