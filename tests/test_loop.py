@@ -229,11 +229,12 @@ def test_callbacks_are_called_in_order_and_see_how_far_training_is(device):
             events.append((self.name, "end", state.progress))
 
     fitted(device, epochs=2, callbacks=[Recorder("one"), Recorder("other")])
-    moments = [("begin", 0)]
+    moments = []
     for epoch in range(2):
         moments += [("batch", epoch + step / 6) for step in range(1, 7)] + [("epoch", epoch + 1)]
     moments.append(("end", 2))
-    assert events == [(name, *moment) for moment in moments for name in ("one", "other")]
+    assert events[:2] == [("other", "begin", 0), ("one", "begin", 0)]  # the last one may restore a saved state
+    assert events[2:] == [(name, *moment) for moment in moments for name in ("one", "other")]
     assert lengths == ([(16, 16)] * 10 + [(10, 10)] * 2) * 2
 
 
