@@ -75,7 +75,7 @@ def fit(
             state.correction = correct(state.evaluated, train, settings, epoch, **known)
 
     state, callbacks = begin(network, train, settings), [Streaming(settings), *callbacks]
-    announce(reversed(callbacks), "on_train_begin", state)  # the last saves and restores: the others see it restored
+    announce(callbacks, "on_train_begin", state)
     for epoch in range(state.epoch, settings.epochs):
         correct_if_due(epoch)
         figures = train_epoch(state, train, settings, clean_labels=clean_labels, callbacks=callbacks)
