@@ -158,8 +158,7 @@ class Checkpoint(Callback):
     """Keeps a run in a folder: after every epoch, every few minutes, and when it is asked to stop.
 
     As a context manager it listens to SIGINT, SIGTERM and SIGHUP: they stop the run in good order, a second one at
-    once. Several processes agree on it, so that all stop after the same step,
-    and leave it to torchrun to kill them.
+    once. Several processes agree on it, so that all stop after the same step, and leave it to torchrun to kill them.
 
     Args:
         folder: where to; None: nothing is written. With several processes only the first one has it.
