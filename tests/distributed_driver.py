@@ -95,7 +95,7 @@ def trained(settings, folder=None, *, callbacks=(), correct=correct, before_test
     with checkpoint.Checkpoint(open_run(folder, settings), minutes=0) as saving:
         train, test = saving.watch(make_batches(data, settings, "cpu")[0]), saving.watch(test)
         network = first_network(data, settings)
-        how = {"clean_labels": data.clean_labels, "correct": correct, "callbacks": [*callbacks, saving]}
+        how = {"clean_labels": data.clean_labels, "correct": correct, "callbacks": [saving, *callbacks]}
         return outcome(fit(network, train, test, settings, **how), network)
 
 

@@ -6,16 +6,13 @@ import copy
 from dataclasses import asdict
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from dsl_teach.config import Settings
 from dsl_teach.data import load_dataset
-from dsl_teach.data.batches import Batch, InMemoryBatches, OnDiskBatches, training_order
-from dsl_teach.data.dataset import ImageFiles
+from dsl_teach.data.batches import Batch, InMemoryBatches, training_order
 from dsl_teach.seeds import stream
 from dsl_teach.training import losses
 from dsl_teach.training.correction import correct
@@ -106,44 +103,19 @@ class TestIndex:
         for a, b in zip(smp.parameters(), plain.parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=0 if alpha == 1 else 1e-3, atol=0 if alpha == 1 else 1e-5)
 
-    @pytest.mark.parametrize(("loader_workers", "batch_size"), [(0, 60), (2, 7)])
-    def test_corrected_labels_do_not_depend_on_the_number_of_loaders(self, tmp_path, loader_workers, batch_size):
-        random = np.random.default_rng(0)
-        for i in range(60):
-            pixels = random.integers(0, 120, (40, 40, 3), dtype=np.uint8)
-            pixels[20 * (i % 3 == 1) :, 20 * (i % 3 == 2) :][:20, :20] = 230  # a bright corner says the class
-            Image.fromarray(pixels).save(tmp_path / f"{i:02d}.png")
-        files, labels = ImageFiles(tmp_path, tuple(f"{i:02d}.png" for i in range(60))), torch.arange(60) // 2 % 3
-        network = build_network("small_cnn", images=files, num_classes=3, width=4, generator=stream(0))
-        disk = partial(OnDiskBatches, files, labels, short_side=32, crop=28)
-        train_epoch(begin(network, disk(batch_size=16), QUICK), disk(batch_size=16), QUICK)
-        expected = correct(network, disk(batch_size=16), QUICK, 1).labels
-        other = disk(batch_size=batch_size, loader_workers=loader_workers)
-        assert torch.equal(correct(network, other, QUICK, 1).labels, expected)
-        assert len(expected.unique()) > 1
 
-
-class TestEvaluation:
-    def test_it_leaves_the_network_as_it_was(self, device):
-        batches, network = pictures(device)
-        before = copy.deepcopy(network.train().state_dict())
-        embeddings = embed(network, batches)
-        assert network.training
-        assert not embeddings.requires_grad
-        assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
-        assert torch.equal(embeddings, embed(network, batches))  # batch statistics would change between two passes
-
-    def test_it_says_what_the_network_says(self, device):
-        batches, _ = blobs(device)
-        network = network_for(batches)
-        predicted = network(batches.images)[0].argmax(dim=1)
-        assert torch.equal(predict(network, batches), predicted)
-        assert evaluate(network, batches) == pytest.approx(float((predicted == batches.noisy_labels).double().mean()))
-
-    def test_of_no_samples_it_says_nothing(self):
-        nothing = InMemoryBatches(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64), batch_size=4)
-        with pytest.raises(ValueError, match="empty"):
-            embed(network_for(blobs("cpu")[0]), nothing)
+def test_evaluation_leaves_the_network_as_it_was_and_says_what_it_says(device):
+    batches, network = pictures(device)
+    before = copy.deepcopy(network.train().state_dict())
+    embeddings, predicted = embed(network, batches), predict(network, batches)
+    assert network.training
+    assert not embeddings.requires_grad
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    expected = network.eval()(batches.images)[0].argmax(dim=1)
+    assert torch.equal(predicted, expected)
+    assert evaluate(network, batches) == pytest.approx(float((expected == batches.noisy_labels).double().mean()))
+    with pytest.raises(ValueError, match="empty"):
+        embed(network, InMemoryBatches(batches.images[:0], batches.noisy_labels[:0], batch_size=4, device=device))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
@@ -211,30 +183,23 @@ def test_callbacks_are_called_in_order_and_see_how_far_training_is(device):
 
     class Recorder(Callback):
         def __init__(self, name):
-            self.name = name
+            for moment in ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end"):
+                setattr(self, moment, partial(self.note, name, moment))
 
-        def on_train_begin(self, state):
-            events.append((self.name, "begin", state.progress))
-
-        def on_batch_end(self, state, batch, embeddings):
-            events.append((self.name, "batch", state.progress))
-            lengths.append((len(batch.index), len(embeddings)))
-
-        def on_epoch_end(self, state):
-            assert len(state.history) == state.epoch == state.history[-1].epoch + 1
-            events.append((self.name, "epoch", state.progress))
-
-        def on_train_end(self, state):
-            assert state.correction.epoch == 2
-            events.append((self.name, "end", state.progress))
+        def note(self, name, moment, state, *batch):
+            events.append((name, moment, state.progress))
+            if batch:
+                lengths.append(tuple(len(rows) for rows in (batch[0].index, batch[1])))
+            else:
+                assert len(state.history) == state.epoch == state.progress
+                assert moment != "on_train_end" or state.correction.epoch == 2
 
     fitted(device, epochs=2, callbacks=[Recorder("one"), Recorder("other")])
-    moments = []
+    moments = [("on_train_begin", 0)]
     for epoch in range(2):
-        moments += [("batch", epoch + step / 6) for step in range(1, 7)] + [("epoch", epoch + 1)]
-    moments.append(("end", 2))
-    assert events[:2] == [("other", "begin", 0), ("one", "begin", 0)]  # the last one may restore a saved state
-    assert events[2:] == [(name, *moment) for moment in moments for name in ("one", "other")]
+        moments += [("on_batch_end", epoch + step / 6) for step in range(1, 7)] + [("on_epoch_end", epoch + 1)]
+    moments.append(("on_train_end", 2))
+    assert events == [(name, *moment) for moment in moments for name in ("one", "other")]
     assert lengths == ([(16, 16)] * 10 + [(10, 10)] * 2) * 2
 
 
@@ -458,11 +423,3 @@ class TestBalanced:
         for index, answers in (([0, 2], [2, 1]), ([2, 1], [0, 1])):
             seen.note(torch.tensor(index), torch.eye(3)[answers], torch.zeros(3, dtype=torch.float64))
         assert seen.answers().tolist() == [2, 1, 0, -1]
-
-
-def test_shuffling_of_training_differs_from_epoch_to_epoch_and_takes_every_sample_once(device):
-    batches, _ = blobs(device)
-    orders = [torch.cat([batch.index for batch in batches.shuffled(stream(0, "shuffle", e))]) for e in (0, 1, 0)]
-    assert torch.equal(orders[0], orders[2])
-    assert not torch.equal(orders[0], orders[1])
-    assert torch.equal(orders[0].sort().values, torch.arange(N, device=device))

@@ -83,18 +83,23 @@ def test_weights_of_a_file_are_taken_and_those_of_its_last_layer_left(tmp_path):
     assert network.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
 
 
-def test_weights_that_cannot_be_had_say_what_to_pass(tmp_path):
-    (tmp_path / "text.pth").write_text("not weights")
-    torch.save([1, 2], tmp_path / "list.pth")
-    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pth")
-    for file, sentence in {
-        "none.pth": "cannot be read as weights .*Pass the path of a file, imagenet, or none",
-        "text.pth": "cannot be read as weights",
-        "list.pth": "holds no dictionary of tensors",
-        "other.pth": "do not fit network resnet18",
-    }.items():
-        with pytest.raises(WeightsError, match=sentence):
-            made("resnet18", side=32, channels=3, weights=str(tmp_path / file))
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "cannot be read as weights .*Pass the path of a file, imagenet, or none"),
+        (b"not weights", "cannot be read as weights"),
+        ([1, 2], "holds no dictionary of tensors"),
+        ({"conv1.weight": torch.zeros(1)}, "do not fit network resnet18"),
+    ],
+)
+def test_weights_that_cannot_be_had_say_what_to_pass(tmp_path, content, sentence):
+    path = tmp_path / "weights.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(WeightsError, match=sentence):
+        made("resnet18", side=32, channels=3, weights=str(path))
 
 
 def test_imagenet_weights_without_a_network_say_what_to_pass(monkeypatch):
@@ -108,16 +113,17 @@ def test_imagenet_weights_without_a_network_say_what_to_pass(monkeypatch):
         imagenet_weights("resnet18_small")
 
 
-def test_weights_for_a_network_without_any_and_channels_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="small_cnn starts from fresh weights; set weights to none"):
-        made("small_cnn", weights="imagenet")
-    with pytest.raises(ValueError, match="images of 3 channels, not 1; set network to resnet18_small"):
-        made("resnet18")
-
-
-def test_an_unknown_network_is_refused():
-    with pytest.raises(ValueError, match="network must be one of small_cnn, strided_cnn, mlp"):
-        made("vgg")
+@pytest.mark.parametrize(
+    ("name", "more", "sentence"),
+    [
+        ("vgg", {}, "network must be one of small_cnn, strided_cnn, mlp"),
+        ("small_cnn", {"weights": "imagenet"}, "small_cnn starts from fresh weights; set weights to none"),
+        ("resnet18", {}, "images of 3 channels, not 1; set network to resnet18_small"),
+    ],
+)
+def test_what_does_not_fit_is_refused(name, more, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        made(name, **more)
 
 
 def test_images_on_disk_are_scaled_as_imagenets(tmp_path):
@@ -136,9 +142,10 @@ def test_precision_auto_is_float32_for_small_networks_and_bfloat16_for_resnets_t
         uses_bfloat16(Settings(precision="bfloat16"), device)
 
 
-def test_the_default_settings_leave_a_small_network_as_it_is(device):
+def test_the_default_settings_leave_a_small_network_as_it_is_and_fuse_on_a_gpu_alone(device):
     images, network = made("small_cnn")
     network.to(device)
+    assert make_optimizer(network, Settings())[0].param_groups[0]["fused"] == (device.type == "cuda")
     before = network(images.to(device))[0]
     prepare(network, Settings())
     assert (network.in_bfloat16, network.channels_last) == (False, False)
@@ -158,12 +165,6 @@ def test_bfloat16_and_channels_last_compute_about_the_same(name, device, monkeyp
     torch.testing.assert_close(logits, expected[0], rtol=0.05, atol=0.05)
     convolution = next(part for part in network.modules() if isinstance(part, torch.nn.Conv2d) and part.in_channels > 1)
     assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_the_optimizer_is_fused_on_a_gpu_alone(device):
-    _, network = made("small_cnn")
-    optimizer, _ = make_optimizer(network.to(device), Settings())
-    assert optimizer.param_groups[0]["fused"] == (device.type == "cuda")
 
 
 def test_compile_is_asked_for_once(monkeypatch):

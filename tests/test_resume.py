@@ -36,55 +36,46 @@ def unbroken():
     return outcome(train(None))
 
 
-class TestKilled:
-    """kill -9 at any moment."""
+def make_plans():
+    """Runs killed once, each kind of moment three times; one killed again and again, one with streamed correction."""
+    rng, kinds = random.Random(20), list(POINTS)
+    once = [(kind, rng.randrange(POINTS[kind][2])) for kind in kinds * 3]
+    often = [(kind, rng.randrange(2)) for kind in kinds]
+    points = [("training", 5), ("training", 6), ("correction", 0), ("checkpoint", 2)]
+    plans = {str(i): {"points": [kill], "minutes": rng.choice([0, 10]), "settings": {}} for i, kill in enumerate(once)}
+    plans["often"] = {"points": often, "minutes": 0, "settings": {}}
+    return plans | {"streamed": {"points": points, "minutes": 0, "settings": STREAMED}}
 
-    def kills(self, count, rng, most=1000):
-        """Kill points, each kind in turn, at random calls; the clock kills too, anywhere at all."""
-        kinds = list(POINTS)
-        found = [kinds[i % len(kinds)] for i in range(count)]
-        return [(kind, rng.randrange(min(most, POINTS[kind][2]))) for kind in found]
 
-    def plans(self):
-        """27 runs killed once, one killed again and again, one with streamed correction."""
-        rng = random.Random(20)
-        once = [{"points": [kill], "minutes": rng.choice([0, 10]), "settings": {}} for kill in self.kills(27, rng)]
-        points = [("training", 5), ("training", 6), ("correction", 0), ("checkpoint", 2)]
-        return {str(i): plan for i, plan in enumerate(once)} | {
-            "often": {"points": self.kills(14, rng, most=2), "minutes": 0, "settings": {}},
-            "streamed": {"points": points, "minutes": 0, "settings": STREAMED},
-        }
-
-    @pytest.mark.slow
-    def test_continued_it_ends_bit_identical(self, tmp_path, unbroken):
-        plans = self.plans()
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.run_driver", str(tmp_path), json.dumps(plans)],
-            cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=170,
-            check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        ends = json.loads(done.stdout.splitlines()[-1])
-        assert all(end[-1] == 0 for end in ends.values())
-        killed = [plans[name]["points"][0][0] for name in plans if ends[name][0] == -signal.SIGKILL]
-        assert len(killed) >= 20
-        assert set(killed) >= set(POINTS) - {"clock"}
-        assert ends["often"].count(-signal.SIGKILL) >= 5
-        assert ends["streamed"] == [-signal.SIGKILL] * 4 + [0]
-        for name, plan in plans.items():
-            expected = outcome(train(None, SETTINGS.replace(**STREAMED))) if plan["settings"] else unbroken
-            assert_equal_to_the_last_bit(torch.load(tmp_path / f"{name}.outcome", weights_only=True), expected)
+@pytest.mark.slow
+def test_killed_at_random_moments_and_continued_it_ends_bit_identical(tmp_path, unbroken):
+    plans = make_plans()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.run_driver", str(tmp_path), json.dumps(plans)],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=170, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ends = json.loads(done.stdout.splitlines()[-1])
+    assert all(end[-1] == 0 for end in ends.values())
+    killed = [plans[name]["points"][0][0] for name in plans if ends[name][0] == -signal.SIGKILL]
+    assert len(killed) >= 20
+    assert set(killed) >= set(POINTS) - {"clock"}
+    assert ends["often"].count(-signal.SIGKILL) >= 5
+    assert ends["streamed"] == [-signal.SIGKILL] * 4 + [0]
+    for name, plan in plans.items():
+        expected = outcome(train(None, SETTINGS.replace(**STREAMED))) if plan["settings"] else unbroken
+        assert_equal_to_the_last_bit(torch.load(tmp_path / f"{name}.outcome", weights_only=True), expected)
 
 
 class Stop(Callback):
-    """Asks the run to stop after so many steps."""
+    """Asks the run to stop after so many steps, which it does after the next one."""
 
-    def __init__(self, steps):
-        self.left = steps
+    def __init__(self, steps, times=1):
+        self.left, self.times = steps, times
 
     def on_batch_end(self, state, batch, embeddings):
         self.left -= 1
-        if self.left == 0:
+        for _ in range(self.times if self.left == 0 else 0):
             signal.raise_signal(signal.SIGTERM)
 
 
@@ -95,31 +86,23 @@ def stopped(folder, settings=SETTINGS, *, steps=9, **how):
     return error.value
 
 
-OPTIONS = {
-    "smoothed": {"loss": "smoothed"},
-    "gce": {"loss": "gce"},
-    "sce": {"loss": "sce"},
-    "elr": {"loss": "elr"},
-    "forward": {"loss": "forward"},
-    "forward alone": {"loss": "forward", "alpha": 0.0},
-    "mixup": {"mixup": 0.5},
-    "averaged weights": {"averaged_weights": 0.9},
-    "balanced": {"balanced_sampling": True},
-    "soft labels": {"soft_temperature": 0.1},
-    "margin": {"margin": 0.05},
-    "whitened": {"whitened": True},
-    "agreeing only": {"agreeing_only": True},
-    "score momentum": {"score_momentum": 0.7},
-    "random": {"correct_by": "random"},
-    "class means": {"correct_by": "class_means"},
-    "neighbours": {"correct_by": "neighbours", "neighbours": 7},
-    "head": {"correct_by": "head"},
-    "much at once": {
-        "loss": "elr", "mixup": 0.5, "averaged_weights": 0.9, "balanced_sampling": True, "soft_temperature": 0.1,
-        "whitened": True, "agreeing_only": True, "score_momentum": 0.7, "correction_start": 0,
+MUCH = [
+    {},
+    {"loss": "forward", "alpha": 0.0},
+    {"soft_temperature": 0.1, "correct_by": "random", "averaged_weights": 0.9, "balanced_sampling": True},
+    {
+        "loss": "elr",
+        "mixup": 0.5,
+        "whitened": True,
+        "agreeing_only": True,
+        "score_momentum": 0.7,
+        "correction_start": 0,
     },
-    "streamed": {"loss": "elr", "whitened": True, "score_momentum": 0.7, **STREAMED},
-}  # fmt: skip
+    {"loss": "forward", "mixup": 0.5, "margin": 0.02, "correct_by": "class_means", "score_momentum": 0.5},
+    {"correct_by": "neighbours", "neighbours": 7, "loss": "elr", "averaged_weights": 0.5},
+    {"loss": "elr", "whitened": True, "score_momentum": 0.7, **STREAMED},
+]
+"""Everything that a run remembers from step to step, in company."""
 
 
 class TestStopped:
@@ -129,19 +112,16 @@ class TestStopped:
         former = signal.getsignal(signal.SIGTERM)
         error = stopped(tmp_path, minutes=10)
         assert error.number == signal.SIGTERM
-        assert "SIGTERM in epoch 2, step 1" in str(error)
+        assert "SIGTERM in epoch 2, step 2" in str(error)
         assert signal.getsignal(signal.SIGTERM) == former
-        assert max((tmp_path / "checkpoints").iterdir()).name == "epoch-00002-step-00000001.pt"
+        assert max((tmp_path / "checkpoints").iterdir()).name == "epoch-00002-step-00000002.pt"
 
-    @pytest.mark.parametrize("name", OPTIONS)
-    def test_with_any_option_it_goes_on_as_if_nothing_had_happened(self, name, tmp_path):
-        plain = SETTINGS.replace(epochs=4, correction_start=1)
-        settings = plain.replace(**OPTIONS[name])
-        expected = outcome(train(None, settings))
-        for steps in (3, 4, 6):  # in the first, the second and the last epoch
+    @pytest.mark.parametrize("changes", MUCH)
+    def test_whatever_it_remembers_it_goes_on_as_if_nothing_had_happened(self, changes, tmp_path):
+        settings = SETTINGS.replace(**({"epochs": 4, "correction_start": 1} | changes))
+        for steps in (2, 4, 6):  # in the first, the second and the last epoch
             stopped(tmp_path, settings, steps=steps, minutes=10)
-        assert_equal_to_the_last_bit(outcome(train(tmp_path, settings)), expected)
-        assert expected["history"] != outcome(train(None, plain))["history"]
+        assert_equal_to_the_last_bit(outcome(train(tmp_path, settings)), outcome(train(None, settings)))
 
     @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")  # all steps lie before the stop
     @pytest.mark.parametrize(
@@ -174,28 +154,24 @@ class TestStopped:
         assert_equal_to_the_last_bit(outcome(train(tmp_path, settings)), outcome(train(None, settings)))
 
     def test_a_second_signal_stops_at_once(self, tmp_path, unbroken):
-        class Twice(Stop):
-            def on_batch_end(self, *args):
-                super().on_batch_end(*args)
-                if self.left == 0:
-                    signal.raise_signal(signal.SIGTERM)
-
         with pytest.raises(Interrupted, match="at once"):
-            train(tmp_path, callbacks=[Twice(9)])
+            train(tmp_path, callbacks=[Stop(9, times=2)], minutes=10)
         assert max((tmp_path / "checkpoints").iterdir()).name == "epoch-00002-step-00000000.pt"
         assert_equal_to_the_last_bit(outcome(train(tmp_path)), unbroken)
 
 
 class TestCheckpoints:
-    @pytest.mark.parametrize("damage", ["empty", "cut to a tenth", "cut by a byte", "zeros", "no checkpoint at all"])
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda content: b"", lambda content: content[: len(content) // 10], lambda content: content[:-1],
+            lambda content: bytes(len(content)), lambda content: b"a line of text",
+        ],
+    )  # fmt: skip
     def test_a_damaged_one_is_put_aside_and_the_one_before_continues(self, tmp_path, unbroken, damage):
         stopped(tmp_path)
         last = max((tmp_path / "checkpoints").iterdir())
-        content = last.read_bytes()
-        last.write_bytes({
-            "empty": b"", "cut to a tenth": content[: len(content) // 10], "cut by a byte": content[:-1],
-            "zeros": bytes(len(content)), "no checkpoint at all": b"a line of text\n",
-        }[damage])  # fmt: skip
+        last.write_bytes(damage(last.read_bytes()))
         with pytest.warns(UserWarning, match=f"{last.name} is damaged"):
             continued = outcome(train(tmp_path))
         assert_equal_to_the_last_bit(continued, unbroken)

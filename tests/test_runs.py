@@ -90,7 +90,7 @@ def test_callbacks_follow_a_run_also_where_it_is_continued(tmp_path):
         run(SETTINGS, samples(), folder=tmp_path, callbacks=[first, Stop(6)])
     run(SETTINGS, samples(), folder=tmp_path, callbacks=[then])
     assert first.seen == [step / 4 for step in range(7)]
-    assert then.seen == [step / 4 for step in range(6, 25)]
+    assert then.seen == [step / 4 for step in range(7, 25)]
 
 
 def test_of_labels_that_a_person_verified_it_says_how_many_were_kept():
