@@ -28,19 +28,22 @@ RUNS = {
     "options": SETTINGS.replace(
         epochs=3, loss="elr", whitened=True, score_momentum=0.5, agreeing_only=True, averaged_weights=0.8
     ),
+    "batch norm": SETTINGS.replace(epochs=2, network="small_cnn"),  # statistics are those of a process's part
     "balanced": SETTINGS.replace(
         epochs=3, balanced_sampling=True, correct_by="neighbours", neighbours=9, loss="forward"
     ),
 }
 
 
-def samples():
-    """Three blobs in the plane; every fourth label is wrong."""
+def samples(settings=SETTINGS):
+    """Three blobs in the plane, or images of one colour each; every fourth label is wrong."""
     labels, generator = torch.arange(N) % K, torch.Generator().manual_seed(3)
     centres = torch.tensor([[3.0, 0], [-2, 2], [-2, -2]])
-    points, test_points = centres[labels] + torch.randn(2, N, 2, generator=generator)
+    points = centres[labels] + torch.randn(2, N, 2, generator=generator)
+    if settings.network != "mlp":
+        points = (128 + 30 * points).to(torch.uint8)[..., None, None].expand(-1, -1, -1, 8, 8).contiguous()
     noisy_labels = torch.where(torch.arange(N) % 4 == 0, (labels + 1) % K, labels)
-    return NoisyDataset("blobs", points, noisy_labels, ("a", "b", "c"), test_points, labels, labels)
+    return NoisyDataset("blobs", points[0], noisy_labels, ("a", "b", "c"), points[1], labels, labels)
 
 
 class Gradients(Callback):
@@ -66,29 +69,25 @@ class AtStep(Callback):
             self.act()
 
 
-class Slow(Callback):
+def slowly(file):
     """Leaves time for a signal, and writes a file once the second epoch is under way."""
 
-    def __init__(self, file):
-        self.file = file
+    class Slow(Callback):
+        def on_batch_end(self, state, *batch):
+            if state.progress > 1:
+                file.touch()
+            time.sleep(0.3)
 
-    def on_batch_end(self, state, *args):
-        if state.progress > 1:
-            self.file.touch()
-        time.sleep(0.3)
+    return Slow()
 
 
 def fail():
     raise ValueError("this process met an image that is none")
 
 
-def stop():
-    signal.raise_signal(signal.SIGTERM)
-
-
 def trained(settings, folder=None, *, callbacks=(), correct=correct, before_test=lambda: None):
     """What ``run`` does, with callbacks in every process and small batches to test on."""
-    data, share = samples(), distributed.share()
+    data, share = samples(settings), distributed.share()
     test = InMemoryBatches(data.test_images, data.test_labels, batch_size=16, share=share)
     in_order = test.in_order
     test.in_order = lambda: before_test() or in_order()
@@ -128,7 +127,7 @@ def everything():
 
 def stopped_and_continued(folder, moment):
     """A run in which the second process alone is asked to stop: what that said, and what the run came to at last."""
-    mine = stop if distributed.rank() == 1 else lambda: None
+    mine = (lambda: signal.raise_signal(signal.SIGTERM)) if distributed.rank() == 1 else lambda: None
     how = {
         "training": {"callbacks": [AtStep(5, mine)]},
         "correction": {"correct": lambda *args, **known: mine() or correct(*args, **known)},
@@ -161,7 +160,7 @@ def main(folder, action):
     if action == "fail":
         trained(SETTINGS, folder / "failed", callbacks=[AtStep(11, fail)] if rank == 1 else [])
     elif action == "slow":
-        run(SETTINGS, samples(), folder=folder / "slow", callbacks=[Slow(folder / "under way")])
+        run(SETTINGS, samples(), folder=folder / "slow", callbacks=[slowly(folder / "under way")])
     else:
         continued = {}
         for name in ("failed", "slow"):

@@ -104,6 +104,7 @@ def test_of_labels_that_a_person_verified_it_says_how_many_were_kept():
     assert summary(run(SETTINGS.replace(alpha=0.0), data))["verified_kept"] is None
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_no_figure():
     many, told = [QUICK.replace(seed=seed, epochs=1) for seed in (0, 1)], []
     alone, beside = run_many(many, workers=1), run_many(many, workers=2, on_run=told.append)
