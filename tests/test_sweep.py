@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import json
+import signal
 from pathlib import Path
 from threading import Thread
 
 import pytest
 import yaml
 
+from benchmarks.faults import inject
 from dsl_teach import Settings, cli, run
 from dsl_teach import sweep as sweeps
 from dsl_teach.sweep import Sweep, SweepError, find_device, read_sweep, row_of, run_sweep, sweep_table
@@ -194,6 +196,14 @@ def test_device_and_loader_workers_reach_the_run(tmp_path, monkeypatch):
     job = {"parameters": TINY, "labels": {}, "device": "cpu", "loader_workers": 3, "processes": 2}
     assert sweeps._do_trial(tmp_path, job, torchrun=True) == 1
     assert got == {"folder": tmp_path / "run", "device": "cpu", "loader_workers": 3}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "count"), [(signal.SIGTERM, 3), (signal.SIGINT, 2), (signal.SIGKILL, 1)])
+def test_no_signal_is_lost_and_a_second_run_does_only_the_rest(number, count):
+    """The short form of benchmarks/faults.py."""
+    faults = inject(number, count, again=1, longest=12.0, seed=1)
+    assert [fault for fault in faults if not fault.well] == []
 
 
 @pytest.mark.slow
