@@ -1,11 +1,11 @@
 """Six short faulty listings to find the bug in: published mistakes, rewritten in our own words.
 
-Each listing is real code: it is run as it stands and with the faulty line mended, and a figure shows the difference.
+Each listing is real code: it is run as it stands and with the faulty line fixed, and a figure shows the difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from dsl_lessons.exercises.judge import Function
 from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold
-
-Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -26,25 +25,29 @@ class Listing:
     code: str
     line: int
     """The faulty line, counted from 1."""
-    mended: str
+    fixed: str
     """What that line should be."""
     reason: str
     others: Mapping[int, str]
-    """Lines that look suspicious and are right: number -> why."""
+    """Lines that look faulty and are right: number -> why."""
     measured: str
     """What the effect counts."""
-    effect: Callable[[Function], float]
-    """Runs the function of the listing on a small example."""
+    effect: Function
+    """Runs the function of the listing on a small example and returns a number."""
 
     @property
     def lines(self) -> list[str]:
         """The lines of the code."""
         return self.code.strip("\n").splitlines()
 
-    @property
-    def mended_code(self) -> str:
-        """The code with the faulty line mended."""
-        return "\n".join([*self.lines[: self.line - 1], self.mended, *self.lines[self.line :]])
+    def figure(self, *, fixed: bool) -> Tensor:
+        """The effect of the code as it stands, or with the faulty line fixed."""
+        lines = self.lines
+        if fixed:
+            lines[self.line - 1] = self.fixed
+        namespace: dict[str, Any] = {}
+        exec("\n".join(lines), {"torch": torch, "normalize": normalize}, namespace)  # our own, nothing from outside
+        return round(float(self.effect(*namespace.values())), 2)
 
 
 def numbered(name: str) -> str:
@@ -69,38 +72,27 @@ def mark(answer: tuple[str, int]) -> tuple[bool, str]:
     if line != listing.line:
         usual = f"Line {line}, “{listing.lines[line - 1].strip()}”, does what it should."
         return False, listing.others.get(line, usual)
-    return True, f"{listing.reason} Mended, line {line} reads “{listing.mended.strip()}”."
+    return True, f"{listing.reason} Fixed, line {line} reads “{listing.fixed.strip()}”."
 
 
 def effects() -> pd.DataFrame:
-    """Every listing run as it stands and mended: what is measured, and both figures."""
-    rows = [
-        {
-            "listing": name,
+    """Every listing run as it stands and fixed: what is measured, and both figures."""
+    rows = {
+        name: {
             "measured": listing.measured,
-            "as it stands": round(listing.effect(function(listing.code)), 2),
-            "mended": round(listing.effect(function(listing.mended_code)), 2),
+            "as it stands": listing.figure(fixed=False),
+            "fixed": listing.figure(fixed=True),
         }
         for name, listing in LISTINGS.items()
-    ]
-    return pd.DataFrame(rows).set_index("listing")
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("listing")
 
 
-def function(code: str) -> Function:
-    """The function that a listing defines."""
-    namespace: dict[str, Any] = {"torch": torch, "normalize": normalize}
-    exec(code, namespace)  # our own six listings, nothing from outside
-    return next(value for name, value in namespace.items() if callable(value) and name not in ("torch", "normalize"))
-
-
-# --- what each listing does, in a figure -----------------------------------------------------------------------------
-
-
-def _own_label(relabel: Function) -> float:
+def _own_label(relabel: Function) -> Tensor:
     order = torch.randperm(100, generator=torch.Generator().manual_seed(0))
     loader = [(rows % 10, rows % 10, rows) for rows in order.split(20)]
     labels = relabel(loader, lambda images: images, 100)
-    return float((labels == torch.arange(100) % 10).double().mean())
+    return (labels == torch.arange(100) % 10).double().mean()
 
 
 def _two_islands() -> tuple[Tensor, Tensor]:
@@ -111,34 +103,31 @@ def _two_islands() -> tuple[Tensor, Tensor]:
     return similarity, density(similarity, similarity_threshold(similarity))
 
 
-def _nearest_class(relabel: Function) -> float:
+def _nearest_class(relabel: Function) -> Tensor:
     points = normalize(torch.randn(60, 8, generator=torch.Generator().manual_seed(1)), dim=1)
     prototypes = torch.eye(8)[:5, None].repeat(1, 3, 1)
     noisy_labels = torch.randint(5, (60,), generator=torch.Generator().manual_seed(2))
     right = points[:, :5].argmax(dim=1)
-    return float((relabel(points, prototypes, noisy_labels) == right).double().mean())
+    return (relabel(points, prototypes, noisy_labels) == right).double().mean()
 
 
-def _density_of_chosen(choose: Function) -> float:
+def _density_of_chosen(choose: Function) -> Tensor:
     similarity, rho = _two_islands()
-    return float(rho[choose(rho, eta(similarity, rho), 2)].double().mean())
+    return rho[choose(rho, eta(similarity, rho), 2)].double().mean()
 
 
-def _share_that_passes(eta_of: Function) -> float:
-    return float((eta_of(*_two_islands()) < 0.95).double().mean())
+def _share_that_passes(eta_of: Function) -> Tensor:
+    return (eta_of(*_two_islands()) < 0.95).double().mean()
 
 
-def _moved_statistics(features: Function) -> float:
-    norm = torch.nn.BatchNorm1d(2)
-    network = torch.nn.Sequential(norm).eval()
-    images, labels = torch.ones(20, 2), torch.zeros(20, dtype=torch.int64)
-    features(network, images, labels, 0)
-    return float(norm.running_mean.abs().max()) if norm.running_mean is not None else float("nan")
+def _moved_statistics(features: Function) -> Tensor:
+    network = torch.nn.Sequential(torch.nn.BatchNorm1d(2)).eval()
+    features(network, torch.ones(20, 2), torch.zeros(20, dtype=torch.int64), 0)
+    return network.state_dict()["0.running_mean"].abs().max()
 
 
 def _test_images_trained_on(divide: Function) -> float:
-    noisy = {f"image {number}": number % 3 for number in range(100)}
-    clean = {f"image {number}": number % 3 for number in range(90, 110)}
+    noisy, clean = ({f"image {number}": number % 3 for number in numbers} for numbers in (range(100), range(90, 110)))
     train, test = divide(noisy, clean)
     return len(set(train) & set(test)) / len(test)
 
@@ -155,7 +144,7 @@ def relabel(loader, label_of, count):
     return corrected
 """,
         line=5,
-        mended="        corrected[index] = found",
+        fixed="        corrected[index] = found",
         reason="Labels are stored by their place in the pass. The loader shuffles, so they belong to other images as "
         "soon as they are read by sample.",
         others={
@@ -177,7 +166,7 @@ def relabel_batch(embeddings, prototypes, noisy_labels):
     return noisy_labels[winner]
 """,
         line=6,
-        mended="    return winner",
+        fixed="    return winner",
         reason="The number of the winning class is the label. Here it is used as a place in the batch, and whichever "
         "label stands there is given.",
         others={
@@ -197,7 +186,7 @@ def choose(rho, eta, p):
     return passed[order[:p]]
 """,
         line=4,
-        mended="    order = rho[passed].argsort(descending=True)",
+        fixed="    order = rho[passed].argsort(descending=True)",
         reason="Eta has done its work at the gate. Among the samples that pass, the densest are the prototypes; "
         "sorting by eta keeps those that just slipped through.",
         others={
@@ -220,7 +209,7 @@ def eta_of(S, rho):
     return eta
 """,
         line=2,
-        mended="    eta = torch.full((len(S),), -1.0)",
+        fixed="    eta = torch.full((len(S),), -1.0)",
         reason="The maximum begins with the similarity of a sample to itself, 1. Nothing is greater, so it stays 1 and "
         "only the densest samples pass the gate.",
         others={
@@ -241,7 +230,7 @@ def class_features(network, images, labels, c):
     return features
 """,
         line=2,
-        mended="    network.eval()",
+        fixed="    network.eval()",
         reason="In train mode batch norm scales by the batch, here by a single class, and moves its own statistics "
         "towards it. The features lose what tells classes apart, and the network is changed.",
         others={
@@ -261,7 +250,7 @@ def divide(noisy_labels, clean_labels):
     return train, test
 """,
         line=4,
-        mended="    train = [path for path in paths if path not in clean_labels]",
+        fixed="    train = [path for path in paths if path not in clean_labels]",
         reason="Some images carry both a noisy and a clean label. This trains on every noisy entry, so the test holds "
         "images that were trained on.",
         others={
