@@ -129,13 +129,13 @@ class OnDiskBatches:
 
     The training view is the paper's: short side to 256, a random square of 224, mirrored or not. The fixed view is the
     square in the middle. What an image looks like in an epoch follows from ``generator`` alone: not from the number of
-    workers, nor from the batch size.
+    loader_workers, nor from the batch size.
 
     Args:
         files: where the images are.
         noisy_labels: (N,) int64.
         batch_size: samples a batch; the last batch of an epoch may be smaller.
-        workers: processes that read ahead; with 0, this one reads. They share memory with this one: two batches
+        loader_workers: processes that read ahead; with 0, this one reads. They share memory with this one: two batches
             each, and one more.
         short_side: pixels of an image's short side before it is cut. A copy made by data_scripts/prepare.py
             with the same number need not be scaled again.
@@ -154,30 +154,30 @@ class OnDiskBatches:
         noisy_labels: Tensor,
         *,
         batch_size: int,
-        workers: int = 0,
+        loader_workers: int = 0,
         short_side: int = 256,
         crop: int = 224,
         device: torch.device | str = "cpu",
         share: Share = WHOLE,
         balanced: bool = False,
     ):
-        _require_settings(batch_size=batch_size, workers=workers, short_side=short_side, crop=crop)
+        _require_settings(batch_size=batch_size, loader_workers=loader_workers, short_side=short_side, crop=crop)
         if len(files) != len(noisy_labels):
             raise ValueError(f"There are {len(files)} images and {len(noisy_labels)} noisy_labels; give one an image.")
         self.files, self.batch_size, self.share, self.device = files, batch_size, share, torch.device(device)
         self.balanced = balanced
         self.noisy_labels = noisy_labels.to(self.device)
         self._plan, self._pass = Plan(), object()
-        slots = 1 + 2 * workers  # two that each worker reads ahead, and the one that is taken out
+        slots = 1 + 2 * loader_workers  # two that each worker reads ahead, and the one that is taken out
         folder, numbers = files.root.as_posix(), {"short_side": short_side, "crop": crop}
         self._reader = SquareReader(folder, batch_size=min(batch_size, len(files)), slots=slots, **numbers)
         self._loader = DataLoader(
             self._reader,
             sampler=self._plan,
             batch_size=None,  # a worker makes a whole batch
-            num_workers=workers,
-            prefetch_factor=2 if workers else None,
-            persistent_workers=workers > 0,
+            num_workers=loader_workers,
+            prefetch_factor=2 if loader_workers else None,
+            persistent_workers=loader_workers > 0,
             generator=torch.Generator(),  # torch's own random numbers stay untouched
         )
 
@@ -220,7 +220,7 @@ class OnDiskBatches:
                     raise RuntimeError("Another pass over these batches has begun; finish one before the next.")
                 yield self._batch(number, index, answer)
         except (GeneratorExit, UnreadableImage):
-            if self._pass is this_pass:  # take what is under way: workers with unread batches end late
+            if self._pass is this_pass:  # take what is under way: loader_workers with unread batches end late
                 wanted.close()
                 deque(read, maxlen=0)
             raise
@@ -244,13 +244,13 @@ def make_batches(
     batch_size: int,
     view: View | None = None,
     device: torch.device | str = "cpu",
-    workers: int = 0,
+    loader_workers: int = 0,
     short_side: int = 256,
     crop: int = 224,
     share: Share = WHOLE,
     balanced: bool = False,
 ) -> Batches:
-    """Batches of images wherever they live: pixels on the device, files through workers.
+    """Batches of images wherever they live: pixels on the device, files through loader_workers.
 
     Args:
         images: pixels, points or files.
@@ -258,7 +258,7 @@ def make_batches(
         batch_size: samples a batch.
         view: what training does to pixels or points, see :class:`InMemoryBatches`; files are cut and mirrored.
         device: where batches go.
-        workers: for files, see :class:`OnDiskBatches`.
+        loader_workers: for files, see :class:`OnDiskBatches`.
         short_side: for files.
         crop: for files.
         share: the part of every batch to hand out, where several processes train together.
@@ -267,7 +267,7 @@ def make_batches(
     both: dict[str, Any] = {"batch_size": batch_size, "device": device, "share": share, "balanced": balanced}
     if not isinstance(images, ImageFiles):
         return InMemoryBatches(images, noisy_labels, view=view, **both)
-    return OnDiskBatches(images, noisy_labels, workers=workers, short_side=short_side, crop=crop, **both)
+    return OnDiskBatches(images, noisy_labels, loader_workers=loader_workers, short_side=short_side, crop=crop, **both)
 
 
 def training_order(noisy_labels: Tensor, generator: torch.Generator, *, balanced: bool = False) -> Tensor:
@@ -321,8 +321,8 @@ def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 
     return padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def _require_settings(*, batch_size: int, workers: int, short_side: int, crop: int) -> None:
-    for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("crop", crop, 1)):
+def _require_settings(*, batch_size: int, loader_workers: int, short_side: int, crop: int) -> None:
+    for name, value, least in (("batch_size", batch_size, 1), ("loader_workers", loader_workers, 0), ("crop", crop, 1)):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, but it is {value}.")
     if crop > short_side:

@@ -82,15 +82,15 @@ def _published(s: Settings) -> PublishedLabels | None:
 
 
 def _image_folder(s: Settings) -> NoisyDataset:
-    return image_folder(s.data_root, s.test_root or None, seed=s.seed, max_unreadable=s.max_unreadable)
+    return image_folder(s.data_root, s.test_root or None, seed=s.seed)
 
 
 def _clothing1m(s: Settings) -> NoisyDataset:
-    return clothing1m(s.data_root, max_unreadable=s.max_unreadable)
+    return clothing1m(s.data_root)
 
 
 def _food101n(s: Settings) -> NoisyDataset:
-    return food101n(s.data_root, s.test_root, max_unreadable=s.max_unreadable)
+    return food101n(s.data_root, s.test_root)
 
 
 _LOADERS: dict[str, Callable[[Settings], NoisyDataset]] = {

@@ -49,6 +49,7 @@ def correct_labels(
     *,
     score_ties: ScoreTies = "noisy",
     chunk_size: int = 8192,
+    scores: Tensor | None = None,
 ) -> Tensor:
     r"""Give every sample the label of the class it resembles most.
 
@@ -71,6 +72,8 @@ def correct_labels(
     if score_ties not in ("noisy", "lowest"):
         raise ValueError(f"score_ties must be 'noisy' or 'lowest', but it is {score_ties!r}.")
     require_labels(noisy_labels, "noisy_labels", length=len(embeddings), num_classes=len(prototypes.count))
+    if scores is not None:
+        return best_class(scores, noisy_labels if score_ties == "noisy" else None)
     corrected_labels = torch.empty_like(noisy_labels)
     for rows, scores in _scores_in_chunks(embeddings, prototypes, chunk_size):
         corrected_labels[rows] = best_class(scores, noisy_labels[rows] if score_ties == "noisy" else None)

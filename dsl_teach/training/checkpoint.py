@@ -1,40 +1,61 @@
-"""The folder of a run: settings, environment, history, corrected labels and checkpoints, each whole or absent."""
+"""Saving, resuming and stopping a run: its folder, and the callback that writes to it; every file whole or absent."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
+import signal
 import tempfile
+import threading
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any
 
 import torch
 from torch import Tensor
 
-from dsl_teach.config import Settings
-from dsl_teach.training.records import EpochRecord
+from dsl_teach.config import PLACES, Settings
+from dsl_teach.data.batches import Batch, Batches
+from dsl_teach.training.distributed import from_leader, largest, world_size
+from dsl_teach.training.records import SAVED, Callback, State
 
 KEPT = 2
 """Checkpoints in a folder: if the last one is damaged, the one before serves."""
+
+AGREE_EVERY = 10
+"""Steps from one question among several processes whether to stop to the next."""
+
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class RunFolderError(OSError):
     """A run folder that cannot be used."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A run that was asked to stop, and has saved what it has."""
+
+    def __init__(self, sentence: str, number: int):
+        super().__init__(sentence)
+        self.number = number
+        """Of the signal: SIGINT, SIGTERM or SIGHUP."""
+
+
 def run_folder(parent: str | Path, settings: Settings) -> Path:
-    """The folder under ``parent`` that belongs to these settings: other settings, other folder."""
-    short = hashlib.sha256(settings.to_yaml().encode()).hexdigest()[:10]
-    return Path(parent) / f"{settings.dataset}-{short}"
+    """The folder under ``parent`` that belongs to these settings: other settings, other folder; places do not count."""
+    said = json.dumps(_without_places(settings), sort_keys=True)
+    return Path(parent) / f"{settings.dataset}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
 
 
 class RunFolder:
-    """A folder that this process alone writes to.
+    """A folder that this process alone writes to: settings, history, corrected labels, checkpoints, result.
 
     Args:
         path: is made if it is not there.
@@ -50,7 +71,7 @@ class RunFolder:
             open_folder(self.path / inside)
         self._lock = (self.path / ".lock").open("w")
         try:
-            self._require_free()
+            _lock(self._lock, self.path)
             self._require_same(settings)
             for part in self.path.rglob("*.part"):  # what a killed process was writing
                 part.unlink()
@@ -58,21 +79,11 @@ class RunFolder:
             self.close()
             raise
 
-    def _require_free(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # no such lock on this system
-            return
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunFolderError(f"Another process is writing to {self.path}. Wait for it, or stop it.") from error
-
     def _require_same(self, settings: Settings) -> None:
         before = self.path / "settings.yaml"
         if not before.exists():
             write_atomically(before, settings.to_yaml())
-        elif Settings.from_yaml(before) != settings:
+        elif _without_places(Settings.from_yaml(before)) != _without_places(settings):
             raise RunFolderError(
                 f"The run folder {self.path} holds a run with other settings. Name another folder, or take "
                 f"{before.name} from it to continue that run."
@@ -105,24 +116,28 @@ class RunFolder:
         for old in self.checkpoints()[:-KEPT]:
             old.unlink()
 
-    def latest_checkpoint(self) -> dict[str, Any] | None:
-        """The newest checkpoint that can be read; None in a folder without any.
+    def latest_checkpoint(self) -> bytes | None:
+        """The content of the newest checkpoint that is whole; None in a folder without any.
 
         Raises:
-            RunFolderError: if there are checkpoints and none can be read.
+            RunFolderError: if there are checkpoints and all are damaged, or one cannot be read for another reason.
 
         Warns:
-            UserWarning: if a newer one could not be read; it is put aside.
+            UserWarning: if a newer one is damaged; it is put aside.
         """
         found = self.checkpoints()
         for path in reversed(found):
             try:
-                return torch.load(path, map_location="cpu", weights_only=True)
+                content = path.read_bytes()
+                load_checkpoint(content)
+                return content
             except Exception as error:  # a damaged file fails in many ways
+                if isinstance(error, OSError | MemoryError) or "memory" in str(error):
+                    raise RunFolderError(f"The checkpoint {path} cannot be read now ({_reason(error)}).") from error
                 aside = path.with_suffix(".damaged")
                 os.replace(path, aside)
                 warnings.warn(
-                    f"The checkpoint {path.name} cannot be read ({_reason(error)}). It is put aside as {aside.name}; "
+                    f"The checkpoint {path.name} is damaged ({_reason(error)}). It is put aside as {aside.name}; "
                     "the run continues from the one before.",
                     stacklevel=4,
                 )
@@ -130,24 +145,139 @@ class RunFolder:
             raise RunFolderError(f"No checkpoint in {self.path} can be read. Name another folder to start anew.")
         return None
 
-    def write_history(self, history: list[EpochRecord]) -> None:
-        """One JSON object a line, one line an epoch."""
-        write_atomically(self.path / "history.jsonl", "".join(json.dumps(asdict(record)) + "\n" for record in history))
-
-    def write_labels(self, labels: Tensor, epoch: int | None) -> None:
-        """Corrected labels by index: those given after ``epoch`` epochs, or the last ones (None)."""
-        name = "corrected_labels.pt" if epoch is None else f"labels/epoch-{epoch:05d}.pt"
+    def write_labels(self, labels: Tensor, name: str) -> None:
+        """Corrected labels by index."""
         write_whole(self.path / name, lambda file: torch.save(labels.cpu(), file))
 
-    def write_environment(self, environment: dict[str, str]) -> None:
-        """Add one line: what the run was started with, this time."""
-        path = self.path / "environment.jsonl"
-        before = path.read_text(encoding="utf-8") if path.exists() else ""
-        write_atomically(path, before + json.dumps(environment) + "\n")
+    def write_lines(self, name: str, objects: list[dict[str, Any]]) -> None:
+        """One JSON object a line."""
+        write_atomically(self.path / name, "".join(json.dumps(content) + "\n" for content in objects))
 
-    def write_result(self, result: dict[str, Any]) -> None:
-        """The figures of the finished run; this file says that it is finished."""
-        write_atomically(self.path / "result.json", json.dumps(result, indent=2) + "\n")
+
+class Checkpoint(Callback):
+    """Keeps a run in a folder: after every epoch, every few minutes, and when it is asked to stop.
+
+    As a context manager it listens to SIGINT, SIGTERM and SIGHUP: they stop the run in good order, a second one at
+    once. Several processes agree on it, so that all stop after the same step.
+
+    Args:
+        folder: where to; None: nothing is written. With several processes only the first one has it.
+        minutes: between two checkpoints within an epoch.
+    """
+
+    def __init__(self, folder: RunFolder | None = None, *, minutes: float = 10.0):
+        self.folder, self.seconds = folder, minutes * 60
+        self.asked_to_stop, self._saved_at = 0, time.monotonic()
+        self._state: State | None = None
+
+    def on_train_begin(self, state: State) -> None:
+        """Continue from the newest checkpoint that is whole; without one, start anew."""
+        self._state = state
+        content = from_leader(self.folder.latest_checkpoint() if self.folder else None)
+        if content is not None:
+            state.restore(load_checkpoint(content, next(state.network.parameters()).device))
+        self._saved_at = time.monotonic()
+
+    def on_batch_end(self, state: State, batch: Batch, embeddings: Tensor) -> None:
+        """Save if it is time to, stop if that was asked for."""
+        late = time.monotonic() - self._saved_at > self.seconds
+        stop, due = self._agree(state, late, _step(state) % AGREE_EVERY == 0)
+        if due or stop:
+            self.save(state)
+        self._stop_if(stop, state)
+
+    def on_epoch_end(self, state: State) -> None:
+        """Write the labels that were trained on and the history, then the checkpoint that they belong to."""
+        self._write_labels(state, state.epoch - 1)
+        if self.folder:
+            self.folder.write_lines("history.jsonl", [asdict(record) for record in state.history])
+        self.save(state)
+
+    def on_train_end(self, state: State) -> None:
+        """Write the last corrected labels, and the checkpoint of a finished run."""
+        self._write_labels(state, state.epoch)
+        self.save(state)
+
+    def watch(self, batches: Batches) -> Batches:
+        """The same batches; in a pass that does not train, this looks up after each one."""
+        return _Watched(batches, self._look_up)
+
+    def save(self, state: State) -> None:
+        """Write a checkpoint; all processes come here together."""
+        content = state.to_dict()
+        if self.folder:
+            self.folder.save_checkpoint(content, state.epoch, _step(state))
+        self._saved_at = time.monotonic()
+
+    def _write_labels(self, state: State, epoch: int) -> None:
+        if self.folder and state.correction is not None and state.correction.epoch == epoch:
+            self.folder.write_labels(state.correction.labels, f"labels/epoch-{epoch:05d}.pt")
+
+    def _look_up(self, everyone_is_here: bool) -> None:
+        if self._state is None:
+            return
+        stop, _ = self._agree(self._state, False, everyone_is_here)
+        if stop and self._state.under_way:  # an epoch is trained and not yet tested
+            self.save(self._state)
+        self._stop_if(stop, self._state)
+
+    def _agree(self, state: State, due: bool, everyone_is_here: bool) -> tuple[int, bool]:
+        """The signal that asks to stop (or 0), and whether a checkpoint is due: the same answer in every process."""
+        if world_size() == 1:
+            return self.asked_to_stop, due
+        if not everyone_is_here:
+            return 0, False
+        device = next(state.network.parameters()).device
+        stop, late = largest(torch.tensor([self.asked_to_stop, int(due)], device=device)).tolist()
+        return stop, bool(late)
+
+    def _stop_if(self, stop: int, state: State) -> None:
+        if stop:
+            where = f"epoch {state.epoch}, step {_step(state)}"
+            raise Interrupted(f"Stopped by {signal.Signals(stop).name} in {where}. Run it again to continue.", stop)
+
+    def __enter__(self) -> Checkpoint:
+        self._former: dict[int, Any] = {}
+        kept = self.folder is not None or world_size() > 1
+        if kept and threading.current_thread() is threading.main_thread():
+            heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]  # as nohup leaves it
+            self._former = {number: signal.signal(number, self._ask) for number in heard}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, former in self._former.items():
+            signal.signal(number, former)
+        if self.folder:
+            self.folder.close()
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked_to_stop:
+            raise Interrupted("Stopped at once. The last checkpoint stays.", number)
+        self.asked_to_stop = number
+
+
+class _Watched:
+    """Batches with a look up after each one of a pass in order; of every tenth, where several processes must agree."""
+
+    def __init__(self, batches: Batches, look_up: Callable[[bool], None]):
+        self.batches, self.look_up = batches, look_up
+        self.noisy_labels, self.batch_size = batches.noisy_labels, batches.batch_size
+        self.balanced = getattr(batches, "balanced", False)
+
+    def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
+        return self.batches.shuffled(generator, skip)
+
+    def in_order(self) -> Iterator[Batch]:
+        whole = len(self.noisy_labels) // self.batch_size  # in the last, cut one a process may have no part
+        for number, batch in enumerate(self.batches.in_order()):
+            yield batch
+            self.look_up(number % AGREE_EVERY == 0 and number < whole)
+
+
+def load_checkpoint(content: bytes, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What :meth:`State.to_dict` gave, its tensors on a device; it may hold no classes but SAVED."""
+    with torch.serialization.safe_globals(list(SAVED)):
+        return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
 
 
 def open_folder(folder: str | Path) -> Path:
@@ -160,12 +290,12 @@ def open_folder(folder: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            pass
+            return folder
     except OSError as error:
+        reason = _reason(error)
         raise RunFolderError(
-            f"The run folder {folder} cannot be written to ({error.strerror}). Name another folder."
+            f"The run folder {folder} cannot be written to ({reason}). Name another folder."
         ) from error
-    return folder
 
 
 def write_atomically(path: str | Path, text: str) -> None:
@@ -191,17 +321,31 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
-    _settle(path.parent)
-
-
-def _settle(folder: Path) -> None:
-    """Make the new name last; not every system lets a folder be synced."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
+    with contextlib.suppress(OSError):  # make the new name last; not every system lets a folder be synced
+        handle = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _lock(file: IO[str], folder: Path) -> None:
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # no such lock on this system
+        return
+    except OSError as error:
+        raise RunFolderError(f"Another process is writing to {folder}. Wait for it, or stop it.") from error
+
+
+def _step(state: State) -> int:
+    return state.under_way.step if state.under_way else 0
+
+
+def _without_places(settings: Settings) -> dict[str, Any]:
+    return {name: value for name, value in settings.to_dict().items() if name not in PLACES}
 
 
 def _reason(error: BaseException) -> str:

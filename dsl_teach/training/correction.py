@@ -1,4 +1,4 @@
-"""The correction phase: embed with frozen weights, choose prototypes, score, relabel.
+"""The correction phase: embed in eval mode, choose prototypes, score, relabel.
 
 Source: Han, Luo, Wang, "Deep Self-Learning From Noisy Labels", ICCV 2019, section 3.2. What goes beyond the paper is
 off unless the settings ask for it.
@@ -7,8 +7,7 @@ off unless the settings ask for it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,18 +17,15 @@ from torch import Tensor, nn
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import Batches
 from dsl_teach.metrics import correction_report
-from dsl_teach.prototypes import Prototypes, best_class, class_scores, select_prototypes
-from dsl_teach.prototypes.alternatives import class_means, neighbour_scores, random_prototypes
-from dsl_teach.prototypes.correction import class_votes, keep_unless_beaten, soft_labels, vote_scores
-from dsl_teach.prototypes.selection import no_prototypes
-from dsl_teach.prototypes.spaces import ClassSums, centred, class_sums, whitened
+from dsl_teach.prototypes import Prototypes, class_scores, correct_labels, select_prototypes
+from dsl_teach.prototypes.correction import keep_unless_beaten, soft_labels
+from dsl_teach.prototypes.selection import no_prototypes, sample_by_class
+from dsl_teach.prototypes.variants import class_means, class_sums, neighbour_scores, random_prototypes, whitened
 from dsl_teach.seeds import stream
-from dsl_teach.training.distributed import ALONE, Choice, Team, sampled_rows, select_together
+from dsl_teach.training.distributed import from_leader
 from dsl_teach.training.evaluation import embed
-from dsl_teach.training.memory import halve_on_out_of_memory
 from dsl_teach.training.networks import EmbeddingNetwork
-from dsl_teach.training.records import Correction
-from dsl_teach.training.state import Memory, Pass
+from dsl_teach.training.records import STREAMED, Correction, Memory
 
 
 def correct(
@@ -38,93 +34,56 @@ def correct(
     settings: Settings,
     epoch: int,
     *,
-    clean_labels: Tensor | None = None,
-    seen: Pass | None = None,
     before: Correction | None = None,
     memory: Memory | None = None,
-    team: Team = ALONE,
+    clean_labels: Tensor | None = None,
 ) -> Correction:
-    """The correction phase: embed every sample with frozen weights, choose prototypes, let them vote.
+    """The correction phase: embed every sample, choose prototypes, let them vote.
 
     Args:
         network: G is taken from it, in eval mode and without gradients.
         train: seen in the fixed view, in the order of the index.
         settings: p, m and how the paper's open points are read.
         epoch: names the random draw of the m samples a class.
-        clean_labels: (N,) int64, for the report only.
-        seen: the training pass just done. If embeddings were gathered on the way (``correction_mode="streamed"``),
-            they stand in for the frozen pass: seen by weights that still moved, in the training view.
         before: the correction before this one; ``agreeing_only`` asks for it.
-        memory: scores and prototypes of former corrections, for ``score_momentum`` and ``prototype_momentum``; kept
-            up to date.
-        team: the processes that share the work.
+        memory: embeddings gathered in training (``correction_mode`` streamed), which are taken out, and class
+            scores of former corrections, which are kept up to date.
+        clean_labels: (N,) int64, for the report only.
 
     Returns:
-        Corrected labels in the order of the index, with their prototypes and report.
+        Corrected labels in the order of the index, with their prototypes and report; the same in every process.
     """
     start, memory = time.perf_counter(), {} if memory is None else memory
-    embedded = look(network, train, settings, seen, team)
-    prototypes = choose_prototypes(
-        embedded.rows, embedded, settings, m=settings.m, generator=stream(settings.seed, "sample", epoch),
-        among=agreeing(embedded, before, settings),
-    )  # fmt: skip
-    mine = score(embedded, prototypes, network.head, settings, epoch, memory)
-    scores = running_mean(memory, "scores", embedded.everywhere(mine), settings.score_momentum)
-    labels, soft = labels_from(scores, train.noisy_labels, settings)
-    report = correction_report(train.noisy_labels, labels, clean_labels, num_classes=network.num_classes)
+    noisy_labels, k = train.noisy_labels, network.num_classes
+    raw = memory.pop(STREAMED) if STREAMED in memory else embed(network, train)
+    embeddings = in_space(raw, noisy_labels, settings, num_classes=k)
+    generator, among = stream(settings.seed, "sample", epoch), agreeing(before, noisy_labels, settings, num_classes=k)
+    prototypes = choose_prototypes(embeddings, noisy_labels, settings, num_classes=k, generator=generator, among=among)
+    scores = score(embeddings, raw, prototypes, noisy_labels, network.head, settings, epoch)
+    scores = running_mean(memory, "scores", scores, settings.score_momentum)
+    labels = correct_labels(embeddings, prototypes, noisy_labels, scores=scores, score_ties=settings.score_ties)
+    if settings.margin:
+        labels = keep_unless_beaten(scores, noisy_labels, labels, settings.margin)
+    labels = from_leader(labels)  # other hardware may round otherwise
+    soft = from_leader(soft_labels(scores, settings.soft_temperature)) if settings.soft_temperature else None
+    report = correction_report(noisy_labels, labels, clean_labels, num_classes=k)
     return Correction(labels, prototypes, report, time.perf_counter() - start, epoch, soft)
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """The embeddings of a data set; where several processes train together, each has those of its own samples."""
-
-    rows: Tensor
-    """(N, D), in the space that cosines are taken in."""
-    raw: Tensor
-    """(N, D), as the network gave them."""
-    noisy_labels: Tensor
-    num_classes: int
-    mine: Tensor | None
-    """(N,) bool, the rows that this process has; None: all."""
-    team: Team
-
-    def own(self, x: Tensor) -> Tensor:
-        """The rows of this process."""
-        return x if self.mine is None else x[self.mine]
-
-    def everywhere(self, own: Tensor) -> Tensor:
-        """(N, ...), the rows of all processes, from those of each."""
-        if self.mine is None:
-            return own
-        rows = own.new_zeros(len(self.rows), *own.shape[1:])
-        rows[self.mine] = own
-        return self.team.total(rows)
+def in_space(embeddings: Tensor, noisy_labels: Tensor, settings: Settings, *, num_classes: int) -> Tensor:
+    """(N, D), the embeddings as cosines see them: as they are, or whitened."""
+    if not settings.whitened:
+        return embeddings
+    return whitened(embeddings, class_sums(embeddings, noisy_labels, num_classes=num_classes))
 
 
-def look(network: EmbeddingNetwork, train: Batches, settings: Settings, seen: Pass | None, team: Team) -> Embedded:
-    """Embed every sample, or take what the training pass gathered; then centre or whiten if that is asked for."""
-    raw, mine = None if seen is None else seen.embeddings, None
-    if raw is None:
-        raw = embed(network, train)
-        mine = None if team.alone else team.rows(len(raw), train.batch_size, raw.device)
-    elif seen is not None and not team.alone:
-        mine = seen.predicted >= 0
-    plain = Embedded(raw, raw, train.noisy_labels, network.num_classes, mine, team)
-    if not (settings.centred or settings.whitened):
-        return plain
-    move = centred if settings.centred else whitened
-    own = class_sums(plain.own(raw), plain.own(train.noisy_labels), num_classes=network.num_classes)
-    return replace(plain, rows=move(raw, ClassSums(*map(team.total, own))))
-
-
-def agreeing(embedded: Embedded, before: Correction | None, settings: Settings) -> Tensor | None:
-    """(N,) bool, where the last correction left the label as it was; a class without any such sample keeps all."""
+def agreeing(before: Correction | None, noisy_labels: Tensor, settings: Settings, *, num_classes: int) -> Tensor | None:
+    """The samples whose label the last correction left as it was; a class without any such sample keeps all."""
     if before is None or not settings.agreeing_only:
         return None
-    agree = before.labels == embedded.noisy_labels
-    left = torch.bincount(embedded.noisy_labels[agree], minlength=embedded.num_classes)
-    return agree | (left == 0)[embedded.noisy_labels]
+    agree = before.labels == noisy_labels
+    left = torch.bincount(noisy_labels[agree], minlength=num_classes)
+    return (agree | (left == 0)[noisy_labels]).nonzero().flatten()
 
 
 def reading(settings: Settings) -> dict[str, Any]:
@@ -133,58 +92,64 @@ def reading(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in names}
 
 
-@halve_on_out_of_memory("m")
 def choose_prototypes(
-    rows: Tensor, embedded: Embedded, settings: Settings, *, m: int, generator: torch.Generator, among: Tensor | None
+    embeddings: Tensor,
+    noisy_labels: Tensor,
+    settings: Settings,
+    *,
+    num_classes: int,
+    generator: torch.Generator,
+    among: Tensor | None = None,
 ) -> Prototypes:
-    """Prototypes by all samples, whichever process embedded them; none where the head or neighbours decide."""
-    choices: dict[str, Choice] = {
+    """The prototypes that ``correct_by`` names; none where the head or neighbours decide.
+
+    Args:
+        embeddings: (N, D).
+        noisy_labels: (N,) int64.
+        settings: p, m and the reading.
+        num_classes: K.
+        generator: draws the m samples of each class.
+        among: rows that may become prototypes; None: all.
+    """
+    if settings.correct_by in ("head", "neighbours"):
+        return no_prototypes(embeddings, num_classes, settings.p)
+    choose = {
         "density_peaks": partial(select_prototypes, **reading(settings)),
         "random": partial(random_prototypes, p=settings.p),
-        "class_means": partial(class_means, m=m),
-    }
-    if settings.correct_by not in choices:
-        return no_prototypes(rows, embedded.num_classes, settings.p)
-    return select_together(
-        embedded.team, rows, embedded.mine, embedded.noisy_labels, num_classes=embedded.num_classes, m=m,
-        generator=generator, among=among, choose=choices[settings.correct_by],
-    )  # fmt: skip
+        "class_means": partial(class_means, m=settings.m),
+    }[settings.correct_by]
+    if among is None:
+        return choose(embeddings, noisy_labels, num_classes=num_classes, generator=generator)
+    found = choose(embeddings[among], noisy_labels[among], num_classes=num_classes, generator=generator)
+    return replace(found, index=torch.where(found.index < 0, -1, among[found.index]))
 
 
 def score(
-    embedded: Embedded, prototypes: Prototypes, head: nn.Linear, settings: Settings, epoch: int, memory: Memory
+    embeddings: Tensor,
+    raw: Tensor,
+    prototypes: Prototypes,
+    noisy_labels: Tensor,
+    head: nn.Linear,
+    settings: Settings,
+    epoch: int,
 ) -> Tensor:
-    """Class scores of the samples of this process, by whoever ``correct_by`` names."""
-    own = embedded.own(embedded.rows)
-    ways: dict[str, Callable[[], Tensor]] = {
-        "head": lambda: head_scores(embedded.own(embedded.raw), head),
-        "neighbours": lambda: vote_of_neighbours(embedded, settings, epoch),
-    }
-    if settings.correct_by in ways:
-        return ways[settings.correct_by]()
-    if not settings.prototype_momentum:
-        return class_scores(own, prototypes)
-    return vote_scores(own, running_mean(memory, "votes", class_votes(prototypes), settings.prototype_momentum))
+    """(N, K) class scores, by what ``correct_by`` names; the head sees embeddings as the network gave them."""
+    if settings.correct_by == "head":
+        return head_scores(raw, head)
+    if settings.correct_by == "neighbours":
+        draw = {"m": settings.m, "generator": stream(settings.seed, "sample", epoch)}
+        rows = torch.cat(sample_by_class(noisy_labels, num_classes=head.out_features, **draw)).to(embeddings.device)
+        return neighbour_scores(
+            embeddings, torch.arange(len(embeddings), device=rows.device), embeddings[rows], noisy_labels[rows], rows,
+            num_classes=head.out_features, neighbours=settings.neighbours,
+        )  # fmt: skip
+    return class_scores(embeddings, prototypes)
 
 
 def head_scores(embeddings: Tensor, head: nn.Linear) -> Tensor:
     """(N, K), what the network's own last layer says: softmax probabilities."""
     with torch.no_grad():
         return torch.softmax(head(embeddings.to(head.weight.dtype)), dim=1)
-
-
-def vote_of_neighbours(embedded: Embedded, settings: Settings, epoch: int) -> Tensor:
-    """(N, K), the shares of the noisy labels of the most similar among m samples a class."""
-    rows = sampled_rows(
-        embedded.noisy_labels, None, num_classes=embedded.num_classes, m=settings.m,
-        generator=stream(settings.seed, "sample", epoch),
-    )  # fmt: skip
-    candidates = embedded.team.rows_of(embedded.rows, embedded.mine, rows)
-    index = torch.arange(len(embedded.rows), device=rows.device)
-    return neighbour_scores(
-        embedded.own(embedded.rows), embedded.own(index), candidates, embedded.noisy_labels[rows], rows,
-        num_classes=embedded.num_classes, neighbours=settings.neighbours,
-    )  # fmt: skip
 
 
 def running_mean(memory: Memory, name: str, new: Tensor, momentum: float) -> Tensor:
@@ -206,11 +171,3 @@ def running_mean(memory: Memory, name: str, new: Tensor, momentum: float) -> Ten
     mixed = torch.where(old.isfinite() & new.isfinite(), momentum * old + (1 - momentum) * new, new)
     memory[name] = torch.where(new.isfinite(), mixed, old)
     return memory[name]
-
-
-def labels_from(scores: Tensor, noisy_labels: Tensor, settings: Settings) -> tuple[Tensor, Tensor | None]:
-    """Corrected labels from class scores: (N,) classes, and (N, K) probabilities if they are to be soft."""
-    labels = best_class(scores, noisy_labels if settings.score_ties == "noisy" else None)
-    if settings.margin:
-        labels = keep_unless_beaten(scores, noisy_labels, labels, settings.margin)
-    return labels, soft_labels(scores, settings.soft_temperature) if settings.soft_temperature else None

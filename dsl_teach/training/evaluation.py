@@ -1,4 +1,4 @@
-"""A network that only looks: embeddings and accuracy with frozen weights."""
+"""A network in eval mode, without gradients: embeddings, predictions and accuracy, by all processes together."""
 
 from __future__ import annotations
 
@@ -10,43 +10,12 @@ from torch import Tensor, nn
 
 from dsl_teach.data.batches import Batches
 from dsl_teach.metrics import accuracy
-from dsl_teach.training.distributed import ALONE, Team
-from dsl_teach.training.memory import halve_on_out_of_memory
+from dsl_teach.training.distributed import gathered_rows
 from dsl_teach.training.networks import EmbeddingNetwork
 
 
-@halve_on_out_of_memory("batch_size")
-def embed(network: EmbeddingNetwork, batches: Batches) -> Tensor:
-    """G(x) of every sample, by frozen weights.
-
-    Returns:
-        (N, D), row i belonging to the sample with index i; where several processes share the work, only the rows of
-        this process are filled.
-    """
-    embeddings = None
-    with frozen(network):
-        for batch in batches.in_order():
-            rows = network(batch.images)[1]
-            if embeddings is None:
-                embeddings = rows.new_empty(len(batches.noisy_labels), rows.shape[1])
-            embeddings[batch.index] = rows
-    if embeddings is None:
-        raise ValueError("There is no sample to embed: the training set is empty.")
-    return embeddings
-
-
-@halve_on_out_of_memory("batch_size")
-def evaluate(network: EmbeddingNetwork, test: Batches, *, team: Team = ALONE) -> float:
-    """Share of test samples that the network gives the right label."""
-    predicted = torch.full_like(test.noisy_labels, -1)
-    with frozen(network):
-        for images, _, index in test.in_order():
-            predicted[index] = network(images)[0].argmax(dim=1)
-    return accuracy(team.largest(predicted), test.noisy_labels)
-
-
 @contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
+def evaluation(network: nn.Module) -> Iterator[None]:
     """Eval mode and no gradients inside; the mode it had afterwards."""
     was_training = network.training
     network.eval()
@@ -55,3 +24,40 @@ def frozen(network: nn.Module) -> Iterator[None]:
             yield
     finally:
         network.train(was_training)
+
+
+def look(network: EmbeddingNetwork, batches: Batches) -> tuple[Tensor, Tensor]:
+    """What a network in eval mode says of every sample, in the fixed view.
+
+    Returns:
+        Logits F(x), (N, K), and embeddings G(x), (N, D); row i belongs to the sample with index i.
+
+    Raises:
+        ValueError: if there is no sample.
+    """
+    logits = embeddings = None
+    mine = torch.zeros_like(batches.noisy_labels, dtype=torch.bool)
+    with evaluation(network):
+        for images, _, index in batches.in_order():
+            said, seen = network(images)
+            if logits is None or embeddings is None:
+                logits, embeddings = (x.new_empty(len(mine), x.shape[1]) for x in (said, seen))
+            logits[index], embeddings[index], mine[index] = said, seen, True
+    if logits is None or embeddings is None:
+        raise ValueError("There is no sample to look at: the data set is empty.")
+    return gathered_rows(logits, mine), gathered_rows(embeddings, mine)
+
+
+def embed(network: EmbeddingNetwork, batches: Batches) -> Tensor:
+    """G(x) of every sample, (N, D), in the order of the index."""
+    return look(network, batches)[1]
+
+
+def predict(network: EmbeddingNetwork, batches: Batches) -> Tensor:
+    """(N,) int64, the class that the network gives each sample, in the order of the index."""
+    return look(network, batches)[0].argmax(dim=1)
+
+
+def evaluate(network: EmbeddingNetwork, test: Batches) -> float:
+    """Share of test samples that the network gives the right label."""
+    return accuracy(predict(network, test), test.noisy_labels)

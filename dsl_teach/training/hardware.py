@@ -1,12 +1,20 @@
-"""What makes the same arithmetic faster: bfloat16, channels-last images, compiled networks, fused optimizers."""
+"""What the machine offers: precision, memory layout, compilation, fused optimizers; and what a run stood on."""
 
 from __future__ import annotations
+
+import os
+import platform
+import shutil
+from importlib import metadata
+from pathlib import Path
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dsl_teach.config import Settings
 from dsl_teach.training.networks import EmbeddingNetwork
+
+PACKAGES = ("torch", "torchvision", "torchcodec", "numpy", "scikit-learn", "papermill", "jupyterlab")
 
 
 def prepare(network: EmbeddingNetwork, settings: Settings) -> EmbeddingNetwork:
@@ -79,3 +87,37 @@ def make_optimizer(
     )
     every = settings.learning_rate_drop or settings.epochs
     return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, step_size=every, gamma=0.1)
+
+
+def environment(folder: str | Path = ".") -> dict[str, str]:
+    """Versions and resources, as short lines by name.
+
+    Args:
+        folder: whose disk is looked at.
+    """
+    import psutil
+
+    return {
+        "Python": platform.python_version(),
+        **{name: _version(name) for name in PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": f"{torch.get_num_threads()} of {os.cpu_count()} cores",
+        "accelerator": accelerator(),
+        "memory": f"{psutil.virtual_memory().available / 2**30:.0f} GiB free",
+        "free disk": f"{shutil.disk_usage(folder).free / 2**30:.0f} GiB",
+    }
+
+
+def accelerator() -> str:
+    """The accelerator that PyTorch sees, or that it sees none."""
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory
+        return f"{torch.cuda.get_device_name(0)}, {memory / 2**30:.0f} GiB"
+    return "Apple GPU" if torch.backends.mps.is_available() else "none: the CPU does all the work"
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"

@@ -1,9 +1,14 @@
-"""The self-learning loss, and the robust losses that it is compared with."""
+"""The self-learning loss, the robust losses that it is compared with, and mixed pairs of samples.
+
+Everywhere logits F(x) are (B, K), noisy labels y are (B,) int64, p = softmax(F(x)), and a loss is the mean over the
+batch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
@@ -31,7 +36,7 @@ def self_learning_loss(
         noisy_labels: (B,) int64, y.
         corrected_labels: (B,) int64, or (B, K) class probabilities, or None before the first correction.
         alpha: weight of the corrected labels, from 0 to 1.
-        noisy_loss: what stands in the place of CE(F(x), y); the paper's is cross-entropy.
+        noisy_loss: what is used instead of CE(F(x), y); the paper's is cross-entropy.
 
     Returns:
         The mean over the batch.
@@ -50,13 +55,7 @@ def smoothed_cross_entropy(logits: Tensor, noisy_labels: Tensor, smoothing: floa
 
     .. math:: L = (1 - \epsilon) \, \mathrm{CE}(F(x), y) - \frac{\epsilon}{K} \sum_c \log p_c
 
-    Args:
-        logits: (B, K).
-        noisy_labels: (B,) int64.
-        smoothing: epsilon, from 0 to below 1.
-
-    Returns:
-        The mean over the batch.
+    with epsilon, the smoothing, from 0 to below 1.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016; against label
     noise: Lukasik et al., "Does Label Smoothing Mitigate Label Noise?", ICML 2020.
@@ -67,15 +66,9 @@ def smoothed_cross_entropy(logits: Tensor, noisy_labels: Tensor, smoothing: floa
 def generalized_cross_entropy(logits: Tensor, noisy_labels: Tensor, q: float = 0.7) -> Tensor:
     r"""Between cross-entropy (q near 0) and the mean absolute error (q = 1): hard samples pull less.
 
-    .. math:: L = \frac{1 - p_y^{\,q}}{q}, \qquad p = \mathrm{softmax}(F(x))
+    .. math:: L = \frac{1 - p_y^{\,q}}{q}
 
-    Args:
-        logits: (B, K).
-        noisy_labels: (B,) int64.
-        q: above 0 and at most 1.
-
-    Returns:
-        The mean over the batch.
+    with q above 0 and at most 1.
 
     Source: Zhang, Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels",
     NeurIPS 2018.
@@ -86,20 +79,12 @@ def generalized_cross_entropy(logits: Tensor, noisy_labels: Tensor, q: float = 0
 def symmetric_cross_entropy(
     logits: Tensor, noisy_labels: Tensor, a: float = 0.1, b: float = 1.0, log_zero: float = -4.0
 ) -> Tensor:
-    r"""Cross-entropy, and the same with prediction and label changing places.
+    r"""Cross-entropy, and the same with prediction and label exchanged.
 
     .. math:: L = a \, \mathrm{CE}(F(x), y) - b \sum_c p_c \log \mathbf{1}[c = y]
               = a \, \mathrm{CE}(F(x), y) - b A \, (1 - p_y), \qquad \log 0 := A
 
-    Args:
-        logits: (B, K).
-        noisy_labels: (B,) int64.
-        a: weight of cross-entropy.
-        b: weight of the reverse cross-entropy.
-        log_zero: A, what log 0 counts as.
-
-    Returns:
-        The mean over the batch.
+    with the weights a of cross-entropy and b of the reverse one, and A, ``log_zero``, for the logarithm of 0.
 
     Source: Wang et al., "Symmetric Cross Entropy for Robust Learning with Noisy Labels", ICCV 2019.
     """
@@ -112,13 +97,7 @@ def forward_cross_entropy(logits: Tensor, noisy_labels: Tensor, transition_matri
 
     .. math:: L = -\log \sum_i T_{iy} \, p_i, \qquad T_{ij} = P(y = j \mid y^* = i)
 
-    Args:
-        logits: (B, K).
-        noisy_labels: (B,) int64.
-        transition_matrix: (K, K), T, rows sum to 1.
-
-    Returns:
-        The mean over the batch, summed in logarithms so that unlikely labels keep their gradient.
+    with T, the transition matrix, (K, K), rows summing to 1. Summed in logarithms: unlikely labels keep their gradient.
 
     Source: Patrini et al., "Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach", CVPR 2017.
     """
@@ -152,12 +131,7 @@ def early_learning_regularization(logits: Tensor, targets: Tensor) -> Tensor:
 
     .. math:: R = \log\bigl(1 - \langle p, t \rangle\bigr)
 
-    Args:
-        logits: (B, K).
-        targets: (B, K), t, from :func:`early_learning_targets`.
-
-    Returns:
-        The mean over the batch; at most 0.
+    with the targets t, (B, K), from :func:`early_learning_targets`. It is at most 0.
 
     Source: Liu et al., "Early-Learning Regularization Prevents Memorization of Noisy Labels", NeurIPS 2020.
     """
@@ -171,13 +145,7 @@ def early_learning_targets(targets: Tensor, logits: Tensor, momentum: float = 0.
 
     .. math:: t \leftarrow \beta t + (1 - \beta) \, p / \lVert p \rVert_1
 
-    Args:
-        targets: (B, K), t so far; zeros for a sample not seen yet.
-        logits: (B, K), the network's present answer.
-        momentum: beta, the share of the old mean that is kept.
-
-    Returns:
-        (B, K).
+    with the targets t so far, (B, K), zeros for samples not seen yet, and beta, the momentum.
 
     Source: Liu et al., NeurIPS 2020.
     """
@@ -188,3 +156,34 @@ def early_learning_targets(targets: Tensor, logits: Tensor, momentum: float = 0.
 def probabilities_inside(logits: Tensor, least: float = 1e-4) -> Tensor:
     """Softmax kept away from 0 and 1, where the logarithm above would not be finite."""
     return softmax(logits, dim=1).clamp(least, 1 - least)
+
+
+def early_learning_loss(logits: Tensor, noisy_labels: Tensor, *, targets: Tensor, weight: float) -> Tensor:
+    """Cross-entropy, and ``weight`` times :func:`early_learning_regularization`."""
+    return cross_entropy(logits, noisy_labels) + weight * early_learning_regularization(logits, targets)
+
+
+def mixup(images: Tensor, a: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
+    r"""Each image mixed with another of its batch.
+
+    .. math:: \tilde{x} = \lambda x_i + (1 - \lambda) x_j, \quad \lambda = \max(b, 1 - b), \; b \sim \mathrm{Beta}(a, a)
+
+    The loss is to be mixed likewise. Because lambda is a half at least, the answer still belongs to sample i. Of
+    several processes each mixes within its part of the batch, all with the same lambda.
+
+    Args:
+        images: (B, ...).
+        a: above 0; near 0 hardly anything is mixed.
+        generator: a CPU generator.
+
+    Returns:
+        The mixed images as floating numbers; (B,) int64, the place in the batch of each sample's partner; lambda.
+
+    Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
+    """
+    numbers = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+    beta = numbers.beta(a, a)
+    share = float(max(beta, 1 - beta))
+    partner = torch.randperm(len(images), generator=generator).to(images.device)
+    images = images.float()
+    return share * images + (1 - share) * images[partner], partner, share

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import pickle
 from collections.abc import Callable, Sized
 from contextlib import nullcontext
 from functools import partial
@@ -11,7 +11,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from dsl_teach.training.resnets import IMAGENET_DEVIATION, IMAGENET_MEAN, RESNETS, resnet
+IMAGENET_MEAN, IMAGENET_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+"""Of red, green and blue, in the units of uint8 pixels; torchvision's weights expect images scaled by them."""
+
+RESNETS = ("resnet18_small", "resnet18", "resnet50")
+
+
+class WeightsError(ValueError):
+    """First weights that cannot be had or do not fit."""
 
 
 class EmbeddingNetwork(nn.Module):
@@ -57,51 +64,29 @@ class EmbeddingNetwork(nn.Module):
         return logits.to(self.mean.dtype), embeddings
 
 
-def small_cnn(channels: int, width: int, *, norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> tuple[nn.Module, int]:
-    """Three convolutions with batch norm, two poolings and a mean over the image: for 8 to 32 pixels.
-
-    Args:
-        channels: of the images.
-        width: channels of the first layer.
-        norm: makes the layer that scales so many channels.
-
-    Returns:
-        G, and the number of its features.
-    """
+def small_cnn(channels: int, width: int) -> tuple[nn.Module, int]:
+    """G of three convolutions, two poolings and a mean over the image, for 8 to 32 pixels; and its features."""
     widths = (channels, width, 2 * width, 4 * width)
     layers: list[nn.Module] = []
     for inside, outside in pairwise(widths):
-        layers += [nn.Conv2d(inside, outside, 3, padding=1, bias=False), norm(outside), nn.ReLU()]
+        layers += [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
         layers += [HalvingMaxPool(2)] if outside != widths[-1] else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(*layers), widths[-1]
 
 
 def strided_cnn(channels: int, width: int) -> tuple[nn.Module, int]:
-    """Four convolutions with batch norm that halve the image three times as they go: for 32 pixels on a CPU.
+    """G of four convolutions that halve the image three times as they go, for 32 pixels on a CPU; and its features.
 
     Most of a small network's time goes into its first, largest layers; here they are a quarter of the image.
-
-    Args:
-        channels: of the images.
-        width: channels of the first layer.
-
-    Returns:
-        G, and the number of its features.
     """
-    plan = [
-        (channels, width, 4, 2),
-        (width, 2 * width, 3, 2),
-        (2 * width, 4 * width, 3, 1),
-        (4 * width, 4 * width, 3, 2),
-    ]
-    layers: list[nn.Module] = []
-    for inside, outside, side, stride in plan:
+    widths, layers = (channels, width, 2 * width, 4 * width, 4 * width), []
+    for (inside, outside), (side, stride) in zip(pairwise(widths), ((4, 2), (3, 2), (3, 1), (3, 2)), strict=True):
         layers += [nn.Conv2d(inside, outside, side, stride, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 4 * width
 
 
 class HalvingMaxPool(nn.MaxPool2d):
-    """The greatest of every 2 x 2 pixels. In a frozen pass on a CPU nobody asks where it stood: ten times as fast."""
+    """The greatest of every 2 x 2 pixels. In evaluation on a CPU nobody asks where it stood: ten times as fast."""
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, H // 2, W // 2)."""
@@ -112,19 +97,70 @@ class HalvingMaxPool(nn.MaxPool2d):
         return torch.maximum(rows[..., 0::2], rows[..., 1::2])
 
 
-def group_norm(channels: int) -> nn.Module:
-    """Scales each image by itself, in up to 8 groups of channels: no sample sees the others of its batch."""
-    return nn.GroupNorm(math.gcd(8, channels), channels)
-
-
 def mlp(features: int, width: int) -> tuple[nn.Module, int]:
-    """Two hidden layers, for points in the plane.
+    """G of two hidden layers, for points in the plane; and its features."""
+    return nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()), width
 
-    Returns:
-        G, and the number of its features.
+
+def resnet(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
+    """G of torchvision's ResNet of that name; and its features.
+
+    Args:
+        name: ``"resnet18"``, ``"resnet50"``, or ``"resnet18_small"``, which is for 32 pixels of any channels: a 3 x 3
+            convolution first, no pooling.
+        channels: of the images.
+        weights: ``"none"``, ``"imagenet"`` (fetched from torchvision's hub), or the path of a weights file.
+
+    Raises:
+        WeightsError: if weights cannot be had or do not fit; the sentence says what to pass.
+        ValueError: if the network does not take so many channels.
     """
-    layers = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-    return layers, width
+    import torchvision  # takes seconds to import: only who wants a ResNet waits
+
+    body = getattr(torchvision.models, name.removesuffix("_small"))(weights=None)
+    features = body.fc.in_features
+    body.fc = nn.Identity()
+    if name.endswith("_small"):
+        body.conv1, body.maxpool = nn.Conv2d(channels, 64, 3, padding=1, bias=False), nn.Identity()
+        nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
+    elif channels != 3:
+        raise ValueError(f"network {name} takes images of 3 channels, not {channels}; set network to resnet18_small.")
+    if weights != "none":
+        found = imagenet_weights(name) if weights == "imagenet" else read_weights(weights)
+        try:  # the last layer's are left out: its classes are others
+            body.load_state_dict({key: value for key, value in found.items() if not key.startswith("fc.")})
+        except RuntimeError as error:
+            raise WeightsError(f"The weights in {weights} do not fit network {name}: {error}") from error
+    return body, features
+
+
+def imagenet_weights(name: str) -> dict[str, Tensor]:
+    """ImageNet weights from torchvision's hub, or from its cache if they were fetched before."""
+    if name.endswith("_small"):
+        raise WeightsError("weights is imagenet, but resnet18_small has no such weights; set weights to none.")
+    import torchvision
+
+    source = torchvision.models.get_model_weights(name).IMAGENET1K_V1
+    try:
+        return dict(source.get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:  # no network, or a broken download
+        raise WeightsError(
+            f"weights is imagenet, but {source.url} cannot be fetched ({error}). Fetch it where there is a network, "
+            "and set weights to the path of the file; or set weights to none."
+        ) from error
+
+
+def read_weights(path: str) -> dict[str, Tensor]:
+    """The weights in a file: a dictionary of tensors, as torchvision's files are, read without running code from it."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        raise WeightsError(
+            f"weights is {path}, which cannot be read as weights ({error}). Pass the path of a file, imagenet, or none."
+        ) from error
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise WeightsError(f"weights is {path}, but it holds no dictionary of tensors, as torchvision's files do.")
+    return found
 
 
 def build_network(
@@ -139,14 +175,13 @@ def build_network(
     """Make a network.
 
     Args:
-        name: ``"small_cnn"``, ``"small_cnn_groupnorm"``, ``"strided_cnn"`` or a ResNet for images, ``"mlp"`` for
-            points.
+        name: ``"small_cnn"``, ``"strided_cnn"`` or a ResNet for images, ``"mlp"`` for points.
         images: the training images; their mean and deviation a channel scale every image that comes in. For image
             files, and with weights made elsewhere, ImageNet's do.
         num_classes: K.
         width: channels of the first layer; a ResNet has its own.
         generator: the seed of the weights is drawn from it.
-        weights: a ResNet's first weights, see :func:`dsl_teach.training.resnets.resnet`.
+        weights: a ResNet's first weights, see :func:`resnet`.
 
     Raises:
         ValueError: if there is no network of that name, or no such weights for it.
@@ -155,7 +190,6 @@ def build_network(
         "small_cnn": lambda channels: small_cnn(channels, width),
         "strided_cnn": lambda channels: strided_cnn(channels, width),
         "mlp": lambda features: mlp(features, width),
-        "small_cnn_groupnorm": lambda channels: small_cnn(channels, width, norm=group_norm),
         **{name: partial(resnet, name, weights=weights) for name in RESNETS},
     }
     if name not in makers:
@@ -175,14 +209,7 @@ def build_network(
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, shaped to be broadcast over a batch.
-
-    Args:
-        images: (N, C, H, W) or (N, D).
-
-    Returns:
-        Two tensors, (C, 1, 1) or (D,).
-    """
+    """Mean and deviation of each channel of (N, C, H, W) images, (C, 1, 1), or of (N, D) points, (D,)."""
     others = [dim for dim in range(images.ndim) if dim != 1]
     sample = images[:10_000].float()
     shape = (-1,) + (1,) * (images.ndim - 2)

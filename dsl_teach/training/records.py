@@ -1,14 +1,29 @@
-"""What training leaves behind: one record an epoch, one report a correction, the result."""
+"""What training leaves behind, what it carries from step to step, and how others follow it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
+from dsl_teach.data.batches import Batch
 from dsl_teach.metrics import CorrectionReport
 from dsl_teach.prototypes import Prototypes
+from dsl_teach.training import distributed
+from dsl_teach.training.networks import EmbeddingNetwork
+
+Memory = dict[str, Tensor]
+"""What a run remembers from step to step beside its weights, by name."""
+
+TARGETS, STREAMED = "early_learning_targets", "streamed_embeddings"
+"""(N, ...), what each process remembers of the samples that it has seen; the rest is the same everywhere."""
+
+MANY = 2**20
+"""More than there are classes."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +44,7 @@ class EpochRecord:
     train_accuracy: float
     """Share of training samples for which the network gave the noisy label, during the training pass."""
     memorised: float | None
-    """The same among wrongly labelled samples: how much noise the network has learned by heart."""
+    """The same among wrongly labelled samples: how much noise the network has memorised."""
     test_accuracy: float
     changed: float | None = None
     """Share of labels that the correction before this epoch changed."""
@@ -44,7 +59,7 @@ class EpochRecord:
     filled: int | None = None
     """Prototypes that did not pass the gate and filled a place."""
     zeros: int | None = None
-    """Samples with a zero embedding among those prototypes were chosen from."""
+    """Samples with a zero embedding among those that prototypes were chosen from."""
     seconds_training: float = 0.0
     seconds_correction: float = 0.0
 
@@ -76,13 +91,149 @@ class Result:
     """The correction by the finished network; None for plain cross-entropy."""
 
 
-def make_record(
-    epoch: int, training: dict[str, float | None], correction: Correction | None, *, test_accuracy: float
-) -> EpochRecord:
-    """Put one epoch's figures together; the time of a correction counts in the first epoch that uses it."""
-    figures: dict[str, Any] = dict(training)
-    if correction is not None:
-        figures |= {name: value for name, value in asdict(correction.report).items() if name != "noisy_accuracy"}
-        figures |= {name: int(getattr(correction.prototypes, name).sum()) for name in ("passed", "filled", "zeros")}
-        figures["seconds_correction"] = correction.seconds if correction.epoch == epoch else 0.0
-    return EpochRecord(epoch=epoch, test_accuracy=test_accuracy, **figures)
+@dataclass
+class Pass:
+    """A training pass under way: what it has seen so far, by index, so that it can go on from any step."""
+
+    predicted: Tensor
+    """(N,) int64, when a sample was last seen and what the network answered: the step times ``MANY`` plus the class;
+    -1 for samples not seen yet. The greatest over processes is the last."""
+    sums: Tensor
+    """(3,) float64, losses summed over samples: the loss, its part for noisy labels, that for corrected ones."""
+    step: int = 0
+    """Steps taken."""
+    seconds: float = 0.0
+
+    @classmethod
+    def begin(cls, noisy_labels: Tensor) -> Pass:
+        """A pass that has seen nothing yet."""
+        return cls(torch.full_like(noisy_labels, -1), noisy_labels.new_zeros(3, dtype=torch.float64))
+
+    def note(self, index: Tensor, logits: Tensor, losses: Tensor) -> None:
+        """Add one batch: its samples, the network's answers, and its mean losses."""
+        answers = self.step * MANY + logits.detach().argmax(dim=1)
+        self.predicted.scatter_reduce_(0, index, answers, "amax")  # the last, also where a batch holds a sample twice
+        self.sums += losses * len(index)
+        self.step += 1
+
+    def answers(self) -> Tensor:
+        """(N,) int64, the last answer to each sample in any process; -1 for samples not seen."""
+        last = distributed.largest(self.predicted.clone())
+        return torch.where(last < 0, last, last % MANY)
+
+    def merged(self) -> Pass:
+        """The pass over the samples of all processes."""
+        predicted, sums = distributed.largest(self.predicted.clone()), distributed.total(self.sums.clone())
+        return Pass(predicted, sums, self.step, self.seconds)
+
+    def for_this_process(self) -> Pass:
+        """A merged pass as each process continues it: process 0 answers for what has been done."""
+        if distributed.is_leader():
+            return self
+        return Pass(torch.full_like(self.predicted, -1), self.sums * 0, self.step, self.seconds)
+
+
+@dataclass
+class State:
+    """A training run between two steps: everything that changes, and so what a checkpoint holds."""
+
+    network: EmbeddingNetwork
+    learner: nn.Module
+    """The network to train: of several processes, one that averages gradients over them."""
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    steps: int
+    """Steps an epoch."""
+    history: list[EpochRecord] = field(default_factory=list)
+    correction: Correction | None = None
+    """The corrected labels in use."""
+    under_way: Pass | None = None
+    """The training pass of the present epoch, until the epoch is finished."""
+    memory: Memory = field(default_factory=dict)
+    averaged: AveragedModel | None = None
+    """The network with averaged weights; None if nobody asked for it."""
+
+    @property
+    def evaluated(self) -> EmbeddingNetwork:
+        """The network that embeds and is tested: the averaged one where there is one."""
+        return self.network if self.averaged is None else cast(EmbeddingNetwork, self.averaged.module)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return len(self.history)
+
+    @property
+    def progress(self) -> float:
+        """Epochs trained so far, 3.25 say."""
+        return self.epoch + (0 if self.under_way is None else self.under_way.step / self.steps)
+
+    def record(self, figures: dict[str, Any], test_accuracy: float) -> None:
+        """Enter a finished epoch; the time of a correction counts in the first epoch that uses it."""
+        made, all_figures = self.correction, dict(figures)
+        if made is not None:
+            all_figures |= {name: x for name, x in asdict(made.report).items() if name != "noisy_accuracy"}
+            all_figures |= {name: int(getattr(made.prototypes, name).sum()) for name in ("passed", "filled", "zeros")}
+            all_figures["seconds_correction"] = made.seconds if made.epoch == self.epoch else 0.0
+        self.memory = self.merged_memory()
+        self.history.append(EpochRecord(epoch=self.epoch, test_accuracy=test_accuracy, **all_figures))
+        self.schedule.step()
+        self.under_way = None
+
+    def merged_memory(self) -> Memory:
+        """What is remembered, with the samples that each process has seen in the pass under way."""
+        if distributed.world_size() == 1 or self.under_way is None:
+            return self.memory
+        seen = self.under_way.predicted >= 0
+        names = [name for name in (TARGETS, STREAMED) if name in self.memory]
+        return self.memory | {name: distributed.merged_rows(self.memory[name], seen) for name in names}
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds: plain values, tensors, and objects of the classes in :data:`SAVED`."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "history": self.history,
+            "correction": self.correction,
+            "under_way": None if self.under_way is None else self.under_way.merged(),
+            "memory": self.merged_memory(),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Continue from what :meth:`to_dict` gave, its tensors on the device of the network."""
+        self.network.load_state_dict(saved["network"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(saved["averaged"])
+        self.history, self.correction, self.memory = saved["history"], saved["correction"], saved["memory"]
+        if saved["under_way"] is not None:
+            self.under_way = saved["under_way"].for_this_process()
+
+
+SAVED = (EpochRecord, Correction, Prototypes, CorrectionReport, Pass)
+"""The classes that ``torch.load(weights_only=True)`` is told to trust in a checkpoint."""
+
+
+class Callback:
+    """What surrounds training: saving, stopping, progress. Each method is called at its moment, and idle here."""
+
+    def on_train_begin(self, state: State) -> None:
+        """Before the first step."""
+
+    def on_batch_end(self, state: State, batch: Batch, embeddings: Tensor) -> None:
+        """After each training step, with the samples of this process and what the network saw in them, (B, D)."""
+
+    def on_epoch_end(self, state: State) -> None:
+        """After each epoch; its record is ``state.history[-1]``."""
+
+    def on_train_end(self, state: State) -> None:
+        """After the last correction."""
+
+
+def announce(callbacks: Iterable[Callback], moment: str, *what: Any) -> None:
+    """Call one method of every callback, in their order."""
+    for callback in callbacks:
+        getattr(callback, moment)(*what)

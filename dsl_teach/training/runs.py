@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import torch
 
 from dsl_teach.config import Settings
-from dsl_teach.data import batches
-from dsl_teach.data.batches import WHOLE, Batches, Share, View, crop_and_flip
-from dsl_teach.data.catalog import load_dataset
+from dsl_teach.data import batches, load_dataset
+from dsl_teach.data.batches import Batches, View, crop_and_flip
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
-from dsl_teach.environment import environment
+from dsl_teach.metrics import accuracy
 from dsl_teach.seeds import stream
-from dsl_teach.training.checkpoint import RunFolder, RunFolderError, open_folder, run_folder, write_atomically
-from dsl_teach.training.distributed import Team, join_team
-from dsl_teach.training.hardware import uses_bfloat16
-from dsl_teach.training.keeper import Interrupted, RunKeeper
-from dsl_teach.training.loop import EpochRecord, Result, fit
+from dsl_teach.training import distributed
+from dsl_teach.training.checkpoint import Checkpoint, RunFolder, RunFolderError, write_atomically
+from dsl_teach.training.correction import correct
+from dsl_teach.training.hardware import environment, uses_bfloat16
+from dsl_teach.training.loop import fit
 from dsl_teach.training.networks import EmbeddingNetwork, build_network
-
-__all__ = [
-    "Interrupted",
-    "Run",
-    "RunFolderError",
-    "open_folder",
-    "run",
-    "run_folder",
-    "run_many",
-    "summary",
-    "write_atomically",
-]
+from dsl_teach.training.records import Callback, Correction, Result
 
 
 @dataclass(frozen=True)
@@ -49,76 +37,74 @@ class Run:
 
 def run(
     settings: Settings,
+    data: NoisyDataset | None = None,
     *,
     folder: str | Path | None = None,
     device: torch.device | str = "cpu",
-    on_epoch: Callable[[EpochRecord], None] | None = None,
-    on_step: Callable[[float], None] | None = None,
+    correct: Callable[..., Correction] = correct,
+    callbacks: Sequence[Callback] = (),
     minutes: float = 10.0,
-    workers: int = 0,
+    loader_workers: int = 0,
 ) -> Run:
     """Load the data, build the network, fit it, and keep what comes out; continue where an earlier call broke off.
 
     Under torchrun every process calls it, and they train together.
 
     Args:
-        settings: every knob.
+        settings: every setting.
+        data: the caller's own data set; None: the one that the settings name.
         folder: where settings, environment, history, corrected labels and checkpoints go; None: nothing is written.
             A folder that holds this run already is continued.
         device: where to train: ``"cpu"`` or ``"cuda"``.
-        on_epoch: called with the record of each epoch trained now; under torchrun in the first process only.
-        on_step: called after each training step with the number of epochs trained so far, 3.25 say; likewise.
+        correct: the correction phase, see :func:`dsl_teach.training.loop.fit`.
+        callbacks: what follows the training; under torchrun in the first process only.
         minutes: between two checkpoints within an epoch.
-        workers: processes that read images from disk ahead; any number gives the same run.
+        loader_workers: processes that read images from disk ahead; any number gives the same run.
 
     Raises:
         RunFolderError: if the folder cannot be written to, or holds another run. Nothing is trained then.
-        Interrupted: if SIGTERM or Ctrl-C asked to stop; the state is saved.
+        Interrupted: if SIGTERM, SIGHUP or Ctrl-C asked to stop; the state is saved.
     """
-    with join_team(device) as (team, device), open_keeper(folder, settings, team, minutes, on_step) as keeper:
-        data = load_dataset(settings)
-        train, test = make_batches(data, settings, device, share=team.share, workers=workers)
+    with distributed.process_group(device) as device, Checkpoint(open_run(folder, settings), minutes=minutes) as saving:
+        data = load_dataset(settings) if data is None else data
+        train, test = map(saving.watch, make_batches(data, settings, device, loader_workers=loader_workers))
         network = first_network(data, settings).to(device)
-        if keeper.folder:
+        if saving.folder:
             precision = "bfloat16" if uses_bfloat16(settings, device) else "float32"
-            facts = {"device": device.type, "precision": precision, "processes": str(team.ranks)}
-            keeper.folder.write_environment(environment(keeper.folder.path) | facts)
+            facts = {"device": device.type, "precision": precision, "processes": str(distributed.world_size())}
+            before = saving.folder.path / "environment.jsonl"
+            lines = [json.loads(line) for line in before.read_text("utf-8").splitlines()] if before.exists() else []
+            saving.folder.write_lines(before.name, [*lines, environment(saving.folder.path) | facts])
         clean_labels = None if data.clean_labels is None else data.clean_labels.to(device)
-        on_epoch = on_epoch if team.leads else None
+        followers = [saving, *(callbacks if distributed.is_leader() else ())]
         result = fit(
-            network, train, test, settings, clean_labels=clean_labels, on_epoch=on_epoch, keeper=keeper, team=team
-        )
+            network, train, test, settings, clean_labels=clean_labels, correct=correct, callbacks=followers
+        )  # fmt: skip
         finished = Run(settings, data, network, result)
-        if keeper.folder:
-            finish(keeper.folder, finished)
+        if saving.folder:
+            finish(saving.folder, finished)
     return finished
 
 
-def open_keeper(
-    folder: str | Path | None,
-    settings: Settings,
-    team: Team,
-    minutes: float,
-    on_step: Callable[[float], None] | None,
-) -> RunKeeper:
-    """What watches over the run; only the first process has the folder, and all hear if it cannot be opened."""
+def open_run(folder: str | Path | None, settings: Settings) -> RunFolder | None:
+    """The run folder, in the first process alone; all processes hear if it cannot be opened."""
     opened, trouble = None, None
-    if folder is not None and team.leads:
+    if folder is not None and distributed.is_leader():
         try:
             opened = RunFolder(folder, settings)
         except RunFolderError as error:
             trouble = str(error)
-    trouble = team.from_leader(trouble)
+    trouble = distributed.from_leader(trouble)
     if trouble:
         raise RunFolderError(trouble)
-    return RunKeeper(opened, team=team, minutes=minutes, on_step=on_step if team.leads else None)
+    return opened
 
 
 def make_batches(
-    data: NoisyDataset, settings: Settings, device: torch.device | str, *, share: Share = WHOLE, workers: int = 0
+    data: NoisyDataset, settings: Settings, device: torch.device | str, *, loader_workers: int = 0
 ) -> tuple[Batches, Batches]:
-    """Training and test batches of a data set, wherever its images live."""
-    where: dict[str, Any] = {"device": device, "share": share, "workers": workers}
+    """Training and test batches of a data set, wherever its images live; of several processes each gets its share."""
+    where: dict[str, Any] = {"device": device, "share": distributed.share(), "loader_workers": loader_workers}
     test_size = settings.batch_size if isinstance(data.test_images, ImageFiles) else 1024
     train = batches.make_batches(
         data.images, data.noisy_labels, batch_size=settings.batch_size, view=training_view(data, settings),
@@ -163,6 +149,8 @@ def run_many(many: Sequence[Settings], *, workers: int = 1, on_run: Callable[[Ru
     Returns:
         The runs, in the order given.
     """
+    import joblib
+
     finished = []
     for done in joblib.Parallel(n_jobs=workers, return_as="generator")(joblib.delayed(_run_alone)(s) for s in many):
         finished.append(done)
@@ -182,10 +170,9 @@ def _run_alone(settings: Settings) -> Run:
 
 def finish(folder: RunFolder, finished: Run) -> None:
     """Write what a finished run came to; ``result.json`` last, so that it vouches for the rest."""
-    folder.write_history(finished.result.history)
     if finished.result.correction is not None:
-        folder.write_labels(finished.result.correction.labels, None)
-    folder.write_result(summary(finished))
+        folder.write_labels(finished.result.correction.labels, "corrected_labels.pt")
+    write_atomically(folder.path / "result.json", json.dumps(summary(finished), indent=2) + "\n")
 
 
 def summary(finished: Run) -> dict[str, Any]:
@@ -197,4 +184,14 @@ def summary(finished: Run) -> dict[str, Any]:
         "test_accuracy": last.test_accuracy,
         "memorised": last.memorised,
         **({} if correction is None else asdict(correction.report)),
+        **({} if finished.data.verified is None else {"verified_kept": verified_kept(finished)}),
     }
+
+
+def verified_kept(finished: Run) -> float | None:
+    """Of the given labels that a person verified to be right, the share that the last correction kept."""
+    data, correction = finished.data, finished.result.correction
+    if correction is None or data.verified is None:
+        return None
+    right = data.verified == 1
+    return accuracy(correction.labels.cpu()[right], data.noisy_labels[right])
