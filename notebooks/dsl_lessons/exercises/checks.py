@@ -15,7 +15,8 @@ from dsl_lessons.exercises.mistakes_density import DENSITY, ETA, SIMILARITY, THR
 from dsl_teach.metrics import chance_changed, class_shares
 from dsl_teach.noise import transition_matrix
 from dsl_teach.noise.direction import share_to_frequent
-from dsl_teach.prototypes import cosine_similarity, density, eta, label_margin, similarity_threshold, soft_labels
+from dsl_teach.prototypes import cosine_similarity, density, eta, label_margin, similarity_threshold
+from dsl_teach.prototypes.correction import soft_labels
 from dsl_teach.training.losses import forward_cross_entropy, generalized_cross_entropy, self_learning_loss
 
 
