@@ -60,27 +60,27 @@ def judge(
         read: turns what a function returns into a tensor, or raises :class:`NoAnswer`; by default :func:`numbers`.
     """
     read = read or numbers
-    inputs = [named(library, case) for case in cases]
-    rights = [read(call(library, given)) for given in inputs]
+    inputs = [_named(library, case) for case in cases]
+    rights = [read(_call(library, given)) for given in inputs]
     try:
-        answers = [answer_of(f, given, read) for given in inputs]
+        answers = [_answer_of(f, given, read) for given in inputs]
     except NoAnswer as why:
         return Verdict(False, str(why))
-    if all_close(answers, rights):
+    if _all_close(answers, rights):
         return Verdict(True, f"It agrees with the library on {len(inputs)} inputs, hostile ones among them.")
     for sentence, wrong in mistakes.items():
-        if all_close(answers, [read(call(wrong, given)) for given in inputs]):
+        if _all_close(answers, [read(_call(wrong, given)) for given in inputs]):
             return Verdict(False, sentence)
-    return Verdict(False, first_difference(inputs, answers, rights))
+    return Verdict(False, _first_difference(inputs, answers, rights))
 
 
-def named(library: Function, case: tuple[Any, ...]) -> Inputs:
+def _named(library: Function, case: tuple[Any, ...]) -> Inputs:
     """The arguments of a case by the names that they have in the library."""
     names = list(inspect.signature(library).parameters)
     return {name: torch.tensor(x) if isinstance(x, list) else x for name, x in zip(names, case, strict=False)}
 
 
-def call(f: Function, given: Inputs) -> Any:
+def _call(f: Function, given: Inputs) -> Any:
     """Arguments by place, so that the reader may name them freely; p and eta_max by name, as in the library."""
     copies = {name: value.clone() if isinstance(value, Tensor) else value for name, value in given.items()}
     by_name = {name: copies.pop(name) for name in ("p", "eta_max") if name in copies}
@@ -93,19 +93,19 @@ def call(f: Function, given: Inputs) -> Any:
     return f(*copies.values(), **by_name)
 
 
-def answer_of(f: Function, given: Inputs, read: Callable[[Any], Tensor]) -> Tensor:
+def _answer_of(f: Function, given: Inputs, read: Callable[[Any], Tensor]) -> Tensor:
     """What a reader's function returns, as a tensor.
 
     Raises:
         NoAnswer: if there is nothing to compare.
     """
     try:
-        answer = call(f, given)
+        answer = _call(f, given)
     except NotImplementedError:
         raise NoAnswer("Nothing is written here yet. Replace the line with “raise” by your own.") from None
     except Exception as error:
         line = (str(error).strip() or "no more is said").splitlines()[0][:200].removesuffix(".")
-        raise NoAnswer(f"It stopped with {type(error).__name__}: {line}. Tried: {told(given)}.") from error
+        raise NoAnswer(f"It stopped with {type(error).__name__}: {line}. Tried: {_told(given)}.") from error
     if answer is None or answer is ...:
         raise NoAnswer("It returned nothing (None). Write your formula, and end with “return”.")
     return read(answer)
@@ -138,47 +138,44 @@ def given(rows: Tensor, labels: Tensor) -> Tensor:
     return rows.gather(1, labels[:, None]).squeeze(1)
 
 
-def all_close(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
-    """Whether all shapes and numbers agree."""
+def _all_close(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
     return all(
         a.shape == b.shape and torch.allclose(a, b, atol=TOLERANCE, rtol=0, equal_nan=True)
         for a, b in zip(ours, theirs, strict=True)
     )
 
 
-def first_difference(inputs: Sequence[Inputs], answers: Sequence[Tensor], rights: Sequence[Tensor]) -> str:
+def _first_difference(inputs: Sequence[Inputs], answers: Sequence[Tensor], rights: Sequence[Tensor]) -> str:
     """The first input on which the answers differ: shapes, NaN, or the first number that is another."""
     for given, answer, right in zip(inputs, answers, rights, strict=True):
         if answer.shape != right.shape:
             hint = " Is it transposed?" if answer.ndim == 2 and answer.T.shape == right.shape else ""
-            return f"It returned {shape(answer)}, but should return {shape(right)}.{hint} For {told(given)}."
+            return f"It returned {_shape(answer)}, but should return {_shape(right)}.{hint} For {_told(given)}."
         if bool((answer.isnan() & ~right.isnan()).any()):
-            return f"The answer holds NaN. Is something divided by 0? For {told(given)}."
-        if not all_close([answer], [right]):
+            return f"The answer holds NaN. Is something divided by 0? For {_told(given)}."
+        if not _all_close([answer], [right]):
             place = int(((answer - right).abs() > TOLERANCE).flatten().nonzero()[0])
             at = [place] if right.ndim < 2 else list(divmod(place, right.shape[1]))
             where = "" if right.ndim == 0 else f" at place {at if right.ndim > 1 else place}"
             ours, theirs = answer.flatten()[place], right.flatten()[place]
-            return f"For {told(given)}: you say {short(ours)}{where}, and {short(theirs)} is right."
+            return f"For {_told(given)}: you say {_short(ours)}{where}, and {_short(theirs)} is right."
     raise AssertionError("the answers do not differ")
 
 
-def shape(answer: Tensor) -> str:
-    """The shape of an answer in words."""
+def _shape(answer: Tensor) -> str:
     if answer.ndim == 0:
         return "a single number"
     return f"{len(answer)} numbers" if answer.ndim == 1 else f"a tensor of shape {tuple(answer.shape)}"
 
 
-def told(given: Inputs) -> str:
-    """Arguments as they stand in a sentence."""
-    return ", ".join(f"{name} = {short(value)}" for name, value in given.items())
+def _told(given: Inputs) -> str:
+    return ", ".join(f"{name} = {_short(value)}" for name, value in given.items())
 
 
-def short(value: Any) -> str:
+def _short(value: Any) -> str:
     """Numbers with at most three decimals, without trailing zeros."""
     if isinstance(value, Tensor):
-        return short(value.tolist())
+        return _short(value.tolist())
     if isinstance(value, list):
-        return "[" + ", ".join(short(entry) for entry in value) + "]"
+        return "[" + ", ".join(_short(entry) for entry in value) + "]"
     return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

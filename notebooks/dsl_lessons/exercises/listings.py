@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+import yaml
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -38,9 +40,9 @@ class Listing:
     @property
     def lines(self) -> list[str]:
         """The lines of the code."""
-        return self.code.strip("\n").splitlines()
+        return self.code.splitlines()
 
-    def figure(self, *, fixed: bool) -> Tensor:
+    def figure(self, *, fixed: bool) -> float:
         """The effect of the code as it stands, or with the faulty line fixed."""
         lines = self.lines
         if fixed:
@@ -48,11 +50,6 @@ class Listing:
         namespace: dict[str, Any] = {}
         exec("\n".join(lines), {"torch": torch, "normalize": normalize}, namespace)  # our own, nothing from outside
         return round(float(self.effect(*namespace.values())), 2)
-
-
-def numbered(name: str) -> str:
-    """The listing of this name, each line with its number."""
-    return "\n".join(f"{number:2}  {line}" for number, line in enumerate(LISTINGS[name].lines, start=1))
 
 
 def mark(answer: tuple[str, int]) -> tuple[bool, str]:
@@ -132,134 +129,14 @@ def _test_images_trained_on(divide: Function) -> float:
     return len(set(train) & set(test)) / len(test)
 
 
-LISTINGS = {
-    "stored labels": Listing(
-        code="""
-def relabel(loader, label_of, count):
-    corrected, place = torch.zeros(count, dtype=torch.int64), 0
-    for images, noisy_labels, index in loader:
-        found = label_of(images)
-        corrected[place : place + len(found)] = found
-        place += len(found)
-    return corrected
-""",
-        line=5,
-        fixed="        corrected[index] = found",
-        reason="Labels are stored by their place in the pass. The loader shuffles, so they belong to other images as "
-        "soon as they are read by sample.",
-        others={
-            2: "Zeros are overwritten, and counting from 0 is no error. Ask what the places stand for.",
-            3: "Nothing is wrong with the loop: it even hands out the index. Who uses it?",
-            6: "The place is counted rightly. Ask whether a place means anything when the loader shuffles.",
-            7: "What is returned has one label a sample. Ask in which order.",
-        },
-        measured="share of labels that belong to their image",
-        effect=_own_label,
-    ),
-    "winning class": Listing(
-        code="""
-def relabel_batch(embeddings, prototypes, noisy_labels):
-    rows = normalize(embeddings, dim=1)
-    stars = normalize(prototypes, dim=2)
-    scores = torch.einsum("nd,kpd->nk", rows, stars) / stars.shape[1]
-    winner = scores.argmax(dim=1)
-    return noisy_labels[winner]
-""",
-        line=6,
-        fixed="    return winner",
-        reason="The number of the winning class is the label. Here it is used as a place in the batch, and whichever "
-        "label stands there is given.",
-        others={
-            3: "Prototypes are (K, P, D), so features are dim=2: that is right.",
-            4: "The sum over d and p, divided by p, is the mean cosine to each class's prototypes.",
-            5: "The best class of each sample: right. Ask what kind of number comes out.",
-        },
-        measured="share of samples with the label of the nearest class",
-        effect=_nearest_class,
-    ),
-    "choice": Listing(
-        code="""
-def choose(rho, eta, p):
-    rows = torch.arange(len(rho))
-    passed = rows[eta < 0.95]
-    order = eta[passed].argsort(descending=True)
-    return passed[order[:p]]
-""",
-        line=4,
-        fixed="    order = rho[passed].argsort(descending=True)",
-        reason="Eta has done its work at the gate. Among the samples that pass, the densest are the prototypes; "
-        "sorting by eta keeps those that just slipped through.",
-        others={
-            3: "The gate lets the small eta through: samples unlike anything denser. That is right.",
-            5: "The first p of the order, as row numbers of the class: right. Ask what the order is by.",
-        },
-        measured="mean density of the two chosen",
-        effect=_density_of_chosen,
-    ),
-    "eta": Listing(
-        code="""
-def eta_of(S, rho):
-    eta = S.diagonal().clone()
-    for i in range(len(S)):
-        denser = (rho > rho[i]).nonzero().flatten()
-        if len(denser) == 0:
-            eta[i] = S[i].min()
-        for j in denser:
-            eta[i] = torch.maximum(eta[i], S[i, j])
-    return eta
-""",
-        line=2,
-        fixed="    eta = torch.full((len(S),), -1.0)",
-        reason="The maximum begins with the similarity of a sample to itself, 1. Nothing is greater, so it stays 1 and "
-        "only the densest samples pass the gate.",
-        others={
-            4: "Denser means strictly greater rho: that is our reading.",
-            6: "The densest samples have nothing denser. They take their smallest similarity, so that they pass.",
-            8: "The greatest similarity to anything denser: right. Ask where the maximum begins.",
-        },
-        measured="share of samples that pass the gate",
-        effect=_share_that_passes,
-    ),
-    "features": Listing(
-        code="""
-def class_features(network, images, labels, c):
-    network.train()
-    with torch.no_grad():
-        members = images[labels == c]
-        features = network(members)
-    return features
-""",
-        line=2,
-        fixed="    network.eval()",
-        reason="In train mode batch norm scales by the batch, here by a single class, and moves its own statistics "
-        "towards it. The features lose what tells classes apart, and the network is changed.",
-        others={
-            3: "No gradients are needed. But batch norm's statistics move without gradients, too.",
-            4: "Taking one class at a time is what the method asks for. Ask in which mode.",
-            5: "The network is called on the members of the class: right. Ask in which mode it is.",
-        },
-        measured="how far the running mean of batch norm moved",
-        effect=_moved_statistics,
-    ),
-    "division": Listing(
-        code="""
-def divide(noisy_labels, clean_labels):
-    paths = sorted(noisy_labels)
-    test = sorted(clean_labels)
-    train = [path for path in paths if path in noisy_labels]
-    return train, test
-""",
-        line=4,
-        fixed="    train = [path for path in paths if path not in clean_labels]",
-        reason="Some images carry both a noisy and a clean label. This trains on every noisy entry, so the test holds "
-        "images that were trained on.",
-        others={
-            2: "All images with a noisy label, in a fixed order: right as a start.",
-            3: "Testing on images with a clean label is right, if they are kept out of training.",
-            5: "The two lists are returned as they are. Ask whether they overlap.",
-        },
-        measured="share of the test images that were trained on",
-        effect=_test_images_trained_on,
-    ),
+_EFFECTS = {
+    "stored labels": _own_label,
+    "winning class": _nearest_class,
+    "choice": _density_of_chosen,
+    "eta": _share_that_passes,
+    "features": _moved_statistics,
+    "division": _test_images_trained_on,
 }
+_TEXTS = yaml.safe_load((Path(__file__).parent / "listings.yaml").read_text(encoding="utf-8"))
+LISTINGS = {name: Listing(**texts, effect=_EFFECTS[name]) for name, texts in _TEXTS.items()}
 """Name -> listing."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from dsl_lessons.injected_bugs import faulty
-from dsl_lessons.injected_bugs.faulty import correcting, exchange, relabelling
+from dsl_lessons.injected_bugs.faulty import correcting, relabelling
 from dsl_lessons.injected_bugs.trial import Trial
+from dsl_teach.training.records import Correction
 
 
 @dataclass(frozen=True)
@@ -20,133 +20,78 @@ class Variant:
     """Short, for tables and legends."""
     story: str
     """What is different, in one sentence."""
-    caught_by: str = ""
-    """The check of :mod:`dsl_lessons.injected_bugs.checks` that fails on it; empty: a choice, not a bug."""
-    against: str = "SMP"
-    """The name of the run that it is compared with."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Settings that differ."""
     inject: Callable[[Trial], Trial] = lambda trial: trial
     """Exchanges a part of the run."""
+    caught_by: str = ""
+    """The check of :mod:`dsl_lessons.injected_bugs.checks` that fails on it; empty: a choice, not a bug."""
+    against: str = "SMP"
+    """The name of the run that it is compared with."""
 
+
+def bug(
+    name: str, caught_by: str, piece: Callable[..., Any], correct: Callable[..., Correction] | None = None, **more: Any
+) -> Variant:
+    """A variant with a faulty piece, whose docstring is the story; without ``correct`` the piece itself is injected."""
+    story = (piece.__doc__ or "").splitlines()[0].rstrip(".")
+    return Variant(
+        name,
+        story[0].lower() + story[1:],
+        inject=piece if correct is None else lambda trial: trial.replace(correct=correct),
+        caught_by=caught_by,
+        **more,
+    )
+
+
+IMAGES, FAN, LEAK = "labels follow their images", "prototypes of the fan", "no test image is trained on"
+RATE = "the rate is the one asked for"
+CE, NO_CORRECTION = "cross-entropy", {"alpha": 0.0}
 
 GROUPS: dict[str, list[Variant]] = {
     "right": [
         Variant("SMP", "the method as it should be"),
-        Variant("cross-entropy", "no correction at all", changes={"alpha": 0.0}),
+        Variant(CE, "no correction at all", NO_CORRECTION),
     ],
     "labels of other images": [
-        Variant(
-            "kept by place",
-            "corrected labels are stored by their place in a shuffled pass, and read in the order of the next",
-            "labels follow their images",
-            inject=exchange(correct=relabelling(faulty.by_place_in_the_pass)),
-        ),
-        Variant(
-            "class as place",
-            "the number of the winning class is used as a place in the batch, and the label that stands there is given",
-            "labels follow their images",
-            inject=exchange(correct=relabelling(faulty.class_number_as_place)),
-        ),
-        Variant(
-            "even shares",
-            "no mistake, a comparison: in place of corrected labels, every sample gets the same share of every class",
-            inject=exchange(correct=faulty.even_shares),
-        ),
+        bug("kept by place", IMAGES, faulty.kept_by_place, relabelling(faulty.kept_by_place)),
+        bug("class as place", IMAGES, faulty.class_as_place, relabelling(faulty.class_as_place)),
+        bug("even shares", "", faulty.even_shares, faulty.even_shares),
     ],
     "start of correction": [
-        Variant(f"start {epoch}", f"correction starts after {epoch} epochs", changes={"correction_start": epoch})
+        Variant(f"start {epoch}", f"correction starts after {epoch} epochs", {"correction_start": epoch})
         for epoch in (0, 1, 10)
     ],
     "prototypes": [
-        Variant(
-            "largest eta",
-            "the samples with the greatest eta become prototypes, and density is not looked at",
-            "prototypes of the fan",
-            inject=exchange(correct=correcting(pick=faulty.largest_eta)),
-        ),
-        Variant(
-            "eta from itself",
-            "the maximum that makes eta begins with the self-similarity 1, so that nobody passes the gate",
-            "prototypes of the fan",
-            inject=exchange(correct=correcting(eta_of=faulty.eta_from_itself)),
-        ),
-        Variant("no gate", "the p densest samples, whether alike or not", changes={"eta_max": 2.0}),
-        Variant(
-            "maximum",
-            "the single most similar prototype gives the label, where the paper takes the mean over prototypes",
-            "prototypes vote",
-            inject=exchange(correct=correcting(score=faulty.by_best_prototype)),
-        ),
+        bug("largest eta", FAN, faulty.largest_eta, correcting(pick=faulty.largest_eta)),
+        bug("eta from itself", FAN, faulty.eta_from_itself, correcting(eta_of=faulty.eta_from_itself)),
+        Variant("no gate", "the p densest samples, whether alike or not", {"eta_max": 2.0}),
+        bug("maximum", "prototypes vote", faulty.by_best_prototype, correcting(score=faulty.by_best_prototype)),
     ],
     "modes and moving labels": [
-        Variant(
-            "train mode",
-            "features for prototypes are taken class by class with the network left in train mode",
-            "correction leaves the network alone",
-            inject=exchange(correct=correcting(look=faulty.in_train_mode_class_by_class)),
-        ),
-        Variant(
-            "eval mode for ever",
-            "batch norm is left in eval mode and never learns the statistics of the data",
-            "batch norm learns",
-            inject=faulty.always_in_eval_mode,
-        ),
-        Variant(
-            "shifted images", "training images are moved by up to a pixel; the rest is right", inject=faulty.shifted
-        ),
-        Variant(
-            "moving labels",
-            "labels are given anew for each shifted batch, by the weights of the moment and the prototypes of before",
-            "labels stand still",
-            against="shifted images",
-            inject=faulty.moving_labels,
-        ),
+        bug("train mode", "correction leaves the network alone", faulty.train_mode, correcting(look=faulty.train_mode)),
+        bug("eval mode for ever", "batch norm learns", faulty.eval_mode_for_ever),
+        bug("shifted images", "", faulty.shifted),
+        bug("moving labels", "labels stand still", faulty.moving_labels, against="shifted images"),
     ],
     "what is measured": [
-        Variant(
-            "tests trained on",
-            "every second test image stands in the training set as well, with its right label",
-            "no test image is trained on",
-            inject=faulty.half_of_the_test_trained_on,
-        ),
-        Variant(
-            "tests, wrong labels",
-            "the same, but these images come with labels as noisy as the others",
-            "no test image is trained on",
-            inject=partial(faulty.half_of_the_test_trained_on, noisy=True),
-        ),
-        Variant(
-            "10 × rate",
-            "the learning rate is ten times as high in the first third of the epochs",
-            "the rate is the one asked for",
-            inject=faulty.ten_times_at_first,
-        ),
-        Variant(
-            "10 × rate, CE",
-            "the same without correction",
-            "the rate is the one asked for",
-            against="cross-entropy",
-            changes={"alpha": 0.0},
-            inject=faulty.ten_times_at_first,
-        ),
+        bug("tests trained on", LEAK, faulty.trained_on_the_test),
+        bug("tests, wrong labels", LEAK, faulty.trained_on_the_noisy_test),
+        bug("10 × rate", RATE, faulty.ten_times_the_rate),
+        Variant("10 × rate, CE", "the same without correction", NO_CORRECTION, faulty.ten_times_the_rate, RATE, CE),
     ],
     "p and m": [
-        *(Variant(f"p = {p}", f"{p} prototypes a class", changes={"p": p}) for p in (1, 32)),
-        *(Variant(f"m = {m}", f"prototypes chosen among {m} samples a class", changes={"m": m}) for m in (20, 80)),
+        *(Variant(f"p = {p}", f"{p} prototypes a class", {"p": p}) for p in (1, 32)),
+        *(Variant(f"m = {m}", f"prototypes chosen among {m} samples a class", {"m": m}) for m in (20, 80)),
     ],
     "readings of S_c": [
-        Variant("S_c at 40 %", "S_c is the 40th percentile", changes={"quantile": 0.4}),
-        Variant("S_c at 75 %", "S_c is the 75th percentile", changes={"quantile": 0.75}),
-        Variant("no diagonal", "self-similarities are left out of S_c", changes={"diagonal": False}),
+        Variant("S_c at 40 %", "S_c is the 40th percentile", {"quantile": 0.4}),
+        Variant("S_c at 75 %", "S_c is the 75th percentile", {"quantile": 0.75}),
+        Variant("no diagonal", "self-similarities are left out of S_c", {"diagonal": False}),
     ],
     "what the article proposes": [
-        Variant("alpha 0.25", "half the usual weight for corrected labels", changes={"alpha": 0.25}),
-        Variant(
-            "soft labels",
-            "in place of one label the shares of all classes: softmax of the class scores over 0.05",
-            changes={"soft_temperature": 0.05},
-        ),
+        Variant("alpha 0.25", "half the usual weight for corrected labels", {"alpha": 0.25}),
+        Variant("soft labels", "each label is the softmax of the class scores over 0.05", {"soft_temperature": 0.05}),
     ],
 }
 """Title of a group -> its variants."""
@@ -162,7 +107,9 @@ def named(names: Sequence[str]) -> list[str]:
     Raises:
         ValueError: if a name is not on the list.
     """
-    unknown = [name for name in names if name not in VARIANTS and list(names) != ["all"]]
-    if unknown:
-        raise ValueError(f"There is no variant {unknown[0]!r}. The variants are {', '.join(VARIANTS)}.")
-    return list(VARIANTS) if list(names) == ["all"] else list(names)
+    if list(names) == ["all"]:
+        return list(VARIANTS)
+    for name in names:
+        if name not in VARIANTS:
+            raise ValueError(f"There is no variant {name!r}. The variants are {', '.join(VARIANTS)}.")
+    return list(names)

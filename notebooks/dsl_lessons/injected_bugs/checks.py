@@ -6,7 +6,6 @@ They need seconds, no full run: a few points whose answer is known by hand, or o
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -79,7 +78,7 @@ def labels_stand_still(variant: Variant) -> bool:
         kept.append((correction, correction.labels.clone()))
         return correction
 
-    dataclasses.replace(trial, correct=remembering).fit()
+    trial.replace(correct=remembering).fit()
     return all(torch.equal(correction.labels, before) for correction, before in kept)
 
 

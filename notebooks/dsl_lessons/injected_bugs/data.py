@@ -30,14 +30,11 @@ def shift(images: Tensor, generator: torch.Generator) -> Tensor:
     return padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def wrong_labels(images: Tensor, labels: Tensor, settings: Settings, *, num_classes: int) -> Tensor:
+def wrong_labels(images: Tensor, labels: Tensor, settings: Settings, num_classes: int) -> Tensor:
     """(N,) int64, labels with the input-dependent noise of the settings."""
     probabilities = neighbour_probabilities(images.flatten(1), labels, num_classes=num_classes)
-    generator, rate = stream(settings.seed, "noise of the test images"), settings.noise_rate or 0.0
-    noise = instance_dependent_noise(
-        probabilities, labels, rate, generator=generator, temperature=settings.noise_temperature
-    )
-    return noise.noisy_labels
+    how = {"generator": stream(settings.seed, "noise of the test images"), "temperature": settings.noise_temperature}
+    return instance_dependent_noise(probabilities, labels, settings.noise_rate or 0.0, **how).noisy_labels
 
 
 def digits_by_style(settings: Settings, styles: int) -> NoisyDataset:
@@ -52,32 +49,26 @@ def digits_by_style(settings: Settings, styles: int) -> NoisyDataset:
     Raises:
         ValueError: if ``styles`` is below 1.
     """
+    from sklearn.cluster import KMeans  # slow to import
+
     if styles < 1:
         raise ValueError(f"styles must be at least 1, but it is {styles}.")
     if styles == 1:
         return load_dataset(settings.replace(dataset="digits"))
     data = load_dataset(settings.replace(dataset="digits", noise_rate=0.0))
+    images, tests = data.images.flatten(1).double(), data.test_images.flatten(1).double()
     labels, test_labels = data.noisy_labels.clone(), data.test_labels.clone()  # without noise they are right
     for digit in range(10):
         mine, theirs = data.noisy_labels == digit, data.test_labels == digit
-        groups = _groups((data.images[mine], data.test_images[theirs]), styles, settings.seed)
-        labels[mine], test_labels[theirs] = (digit * styles + group for group in groups)
-    noisy_labels = wrong_labels(data.images, labels, settings, num_classes=10 * styles)
+        means = KMeans(styles, n_init=4, random_state=settings.seed).fit(images[mine].numpy())
+        labels[mine] = digit * styles + torch.from_numpy(means.labels_).long()
+        test_labels[theirs] = digit * styles + torch.from_numpy(means.predict(tests[theirs].numpy())).long()
+    noise = f"{settings.noise_rate:.0%} input-dependent label noise"
     return dataclasses.replace(
         data,
-        noisy_labels=noisy_labels,
+        noisy_labels=wrong_labels(data.images, labels, settings, 10 * styles),
         clean_labels=labels,
         test_labels=test_labels,
         class_names=tuple(f"{digit}{'abcdefghijklmnopqrstuvwxyz'[s]}" for digit in range(10) for s in range(styles)),
-        made_from=f"scikit-learn's handwritten digits in {10 * styles} styles; {settings.noise_rate:.0%} "
-        "input-dependent label noise",
+        made_from=f"scikit-learn's handwritten digits in {10 * styles} styles; {noise}",
     )
-
-
-def _groups(parts: tuple[Tensor, ...], count: int, seed: int) -> list[Tensor]:
-    """The style of each image, found among the first part."""
-    from sklearn.cluster import KMeans  # slow to import
-
-    points = [part.flatten(1).numpy().astype(float) for part in parts]
-    means = KMeans(count, n_init=4, random_state=seed).fit(points[0])
-    return [torch.from_numpy(means.predict(each)).long() for each in points]

@@ -1,6 +1,6 @@
 """Pieces of the method as published code got them wrong, rewritten in our own words. For lesson 07 alone.
 
-They are wrong on purpose. Corrections have the arguments of :func:`dsl_teach.training.correction.correct`.
+They are wrong on purpose. Their docstrings stand in the lesson's table.
 """
 
 from __future__ import annotations
@@ -27,12 +27,6 @@ from dsl_teach.training.evaluation import embed
 from dsl_teach.training.networks import EmbeddingNetwork
 from dsl_teach.training.records import Callback, Correction, State
 
-
-def exchange(**parts: Any) -> Callable[[Trial], Trial]:
-    """A bug that exchanges parts of a trial."""
-    return lambda trial: dataclasses.replace(trial, **parts)
-
-
 # --- labels that go to other images ----------------------------------------------------------------------------------
 
 
@@ -48,16 +42,19 @@ def relabelling(labels_of: Callable[..., Tensor]) -> Callable[..., Correction]:
     return correction
 
 
-def by_place_in_the_pass(right: Tensor, train: Batches, settings: Settings, epoch: int) -> Tensor:
-    """Labels written down in the order of one shuffled pass and read in the order of the next."""
-    written, read = (order_of(train, stream(settings.seed, of, epoch)) for of in ("relabelling pass", "shuffle"))
+def kept_by_place(right: Tensor, train: Batches, settings: Settings, epoch: int) -> Tensor:
+    """Corrected labels are stored by their place in a shuffled pass, and read in the order of the next."""
+    written, read = (
+        torch.cat([batch.index for batch in train.shuffled(stream(settings.seed, of, epoch))])
+        for of in ("relabelling pass", "shuffle")
+    )
     labels = torch.empty_like(right)
     labels[read] = right[written]
     return labels
 
 
-def class_number_as_place(right: Tensor, train: Batches, settings: Settings, epoch: int) -> Tensor:
-    """The number of the winning class taken for a place in the batch: the label that stands there is given."""
+def class_as_place(right: Tensor, train: Batches, settings: Settings, epoch: int) -> Tensor:
+    """The number of the winning class is used as a place in the batch, and the label that stands there is given."""
     labels = right.clone()
     for batch in train.shuffled(stream(settings.seed, "relabelling pass", epoch)):
         labels[batch.index] = batch.noisy_labels[right[batch.index].clamp(max=len(batch.index) - 1)]
@@ -65,15 +62,10 @@ def class_number_as_place(right: Tensor, train: Batches, settings: Settings, epo
 
 
 def even_shares(network: EmbeddingNetwork, train: Batches, *when: Any, **known: Any) -> Correction:
-    """No label is changed; where corrected labels would act, every sample gets the same share of every class."""
+    """No mistake, a comparison: in place of corrected labels, every sample gets the same share of every class."""
     right, k = correct(network, train, *when, **known), network.num_classes
     kept = with_labels(right, train.noisy_labels.clone(), train, known.get("clean_labels"))
     return dataclasses.replace(kept, soft=torch.full((len(kept.labels), k), 1 / k))
-
-
-def order_of(train: Batches, generator: torch.Generator) -> Tensor:
-    """(N,) int64, the samples in the order of a shuffled pass."""
-    return torch.cat([batch.index for batch in train.shuffled(generator)])
 
 
 def with_labels(correction: Correction, labels: Tensor, train: Batches, clean_labels: Tensor | None) -> Correction:
@@ -83,7 +75,7 @@ def with_labels(correction: Correction, labels: Tensor, train: Batches, clean_la
     return dataclasses.replace(correction, labels=labels, report=report)
 
 
-# --- a correction put together from other pieces ---------------------------------------------------------------------
+# --- prototypes, scores and embeddings -------------------------------------------------------------------------------
 
 
 def correcting(
@@ -106,52 +98,43 @@ def correcting(
         network: EmbeddingNetwork, train: Batches, settings: Settings, epoch: int, **known: Any
     ) -> Correction:
         seen, noisy_labels, k = look(network, train), train.noisy_labels, network.num_classes
-        prototypes = no_prototypes(seen, k, settings.p)
-        drawn = sample_by_class(
-            noisy_labels, num_classes=k, m=settings.m, generator=stream(settings.seed, "sample", epoch)
-        )
-        for c, rows in enumerate(drawn):
+        found, generator = no_prototypes(seen, k, settings.p), stream(settings.seed, "sample", epoch)
+        for c, rows in enumerate(sample_by_class(noisy_labels, num_classes=k, m=settings.m, generator=generator)):
             similarity = cosine_similarity(seen[rows])
-            threshold = similarity_threshold(similarity, settings.quantile, diagonal=settings.diagonal)
-            rho = density(similarity, threshold)
+            rho = density(similarity, similarity_threshold(similarity, settings.quantile, diagonal=settings.diagonal))
             eta_ = eta_of(similarity, rho)
             chosen = pick(rho, eta_, p=settings.p, eta_max=settings.eta_max, fill_up=True, cut_ties="eta")
-            prototypes.index[c, : len(chosen)] = rows[chosen]
-            prototypes.embeddings[c, : len(chosen)] = seen[rows[chosen]]
-            prototypes.count[c] = len(chosen)
-            prototypes.passed[c] = (eta_ < settings.eta_max).sum()
-            prototypes.filled[c] = (eta_[chosen] >= settings.eta_max).sum()
-        labels = score(seen if look is embed else embed(network, train), prototypes, noisy_labels)
+            found.index[c, : len(chosen)], found.count[c] = rows[chosen], len(chosen)
+            found.embeddings[c, : len(chosen)] = seen[rows[chosen]]
+            found.passed[c], found.filled[c] = (eta_ < settings.eta_max).sum(), (eta_[chosen] >= settings.eta_max).sum()
+        labels = score(seen if look is embed else embed(network, train), found, noisy_labels)
         report = correction_report(noisy_labels, labels, known.get("clean_labels"), num_classes=k)
-        return Correction(labels, prototypes, report, 0.0, epoch)
+        return Correction(labels, found, report, 0.0, epoch)
 
     return correction
 
 
 def largest_eta(rho: Tensor, eta_: Tensor, **how: Any) -> Tensor:
-    """The p samples with the greatest eta, whatever their density."""
+    """The samples with the greatest eta become prototypes, and density is not looked at."""
     return eta_.argsort(descending=True, stable=True)[: how["p"]]
 
 
 def eta_from_itself(similarity: Tensor, rho: Tensor) -> Tensor:
-    """The maximum over denser samples, begun with the self-similarity: it is the greatest there is, so it stays."""
+    """The maximum that makes eta begins with the self-similarity 1, so that nobody passes the gate."""
     return torch.maximum(similarity.diagonal(), eta(similarity, rho))
 
 
 def by_best_prototype(embeddings: Tensor, prototypes: Prototypes, noisy_labels: Tensor) -> Tensor:
-    """The label of the single most similar prototype: the maximum where the paper has the mean."""
+    """The single most similar prototype gives the label, where the paper takes the mean over prototypes."""
     k, p, features = prototypes.embeddings.shape
     cosines = unit_rows(embeddings) @ unit_rows(prototypes.embeddings.reshape(k * p, features)).T
     filled = torch.arange(p) < prototypes.count[:, None]
     return cosines.view(-1, k, p).masked_fill(~filled, -torch.inf).amax(dim=2).argmax(dim=1)
 
 
-# --- the wrong mode --------------------------------------------------------------------------------------------------
-
-
 @torch.no_grad()
-def in_train_mode_class_by_class(network: EmbeddingNetwork, train: Batches) -> Tensor:
-    """Embeddings by batches of one class each, the network left in train mode: batch norm learns from every batch."""
+def train_mode(network: EmbeddingNetwork, train: Batches) -> Tensor:
+    """Features for prototypes are taken class by class with the network left in train mode."""
     network.train()
     images = pixels(train)
     members = [(train.noisy_labels == c).nonzero().flatten() for c in train.noisy_labels.unique()]
@@ -159,120 +142,99 @@ def in_train_mode_class_by_class(network: EmbeddingNetwork, train: Batches) -> T
     return rows[torch.cat(members).argsort()]
 
 
-def always_in_eval_mode(trial: Trial) -> Trial:
-    """Batch norm that is never in train mode: it keeps the statistics it was made with."""
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def eval_mode_for_ever(trial: Trial) -> Trial:
+    """Batch norm is left in eval mode and never learns the statistics of the data."""
     for module in trial.network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.register_forward_pre_hook(lambda module, _: module.eval() and None)
     return trial
 
 
-# --- other views, other labels, other rates while the network learns -------------------------------------------------
-
-
 def shifted(trial: Trial) -> Trial:
-    """Training images moved by up to a pixel; correction and test see them unmoved."""
+    """Training images are moved by up to a pixel; the rest is right."""
     train = trial.train
-    return dataclasses.replace(
-        trial, train=InMemoryBatches(pixels(train), train.noisy_labels, batch_size=train.batch_size, view=shift)
-    )
+    views = InMemoryBatches(pixels(train), train.noisy_labels, batch_size=train.batch_size, view=shift)
+    return trial.replace(train=views)
 
 
 def moving_labels(trial: Trial) -> Trial:
-    """Shifted images, and labels given anew for each batch as it is handed out."""
-    trial = shifted(trial)
-    moving = MovingLabels(trial.train, trial.clean_labels)
-    return dataclasses.replace(trial, train=moving, correct=moving.correct, callbacks=(moving,))
+    """Labels are given anew for each shifted batch, by the weights of the moment and the prototypes of before."""
+    moving = MovingLabels(shifted(trial).train, trial.clean_labels)
+    return trial.replace(train=moving, correct=moving.correct, callbacks=(moving,))
 
 
 class MovingLabels(Callback):
-    """Batches whose corrected labels are given anew, by the weights of the moment and the prototypes of before."""
+    """Batches that write over the corrected labels of their samples as they are handed out."""
 
     def __init__(self, train: Batches, clean_labels: Tensor | None):
         self.train, self.clean_labels = train, clean_labels
-        self.noisy_labels, self.batch_size = train.noisy_labels, train.batch_size
-        self.network: EmbeddingNetwork | None = None
-        self.correction: Correction | None = None
+        self.noisy_labels, self.batch_size, self.in_order = train.noisy_labels, train.batch_size, train.in_order
+        self.current: tuple[EmbeddingNetwork, Correction] | None = None
 
-    def correct(
-        self, network: EmbeddingNetwork, train: Batches, settings: Settings, epoch: int, **known: Any
-    ) -> Correction:
+    def correct(self, network: EmbeddingNetwork, train: Batches, *when: Any, **known: Any) -> Correction:
         """The right correction, remembered: its labels are the ones to write over."""
-        right = correct(network, self.train, settings, epoch, **known)
-        self.network, self.correction = network, dataclasses.replace(right, labels=right.labels.clone())
-        return self.correction
+        right = correct(network, train, *when, **known)
+        self.current = network, dataclasses.replace(right, labels=right.labels.clone())
+        return self.current[1]
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
-        """The batches of the training set; before each the labels of its samples are written over."""
+        """The batches of the training set, each after its labels have moved."""
         for batch in self.train.shuffled(generator, skip):
-            if self.network is not None and self.correction is not None:
+            if self.current is not None:
+                network, correction = self.current
                 with torch.no_grad():
-                    embeddings = self.network(batch.images)[1]
-                labels = correct_labels(embeddings, self.correction.prototypes, batch.noisy_labels)
-                self.correction.labels[batch.index] = labels
+                    embeddings = network(batch.images)[1]
+                correction.labels[batch.index] = correct_labels(embeddings, correction.prototypes, batch.noisy_labels)
             yield batch
-
-    def in_order(self) -> Iterator[Batch]:
-        """As the training set has them."""
-        return self.train.in_order()
 
     def on_epoch_end(self, state: State) -> None:
         """Record what was trained on: the labels that were given last."""
-        if self.correction is not None:
-            report = with_labels(self.correction, self.correction.labels, self, self.clean_labels).report
-            figures = dataclasses.asdict(report)
+        if self.current is not None:
+            correction = self.current[1]
+            figures = dataclasses.asdict(with_labels(correction, correction.labels, self, self.clean_labels).report)
             del figures["noisy_accuracy"]
             state.history[-1] = dataclasses.replace(state.history[-1], **figures)
 
 
-class TenTimesAtFirst(Callback):
-    """A learning rate ten times as high in the first third of the epochs; the schedule multiplies what is there."""
+def ten_times_the_rate(trial: Trial) -> Trial:
+    """The learning rate is ten times as high in the first third of the epochs."""
+    return trial.replace(callbacks=(TenTimesTheRate(math.ceil(trial.settings.epochs / 3)),))
+
+
+class TenTimesTheRate(Callback):
+    """A learning rate ten times as high for some epochs; the schedule multiplies what is there."""
 
     def __init__(self, epochs: int):
-        self.ends_after = math.ceil(epochs / 3)
+        self.epochs = epochs
 
     def on_train_begin(self, state: State) -> None:
-        """Raise it."""
-        self._multiply(state, 10)
+        for group in state.optimizer.param_groups:
+            group["lr"] *= 10
 
     def on_epoch_end(self, state: State) -> None:
-        """Lower it again when a third is done."""
-        if state.epoch == self.ends_after:
-            self._multiply(state, 1 / 10)
-
-    def _multiply(self, state: State, factor: float) -> None:
         for group in state.optimizer.param_groups:
-            group["lr"] *= factor
+            group["lr"] /= 10 if state.epoch == self.epochs else 1
 
 
-def ten_times_at_first(trial: Trial) -> Trial:
-    """With :class:`TenTimesAtFirst` among the callbacks."""
-    return dataclasses.replace(trial, callbacks=(TenTimesAtFirst(trial.settings.epochs),))
+def trained_on_the_test(trial: Trial) -> Trial:
+    """Every second test image stands in the training set as well, with its right label."""
+    return _with_test_images(trial, trial.test.noisy_labels)
 
 
-# --- a test set that was trained on ----------------------------------------------------------------------------------
-
-
-def half_of_the_test_trained_on(trial: Trial, *, noisy: bool = False) -> Trial:
-    """Every second test image stands in the training set too, and the test counts all of them.
-
-    Args:
-        trial: images in memory.
-        noisy: whether these images come with wrong labels at the rate of the training set, or with right ones.
-    """
-    images, test_images, right = pixels(trial.train), pixels(trial.test), trial.test.noisy_labels
-    rows = {"seen": torch.arange(0, len(test_images), 2), "unseen": torch.arange(1, len(test_images), 2)}
-    seen, given = rows["seen"], right
-    if noisy:
-        given = wrong_labels(test_images, right, trial.settings, num_classes=trial.network.num_classes)
-    train = InMemoryBatches(
-        torch.cat([images, test_images[seen]]),
-        torch.cat([trial.train.noisy_labels, given[seen]]),
-        batch_size=trial.train.batch_size,
+def trained_on_the_noisy_test(trial: Trial) -> Trial:
+    """The same, but these images come with labels as noisy as the others."""
+    test = trial.test
+    return _with_test_images(
+        trial, wrong_labels(pixels(test), test.noisy_labels, trial.settings, trial.network.num_classes)
     )
-    parts = {
-        name: InMemoryBatches(test_images[part], right[part], batch_size=trial.test.batch_size)
-        for name, part in rows.items()
-    }
-    clean = None if trial.clean_labels is None else torch.cat([trial.clean_labels, right[seen]])
-    return dataclasses.replace(trial, train=train, clean_labels=clean, test_parts=parts)
+
+
+def _with_test_images(trial: Trial, given: Tensor) -> Trial:
+    labels = torch.cat([trial.train.noisy_labels, given[::2]])
+    images = torch.cat([pixels(trial.train), pixels(trial.test)[::2]])
+    clean = None if trial.clean_labels is None else torch.cat([trial.clean_labels, trial.test.noisy_labels[::2]])
+    train = InMemoryBatches(images, labels, batch_size=trial.train.batch_size)
+    return trial.replace(train=train, clean_labels=clean)

@@ -18,7 +18,7 @@ from dsl_teach.config import Settings
 from dsl_teach.data import load_dataset
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.metrics import accuracy
-from dsl_teach.training.evaluation import evaluate
+from dsl_teach.training.evaluation import predict
 from dsl_teach.training.records import Callback, Result, State
 
 LAST = ("test_accuracy", "memorised", "label_accuracy", "changed", "chance_changed", "wrong_to_right", "right_to_wrong",
@@ -48,7 +48,7 @@ def run_trials(trials: Sequence[tuple[str, Settings, int]], *, folder: Path, wor
     """Train many variants side by side, one thread each.
 
     Args:
-        trials: the name of a variant, the settings, and into how many styles digits are divided; see :func:`run_trial`.
+        trials: the arguments of :func:`run_trial`.
         folder: keeps every row as soon as it is there; those found in it are not computed again.
         workers: how many run at a time, each in a process of its own.
 
@@ -56,41 +56,34 @@ def run_trials(trials: Sequence[tuple[str, Settings, int]], *, folder: Path, wor
         One row a trial, in their order, each as soon as it is there.
     """
     kept = joblib.Memory(folder, verbose=0).cache(run_trial)
-    jobs = (joblib.delayed(kept)(name, settings.to_dict(), styles) for name, settings, styles in trials)
-    return joblib.Parallel(n_jobs=workers, return_as="generator")(jobs)
+    return joblib.Parallel(n_jobs=workers, return_as="generator")(joblib.delayed(kept)(*trial) for trial in trials)
 
 
-def run_trial(name: str, settings: dict[str, Any], styles: int = 1) -> Row:
+def run_trial(name: str, settings: Settings, styles: int = 1) -> Row:
     """Train one variant on one thread.
 
     Args:
-        name: of the variant.
-        settings: every setting; the variant's own changes come on top.
-        styles: into how many ways of writing the digits are divided; see :func:`digits_by_style`.
+        name: of the variant; its own changes come on top of the settings.
+        settings: every setting.
+        styles: into how many ways of writing the digits are divided.
     """
-    threads, all_settings = torch.get_num_threads(), Settings(**settings)
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        in_styles = all_settings.dataset == "digits"
-        data = digits_by_style(all_settings, styles) if in_styles else load_dataset(all_settings)
-        return row_of(name, data, all_settings)
+        in_styles = settings.dataset == "digits"
+        return row_of(name, digits_by_style(settings, styles) if in_styles else load_dataset(settings), settings)
     finally:
         torch.set_num_threads(threads)
 
 
 def row_of(name: str, data: NoisyDataset, settings: Settings) -> Row:
-    """The figures of one variant: those of the last epoch, and curves over the epochs. Shares from 0 to 1.
-
-    Args:
-        name: of the variant.
-        data: any data set in memory.
-        settings: every setting; the variant's own changes come on top.
-    """
-    variant = VARIANTS[name]
+    """The figures of one variant: those of the last epoch, and curves over the epochs. Shares from 0 to 1."""
+    variant, unrest = VARIANTS[name], Unrest()
     trial = variant.inject(Trial.begin(data, settings.replace(**variant.changes)))
-    unrest = Unrest()
     result = trial.fit(unrest)
     quarter = [share for share in unrest.shares[-max(1, len(unrest.shares) // 4) :] if share is not None]
+    right = predict(trial.network, trial.test) == trial.test.noisy_labels
+    extra = len(trial.train.noisy_labels) > len(data)  # every second test image was trained on
     return {
         "variant": name,
         "classes": data.num_classes,
@@ -100,10 +93,9 @@ def row_of(name: str, data: NoisyDataset, settings: Settings) -> Row:
         **{figure: getattr(result.history[-1], figure) for figure in LAST},
         "prototypes_right": prototypes_right(result, trial),
         "unrest": float(np.mean(quarter)) if quarter else None,
-        "seen": None,
-        "unseen": None,
-        **{part: evaluate(trial.network, batches) for part, batches in trial.test_parts.items()},
-        **{curve: _curve(result, figure) for curve, figure in CURVES.items()},
+        "seen": float(right[::2].double().mean()) if extra else None,
+        "unseen": float(right[1::2].double().mean()) if extra else None,
+        **{curve: [rounded(getattr(record, of)) for record in result.history] for curve, of in CURVES.items()},
     }
 
 
@@ -116,6 +108,6 @@ def prototypes_right(result: Result, trial: Trial) -> float | None:
     return accuracy(trial.train.noisy_labels[index], trial.clean_labels[index])
 
 
-def _curve(result: Result, figure: str) -> list[float | None]:
-    values = [getattr(record, figure) for record in result.history]
-    return [None if value is None else round(value, 4) for value in values]
+def rounded(share: float | None) -> float | None:
+    """To four decimals, as curves are kept."""
+    return None if share is None else round(share, 4)

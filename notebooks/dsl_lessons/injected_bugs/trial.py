@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from dsl_teach.training.records import Callback, Correction, Result
 from dsl_teach.training.runs import first_network, make_batches
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Trial:
     """A run before it begins. Data, noise, first weights and order of batches follow from the seed."""
 
@@ -30,21 +31,20 @@ class Trial:
     """(N,) int64, the true labels of the training samples, for the records."""
     correct: Callable[..., Correction] = correct
     callbacks: tuple[Callback, ...] = ()
-    test_parts: Mapping[str, Batches] = field(default_factory=dict)
-    """Groups of test samples whose accuracy is reported apart."""
 
     @classmethod
     def begin(cls, data: NoisyDataset, settings: Settings) -> Trial:
         """The method as it should be, on any data set in memory."""
-        train, test = make_batches(data, settings, "cpu")
-        return cls(first_network(data, settings), train, test, settings, data.clean_labels)
+        return cls(first_network(data, settings), *make_batches(data, settings, "cpu"), settings, data.clean_labels)
+
+    def replace(self, **parts: Any) -> Trial:
+        """The same with other parts."""
+        return dataclasses.replace(self, **parts)
 
     def fit(self, *more: Callback) -> Result:
         """Train the network, followed by ``more`` callbacks."""
-        return fit(
-            self.network, self.train, self.test, self.settings,
-            clean_labels=self.clean_labels, correct=self.correct, callbacks=[*self.callbacks, *more],
-        )  # fmt: skip
+        known = {"clean_labels": self.clean_labels, "correct": self.correct}
+        return fit(self.network, self.train, self.test, self.settings, callbacks=[*self.callbacks, *more], **known)
 
 
 def pixels(batches: Batches) -> Tensor:
