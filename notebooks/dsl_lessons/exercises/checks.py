@@ -13,8 +13,7 @@ from dsl_lessons.exercises import listings, mistakes_labels, mistakes_losses, mi
 from dsl_lessons.exercises.judge import Function, Verdict, judge, row_numbers
 from dsl_lessons.exercises.mistakes_density import DENSITY, ETA, SIMILARITY, THRESHOLD
 from dsl_teach.metrics import chance_changed, class_shares
-from dsl_teach.noise import transition_matrix
-from dsl_teach.noise.direction import share_to_frequent
+from dsl_teach.noise import share_to_frequent
 from dsl_teach.prototypes import cosine_similarity, density, eta, label_margin, similarity_threshold
 from dsl_teach.prototypes.correction import soft_labels
 from dsl_teach.training.losses import forward_cross_entropy, generalized_cross_entropy, self_learning_loss
@@ -109,7 +108,7 @@ def check_memorised(f: Function) -> Verdict:
 def check_transition(f: Function) -> Verdict:
     """Check ``f(clean_labels, noisy_labels, num_classes)``: the transition matrix, rows sum to 1."""
     cases = [([0, 0, 0, 1], [0, 1, 0, 1], 2), ([0, 1, 2, 2, 2, 0, 1], [0, 0, 2, 1, 0, 2, 1], 3)]
-    return judge(f, transition_matrix, cases, mistakes_labels.TRANSITION)
+    return judge(f, mistakes_labels.transition, cases, mistakes_labels.TRANSITION)
 
 
 def check_symmetric_matrix(f: Function) -> Verdict:

@@ -8,8 +8,7 @@ from torch.nn.functional import one_hot
 
 from dsl_lessons.exercises.judge import Mistakes
 from dsl_teach.metrics import class_shares
-from dsl_teach.noise import more_frequent, transition_matrix
-from dsl_teach.noise.direction import share_to_frequent
+from dsl_teach.noise import more_frequent, noise_report, share_to_frequent
 
 
 def share(mask: Tensor) -> Tensor:
@@ -87,13 +86,18 @@ MEMORISED: Mistakes = {
 }
 
 
+def transition(clean_labels: Tensor, noisy_labels: Tensor, num_classes: int) -> Tensor:
+    """The library's transition matrix: rows are true classes, columns are given labels, rows sum to 1."""
+    return noise_report(clean_labels, noisy_labels, num_classes).transition_matrix
+
+
 def _pairs(clean: Tensor, noisy: Tensor, k: int) -> Tensor:
     return counts(clean * k + noisy, k * k).view(k, k)
 
 
 TRANSITION: Mistakes = {
     "Rows and columns are swapped: rows are true classes, columns are given labels.": lambda t, y, k: (
-        transition_matrix(t, y, k).T
+        transition(t, y, k).T
     ),
     "Your columns sum to 1: divide each row by its sum (dim=1, keepdim=True).": lambda t, y, k: (
         _pairs(t, y, k) / _pairs(t, y, k).sum(dim=0, keepdim=True)
@@ -102,7 +106,7 @@ TRANSITION: Mistakes = {
     "so divide by the number of samples of the true class.": lambda t, y, k: _pairs(t, y, k) / len(y),
     "These are counts: divide each row by its sum.": _pairs,
     "Rows and columns are swapped, and the columns of the matrix wanted sum to something else than 1: "
-    "rows are true classes, and each row sums to 1.": lambda t, y, k: transition_matrix(y, t, k),
+    "rows are true classes, and each row sums to 1.": lambda t, y, k: transition(y, t, k),
 }
 
 
