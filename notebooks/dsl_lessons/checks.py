@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from dsl_teach.noise.direction import share_to_frequent
 from torch import Tensor
 
 from dsl_lessons.judging import Function, Verdict, judge, row_numbers
@@ -30,7 +31,6 @@ from dsl_lessons.mistakes.labels import (
 from dsl_lessons.mistakes.prototypes import SCORES, SELECTION, plain_choose, plain_scores
 from dsl_lessons.suspects import listings
 from dsl_teach.metrics import chance_changed, class_shares
-from dsl_teach.noise.direction import share_to_frequent
 from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold, suspicion
 from dsl_teach.training.losses import forward_cross_entropy, generalized_cross_entropy, self_learning_loss
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
+from dsl_teach.noise.direction import share_to_frequent
 from torch import Tensor
 
 from dsl_lessons.mistakes.mistake import Mistake
 from dsl_teach.noise import more_frequent
-from dsl_teach.noise.direction import share_to_frequent
 
 # --- class shares ----------------------------------------------------------------------------------------------------
 
