@@ -24,11 +24,10 @@ from torch import Tensor
 from dsl_teach.config import PLACES, Settings
 from dsl_teach.data.batches import Batch, Batches
 from dsl_teach.training.distributed import from_leader, largest, world_size
-from dsl_teach.training.records import SAVED, Callback, EpochRecord, State
+from dsl_teach.training.records import SAVED, Callback, State
 
 KEPT = 2
 """Checkpoints in a folder: if the last one is damaged, the one before serves."""
-
 
 AGREE_EVERY = 10
 """Steps from one question among several processes whether to stop to the next."""
@@ -52,12 +51,11 @@ class Interrupted(KeyboardInterrupt):
 def run_folder(parent: str | Path, settings: Settings) -> Path:
     """The folder under ``parent`` that belongs to these settings: other settings, other folder; places do not count."""
     said = json.dumps(_without_places(settings), sort_keys=True)
-    short = hashlib.sha256(said.encode()).hexdigest()[:10]
-    return Path(parent) / f"{settings.dataset}-{short}"
+    return Path(parent) / f"{settings.dataset}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
 
 
 class RunFolder:
-    """A folder that this process alone writes to.
+    """A folder that this process alone writes to: settings, history, corrected labels, checkpoints, result.
 
     Args:
         path: is made if it is not there.
@@ -73,23 +71,13 @@ class RunFolder:
             open_folder(self.path / inside)
         self._lock = (self.path / ".lock").open("w")
         try:
-            self._require_free()
+            _lock(self._lock, self.path)
             self._require_same(settings)
             for part in self.path.rglob("*.part"):  # what a killed process was writing
                 part.unlink()
         except RunFolderError:
             self.close()
             raise
-
-    def _require_free(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # no such lock on this system
-            return
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunFolderError(f"Another process is writing to {self.path}. Wait for it, or stop it.") from error
 
     def _require_same(self, settings: Settings) -> None:
         before = self.path / "settings.yaml"
@@ -157,30 +145,19 @@ class RunFolder:
             raise RunFolderError(f"No checkpoint in {self.path} can be read. Name another folder to start anew.")
         return None
 
-    def write_history(self, history: list[EpochRecord]) -> None:
-        """One JSON object a line, one line an epoch."""
-        write_atomically(self.path / "history.jsonl", "".join(json.dumps(asdict(record)) + "\n" for record in history))
-
-    def write_labels(self, labels: Tensor, epoch: int | None) -> None:
-        """Corrected labels by index: those given after ``epoch`` epochs, or the last ones (None)."""
-        name = "corrected_labels.pt" if epoch is None else f"labels/epoch-{epoch:05d}.pt"
+    def write_labels(self, labels: Tensor, name: str) -> None:
+        """Corrected labels by index."""
         write_whole(self.path / name, lambda file: torch.save(labels.cpu(), file))
 
-    def write_environment(self, environment: dict[str, str]) -> None:
-        """Add one line: what the run was started with, this time."""
-        path = self.path / "environment.jsonl"
-        before = path.read_text(encoding="utf-8") if path.exists() else ""
-        write_atomically(path, before + json.dumps(environment) + "\n")
-
-    def write_result(self, result: dict[str, Any]) -> None:
-        """The figures of the finished run; this file says that it is finished."""
-        write_atomically(self.path / "result.json", json.dumps(result, indent=2) + "\n")
+    def write_lines(self, name: str, objects: list[dict[str, Any]]) -> None:
+        """One JSON object a line."""
+        write_atomically(self.path / name, "".join(json.dumps(content) + "\n" for content in objects))
 
 
 class Checkpoint(Callback):
     """Keeps a run in a folder: after every epoch, every few minutes, and when it is asked to stop.
 
-    As a context manager it takes over SIGINT, SIGTERM and SIGHUP: they stop the run in good order, a second one at
+    As a context manager it listens to SIGINT, SIGTERM and SIGHUP: they stop the run in good order, a second one at
     once. Several processes agree on it, so that all stop after the same step.
 
     Args:
@@ -196,15 +173,15 @@ class Checkpoint(Callback):
     def on_train_begin(self, state: State) -> None:
         """Continue from the newest checkpoint that is whole; without one, start anew."""
         self._state = state
-        saved = from_leader(self.folder.latest_checkpoint() if self.folder else None)
-        if saved is not None:
-            state.restore(load_checkpoint(saved, next(state.network.parameters()).device))
+        content = from_leader(self.folder.latest_checkpoint() if self.folder else None)
+        if content is not None:
+            state.restore(load_checkpoint(content, next(state.network.parameters()).device))
         self._saved_at = time.monotonic()
 
     def on_batch_end(self, state: State, batch: Batch, embeddings: Tensor) -> None:
         """Save if it is time to, stop if that was asked for."""
-        step = state.under_way.step if state.under_way else 0
-        stop, due = self._agree(time.monotonic() - self._saved_at > self.seconds, step % AGREE_EVERY == 0)
+        late = time.monotonic() - self._saved_at > self.seconds
+        stop, due = self._agree(state, late, _step(state) % AGREE_EVERY == 0)
         if due or stop:
             self.save(state)
         self._stop_if(stop, state)
@@ -213,11 +190,11 @@ class Checkpoint(Callback):
         """Write the labels that were trained on and the history, then the checkpoint that they belong to."""
         self._write_labels(state, state.epoch - 1)
         if self.folder:
-            self.folder.write_history(state.history)
+            self.folder.write_lines("history.jsonl", [asdict(record) for record in state.history])
         self.save(state)
 
     def on_train_end(self, state: State) -> None:
-        """The last corrected labels, and the checkpoint of a finished run."""
+        """Write the last corrected labels, and the checkpoint of a finished run."""
         self._write_labels(state, state.epoch)
         self.save(state)
 
@@ -229,38 +206,39 @@ class Checkpoint(Callback):
         """Write a checkpoint; all processes come here together."""
         content = state.to_dict()
         if self.folder:
-            self.folder.save_checkpoint(content, state.epoch, state.under_way.step if state.under_way else 0)
+            self.folder.save_checkpoint(content, state.epoch, _step(state))
         self._saved_at = time.monotonic()
 
     def _write_labels(self, state: State, epoch: int) -> None:
         if self.folder and state.correction is not None and state.correction.epoch == epoch:
-            self.folder.write_labels(state.correction.labels, epoch)
+            self.folder.write_labels(state.correction.labels, f"labels/epoch-{epoch:05d}.pt")
 
     def _look_up(self, everyone_is_here: bool) -> None:
-        stop, _ = self._agree(False, everyone_is_here)
-        if stop and self._state is not None:
-            if self._state.under_way:  # an epoch is trained and not yet tested
-                self.save(self._state)
-            self._stop_if(stop, self._state)
+        if self._state is None:
+            return
+        stop, _ = self._agree(self._state, False, everyone_is_here)
+        if stop and self._state.under_way:  # an epoch is trained and not yet tested
+            self.save(self._state)
+        self._stop_if(stop, self._state)
 
-    def _agree(self, due: bool, now: bool) -> tuple[int, bool]:
+    def _agree(self, state: State, due: bool, everyone_is_here: bool) -> tuple[int, bool]:
         """The signal that asks to stop (or 0), and whether a checkpoint is due: the same answer in every process."""
-        if world_size() == 1 or self._state is None:
+        if world_size() == 1:
             return self.asked_to_stop, due
-        if not now:
+        if not everyone_is_here:
             return 0, False
-        device = next(self._state.network.parameters()).device
+        device = next(state.network.parameters()).device
         stop, late = largest(torch.tensor([self.asked_to_stop, int(due)], device=device)).tolist()
         return stop, bool(late)
 
     def _stop_if(self, stop: int, state: State) -> None:
         if stop:
-            where = f"epoch {state.epoch}, step {state.under_way.step if state.under_way else 0}"
+            where = f"epoch {state.epoch}, step {_step(state)}"
             raise Interrupted(f"Stopped by {signal.Signals(stop).name} in {where}. Run it again to continue.", stop)
 
     def __enter__(self) -> Checkpoint:
-        kept = self.folder is not None or world_size() > 1
         self._former: dict[int, Any] = {}
+        kept = self.folder is not None or world_size() > 1
         if kept and threading.current_thread() is threading.main_thread():
             heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]  # as nohup leaves it
             self._former = {number: signal.signal(number, self._ask) for number in heard}
@@ -297,7 +275,7 @@ class _Watched:
 
 
 def load_checkpoint(content: bytes, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What :meth:`State.to_dict` gave, its tensors on a device; no other code is run from the file than SAVED's."""
+    """What :meth:`State.to_dict` gave, its tensors on a device; it may hold no classes but SAVED."""
     with torch.serialization.safe_globals(list(SAVED)):
         return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
 
@@ -312,12 +290,12 @@ def open_folder(folder: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            pass
+            return folder
     except OSError as error:
+        reason = _reason(error)
         raise RunFolderError(
-            f"The run folder {folder} cannot be written to ({error.strerror}). Name another folder."
+            f"The run folder {folder} cannot be written to ({reason}). Name another folder."
         ) from error
-    return folder
 
 
 def write_atomically(path: str | Path, text: str) -> None:
@@ -343,23 +321,33 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
-    _settle(path.parent)
-
-
-def _settle(folder: Path) -> None:
-    """Make the new name last; not every system lets a folder be synced."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
+    with contextlib.suppress(OSError):  # make the new name last; not every system lets a folder be synced
+        handle = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
 
 
-def _reason(error: BaseException) -> str:
-    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return words.splitlines()[0][:200]
+def _lock(file: IO[str], folder: Path) -> None:
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # no such lock on this system
+        return
+    except OSError as error:
+        raise RunFolderError(f"Another process is writing to {folder}. Wait for it, or stop it.") from error
+
+
+def _step(state: State) -> int:
+    return state.under_way.step if state.under_way else 0
 
 
 def _without_places(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in settings.to_dict().items() if name not in PLACES}
+
+
+def _reason(error: BaseException) -> str:
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return words.splitlines()[0][:200]

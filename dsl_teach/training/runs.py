@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.metrics import accuracy
 from dsl_teach.seeds import stream
 from dsl_teach.training import distributed
-from dsl_teach.training.checkpoint import Checkpoint, RunFolder, RunFolderError
+from dsl_teach.training.checkpoint import Checkpoint, RunFolder, RunFolderError, write_atomically
 from dsl_teach.training.correction import correct
 from dsl_teach.training.hardware import environment, uses_bfloat16
 from dsl_teach.training.loop import fit
@@ -71,9 +72,11 @@ def run(
         if saving.folder:
             precision = "bfloat16" if uses_bfloat16(settings, device) else "float32"
             facts = {"device": device.type, "precision": precision, "processes": str(distributed.world_size())}
-            saving.folder.write_environment(environment(saving.folder.path) | facts)
+            before = saving.folder.path / "environment.jsonl"
+            lines = [json.loads(line) for line in before.read_text("utf-8").splitlines()] if before.exists() else []
+            saving.folder.write_lines(before.name, [*lines, environment(saving.folder.path) | facts])
         clean_labels = None if data.clean_labels is None else data.clean_labels.to(device)
-        followers = [*(callbacks if distributed.is_leader() else ()), saving]
+        followers = [saving, *(callbacks if distributed.is_leader() else ())]
         result = fit(
             network, train, test, settings, clean_labels=clean_labels, correct=correct, callbacks=followers
         )  # fmt: skip
@@ -167,10 +170,9 @@ def _run_alone(settings: Settings) -> Run:
 
 def finish(folder: RunFolder, finished: Run) -> None:
     """Write what a finished run came to; ``result.json`` last, so that it vouches for the rest."""
-    folder.write_history(finished.result.history)
     if finished.result.correction is not None:
-        folder.write_labels(finished.result.correction.labels, None)
-    folder.write_result(summary(finished))
+        folder.write_labels(finished.result.correction.labels, "corrected_labels.pt")
+    write_atomically(folder.path / "result.json", json.dumps(summary(finished), indent=2) + "\n")
 
 
 def summary(finished: Run) -> dict[str, Any]:
