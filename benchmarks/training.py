@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from dsl_teach.training.state import Pass
 from torch.nn.functional import cross_entropy
 
 from benchmarks.measure import figure, in_its_own_process, paired_ratio, peak_bytes, seconds
@@ -20,7 +21,6 @@ from dsl_teach.training.hardware import prepare
 from dsl_teach.training.loop import correct, fit, make_optimizer, train_epoch
 from dsl_teach.training.networks import EmbeddingNetwork, build_network
 from dsl_teach.training.runs import run
-from dsl_teach.training.state import Pass
 
 CPU = time.process_time
 """What other programs on the machine take does not count."""

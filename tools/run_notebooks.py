@@ -1,4 +1,4 @@
-"""Run notebooks and save their outputs: ``python -m dsl_lessons.execute notebooks/01_*.ipynb``.
+"""Run notebooks and save their outputs: ``python tools/run_notebooks.py notebooks/01_*.ipynb``.
 
 Besides the outputs, each notebook keeps the processor time that it took, so that a test can hold its cost card to it.
 Processor time, because it hardly depends on what else the machine is doing.
