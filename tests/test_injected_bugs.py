@@ -181,11 +181,11 @@ class TestRows:
     def test_the_table_pairs_by_seed(self, rows):
         table = tables.variant_table(rows, ["SMP", "kept by place", "tests trained on", "p = 1"], ("seen", "changed"))
         assert table.index.tolist() == ["SMP", "kept by place", "tests trained on"]
-        ours, theirs = (tables.figures(rows, name).tolist() for name in ("kept by place", "SMP"))
+        ours, theirs = ((100 * rows[rows["method"] == name]["test_accuracy"]).tolist() for name in ("kept by place", "SMP"))
         expected = paired_difference(ours, theirs)
         assert table.loc["kept by place", "difference"] == f"{expected.mean:+.1f} ± {expected.half:.1f}"
         assert table.loc["SMP", ["difference", "seen %"]].tolist() == ["", ""]
-        assert tables.difference(rows[(rows["variant"] == "SMP") != (rows["seed"] == 1)], "kept by place") is None
+        assert tables.difference(rows[(rows["method"] == "SMP") != (rows["seed"] == 1)], "kept by place") is None
         with pytest.raises(ValueError, match="No row belongs to any of p = 1"):
             tables.variant_table(rows, ["p = 1"])
 

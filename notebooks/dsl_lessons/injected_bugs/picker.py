@@ -24,7 +24,7 @@ class Picker(ipywidgets.VBox):
     """
 
     def __init__(self, rows: pd.DataFrame, on: Sequence[str] = ()):
-        names = [name for name in VARIANTS if name not in ("SMP", "cross-entropy") and name in set(rows["variant"])]
+        names = [name for name in VARIANTS if name not in ("SMP", "cross-entropy") and name in set(rows["method"])]
         self.rows, look = rows, {"indent": False, "layout": {"width": "190px"}}
         self.boxes = {name: ipywidgets.Checkbox(name in on, description=name, **look) for name in names}
         self.image, self.stories = ipywidgets.Image(format="png"), ipywidgets.HTML()

@@ -85,7 +85,7 @@ def row_of(name: str, data: NoisyDataset, settings: Settings) -> Row:
     right = predict(trial.network, trial.test) == trial.test.noisy_labels
     extra = len(trial.train.noisy_labels) > len(data)  # every second test image was trained on
     return {
-        "variant": name,
+        "method": name,
         "classes": data.num_classes,
         "made_from": data.made_from,
         "alpha": trial.settings.alpha,
