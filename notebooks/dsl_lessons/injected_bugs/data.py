@@ -33,8 +33,10 @@ def shift(images: Tensor, generator: torch.Generator) -> Tensor:
 def wrong_labels(images: Tensor, labels: Tensor, settings: Settings, num_classes: int) -> Tensor:
     """(N,) int64, labels with the input-dependent noise of the settings."""
     probabilities = neighbour_probabilities(images.flatten(1), labels, num_classes=num_classes)
-    how = {"generator": stream(settings.seed, "noise of the test images"), "temperature": settings.noise_temperature}
-    return instance_dependent_noise(probabilities, labels, settings.noise_rate or 0.0, **how).noisy_labels
+    return instance_dependent_noise(
+        probabilities, labels, settings.noise_rate or 0.0,
+        generator=stream(settings.seed, "noise of the test images"), temperature=settings.noise_temperature,
+    ).noisy_labels  # fmt: skip
 
 
 def digits_by_style(settings: Settings, styles: int) -> NoisyDataset:
@@ -56,13 +58,15 @@ def digits_by_style(settings: Settings, styles: int) -> NoisyDataset:
     if styles == 1:
         return load_dataset(settings.replace(dataset="digits"))
     data = load_dataset(settings.replace(dataset="digits", noise_rate=0.0))
-    images, tests = data.images.flatten(1).double(), data.test_images.flatten(1).double()
+    assert isinstance(data.images, Tensor)
+    assert isinstance(data.test_images, Tensor)
+    images, tests = (part.flatten(1).double().numpy() for part in (data.images, data.test_images))
     labels, test_labels = data.noisy_labels.clone(), data.test_labels.clone()  # without noise they are right
     for digit in range(10):
         mine, theirs = data.noisy_labels == digit, data.test_labels == digit
-        means = KMeans(styles, n_init=4, random_state=settings.seed).fit(images[mine].numpy())
+        means = KMeans(styles, n_init=4, random_state=settings.seed).fit(images[mine])
         labels[mine] = digit * styles + torch.from_numpy(means.labels_).long()
-        test_labels[theirs] = digit * styles + torch.from_numpy(means.predict(tests[theirs].numpy())).long()
+        test_labels[theirs] = digit * styles + torch.from_numpy(means.predict(tests[theirs])).long()
     noise = f"{settings.noise_rate:.0%} input-dependent label noise"
     return dataclasses.replace(
         data,

@@ -34,14 +34,16 @@ class Unrest(Callback):
 
     def __init__(self) -> None:
         self.shares: list[float | None] = []
-        self._before: Tensor | None = None
+        self._labels: Tensor | None = None
 
     def on_epoch_end(self, state: State) -> None:
         """Compare; None where there is nothing to compare."""
-        now = None if state.correction is None else state.correction.labels.clone()
-        known = self._before is not None and now is not None
-        self.shares.append(float((self._before != now).double().mean()) if known else None)
-        self._before = now
+        before, correction = self._labels, state.correction
+        self._labels = None if correction is None else correction.labels.clone()
+        if before is None or self._labels is None:
+            self.shares.append(None)
+        else:
+            self.shares.append(float((before != self._labels).double().mean()))
 
 
 def run_trials(trials: Sequence[tuple[str, Settings, int]], *, folder: Path, workers: int = 1) -> Iterator[Row]:

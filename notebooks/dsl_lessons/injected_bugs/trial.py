@@ -43,7 +43,7 @@ class Trial:
 
     def fit(self, *more: Callback) -> Result:
         """Train the network, followed by ``more`` callbacks."""
-        known = {"clean_labels": self.clean_labels, "correct": self.correct}
+        known: dict[str, Any] = {"clean_labels": self.clean_labels, "correct": self.correct}
         return fit(self.network, self.train, self.test, self.settings, callbacks=[*self.callbacks, *more], **known)
 
 
