@@ -63,7 +63,7 @@ def mark(answer: tuple[str, int]) -> tuple[bool, str]:
         return False, f"An answer is a pair of a listing and a line. The listings are {', '.join(LISTINGS)}."
     listing = LISTINGS[name]
     if line == 0:
-        return False, "No line is marked yet. Put the number of the line that is wrong in the place of 0."
+        return False, "No line is marked yet. Put the number of the line that is wrong instead of 0."
     if not isinstance(line, int) or isinstance(line, bool) or not 1 <= line <= len(listing.lines):
         return False, f"This listing has lines 1 to {len(listing.lines)}, but you marked {line!r}."
     if line != listing.line:
