@@ -41,8 +41,7 @@ def class_scores(embeddings: Tensor, prototypes: Prototypes, *, chunk_size: int 
     features = prototypes.embeddings.shape[2]
     if embeddings.shape[1] != features:
         raise ValueError(f"embeddings have {embeddings.shape[1]} features, but the prototypes have {features}.")
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, but it is {chunk_size}.")
+    _require_chunk(chunk_size)
     votes = unit_rows(prototypes.embeddings).sum(dim=1)  # empty places are zero rows: they add nothing
     votes = votes.to(torch.promote_types(votes.dtype, embeddings.dtype))
     sums = torch.cat([unit_rows(rows).to(votes.dtype) @ votes.T for rows in embeddings.split(chunk_size)])
@@ -68,7 +67,7 @@ def correct_labels(
         noisy_labels: (N,) int64.
         score_ties: if several classes share the best score, keep the ``"noisy"`` label where it is one of them,
             else take the lowest class; or take the ``"lowest"`` always.
-        chunk_size: rows scaled at a time.
+        chunk_size: rows scored at a time; memory beyond the result does not grow with N.
         scores: (N, K) to decide by, known already or from elsewhere; the embeddings are then only counted. None:
             :func:`class_scores`.
 
@@ -81,9 +80,12 @@ def correct_labels(
     if score_ties not in ("noisy", "lowest"):
         raise ValueError(f"score_ties must be 'noisy' or 'lowest', but it is {score_ties!r}.")
     require_labels(noisy_labels, "noisy_labels", length=len(embeddings), num_classes=len(prototypes.count))
-    if scores is None:
-        scores = class_scores(embeddings, prototypes, chunk_size=chunk_size)
-    elif scores.shape != (len(embeddings), len(prototypes.count)) or bool(scores.isnan().any()):
+    _require_chunk(chunk_size)
+    if scores is None:  # a part at a time: memory beyond the labels does not grow with N
+        parts = zip(embeddings.split(chunk_size), noisy_labels.split(chunk_size), strict=True)
+        labels = [best_class(class_scores(x, prototypes), y if score_ties == "noisy" else None) for x, y in parts]
+        return torch.cat(labels) if labels else noisy_labels.clone()
+    if scores.shape != (len(embeddings), len(prototypes.count)) or bool(scores.isnan().any()):
         raise ValueError(
             f"scores must hold a number for each of {len(embeddings)} samples and {len(prototypes.count)} classes, but "
             f"they are of shape {tuple(scores.shape)}, with NaN in {int(scores.isnan().sum())} entries."
@@ -171,3 +173,8 @@ def keep_unless_beaten(scores: Tensor, noisy_labels: Tensor, corrected_labels: T
     """
     given = scores.gather(1, noisy_labels[:, None]).squeeze(1)
     return torch.where(scores.amax(dim=1) - given > margin, corrected_labels, noisy_labels)
+
+
+def _require_chunk(chunk_size: int) -> None:
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1, but it is {chunk_size}.")

@@ -78,7 +78,8 @@ def require_protocol(data: NoisyDataset, dataset: str, *roots: Path) -> dict[str
     sizes = {}
     for name, wanted in LISTS[dataset].items():
         path = next(place for root in roots for inner in INSIDE if (place := root / inner / name).is_file())
-        sizes[name] = len(path.read_text(encoding="utf-8").split("\n")[name.endswith(".tsv") :]) - 1  # its header
+        lines = sum(bool(line.strip()) for line in path.read_text(encoding="utf-8").splitlines())
+        sizes[name] = lines - name.endswith(".tsv")  # these have a header
         if sizes[name] != wanted and not data.made_from.startswith("synthetic"):
             raise ValueError(
                 f"{name} names {sizes[name]:,} images, but the figures of {data.name} are from {wanted:,}. "

@@ -10,9 +10,9 @@ import threading
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
-from dsl_lessons.batch import batch_command
 from dsl_lessons.explorers import drawing
 from dsl_lessons.explorers.prototypes import (
     SLIDERS,
@@ -23,11 +23,11 @@ from dsl_lessons.explorers.prototypes import (
     stretch,
     toy_labels,
 )
-from dsl_lessons.explorers.shell import Explorer, Slider
+from dsl_lessons.explorers.shell import Slider, batch_command
+from dsl_lessons.explorers.table import TableExplorer, entries, nearest
 from dsl_lessons.explorers.training import TrainingExplorer, training_sliders
-from dsl_lessons.widgets import prototype_explorer, training_explorer
 
-from dsl_teach import Settings
+from dsl_teach import Settings, load_dataset
 from dsl_teach.data.toy import toy_clusters, toy_moons
 from dsl_teach.prototypes import correct_labels, select_prototypes
 from dsl_teach.seeds import stream
@@ -44,7 +44,7 @@ def corners(sliders):
 
 @pytest.fixture(scope="module")
 def explorer():
-    return prototype_explorer()
+    return PrototypeExplorer(toy_clusters(seed=0, modes=4), Settings(m=200))
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_prototype_explorer_at_the_ends_of_every_slider(explorer, values):
 
 @pytest.mark.parametrize("name", [slider.name for slider in SLIDERS])
 def test_each_slider_changes_the_picture(name):
-    explorer = prototype_explorer(settings=Settings(m=150))
+    explorer = PrototypeExplorer(toy_clusters(seed=0, modes=4), Settings(m=150))
     before = explorer.picture
     slider = next(slider for slider in SLIDERS if slider.name == name)
     explorer.values = explorer.values | {name: slider.least}
@@ -86,18 +86,6 @@ def test_the_explorer_shows_what_the_library_chooses():
         place = [graph.index.tolist().index(i) for i in found.index[c].tolist()]
         assert torch.equal(graph.rho[place], found.rho[c])
         assert torch.equal(graph.eta[place], found.eta[c])
-
-
-def test_noise_rate_is_kept_and_falls_where_classes_meet():
-    data = toy_clusters(seed=0)
-    labels = toy_labels(data, 0.25, seed=0)
-    wrong = labels != data.clean_labels
-    assert int(wrong.sum()) == round(0.25 * len(data))
-    other = [data.images[data.clean_labels != c] for c in range(3)]
-    nearest = torch.stack(
-        [torch.cdist(x[None], other[int(c)]).min() for x, c in zip(data.images, data.clean_labels, strict=True)]
-    )
-    assert nearest[wrong].mean() < nearest[~wrong].mean()
 
 
 def test_the_picture_holds_every_point_and_every_prototype():
@@ -123,7 +111,7 @@ def test_a_longer_eta_lies_further_right():
 
 def test_points_are_needed():
     with pytest.raises(ValueError, match="no points in the plane"):
-        PrototypeExplorer(training_explorer().data, Settings())
+        PrototypeExplorer(load_dataset(Settings()), Settings())
 
 
 def test_an_error_in_a_callback_is_shown_and_raised(explorer):
@@ -204,17 +192,6 @@ def test_an_error_in_training_reaches_the_reader():
     assert training.enabled == ["train"]
 
 
-def test_an_unknown_button_does_nothing(training):
-    training._press(training, {"button": "fly"}, [])
-    training._press(training, {"other": 1}, [])
-    assert not training.running
-
-
-def test_a_plain_explorer_needs_something_to_show():
-    with pytest.raises(NotImplementedError):
-        Explorer(SLIDERS, Settings().to_dict())
-
-
 def test_the_batch_command_is_quoted():
     command = batch_command("my lesson.ipynb", {"p": 8, "noise_rate": 0.1 + 0.2, "name": "a'; rm -rf b"})
     make, run = command.split(" && ")
@@ -235,3 +212,46 @@ def test_the_batch_command_runs(tmp_path, explorer):
     values = explorer.values
     wanted = f"found {values['p']} {values['m']} {values['quantile']}"
     assert wanted in (tmp_path / "runs" / "02_prototypes.ipynb").read_text()
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame(
+        {"p": p, "m": m, "alpha": alpha, "correction_start": start, "seed": seed,
+         "test_accuracy": 0.6 + alpha / 10 + p / 1000, "test_curve": [0.1, 0.6 + alpha / 10],
+         "label_curve": [None, 0.5 + seed / 10]}
+        for p in (1, 8) for m in (40, 1280) for alpha in (0.25, 0.5) for start in (0, 5) for seed in (0, 1)
+    )  # fmt: skip
+
+
+def table_explorer(table, settings):
+    data = toy_clusters(seed=0, samples_per_class=40)
+    return TableExplorer(table, data, settings, made_by="a.yaml", notebook="04.ipynb")
+
+
+def test_the_nearest_entry_is_itself_and_else_the_one_next_to_it(table):
+    found = entries(table)
+    assert len(found) == 16
+    for entry in found:
+        assert nearest(found, entry.knobs) is entry
+    knobs = {"p": 6, "m": 100, "alpha": 0.4, "correction_start": 1}
+    assert nearest(found, knobs).knobs == {"p": 8, "m": 40, "alpha": 0.5, "correction_start": 0}
+    assert found[0].label_curve == (None, pytest.approx(0.55))
+    with pytest.raises(ValueError, match=r"digits_knobs\.yaml"):
+        entries(pd.DataFrame())
+
+
+def test_the_table_answers_at_once_and_training_runs_for_real_beside_it(table):
+    explorer = table_explorer(table, SMALL.replace(m=1280, correction_start=5))
+    assert explorer.summary.startswith("Computed beforehand for p = 8, m = 1280, alpha = 0.5, correction_start = 5:")
+    before, lines = explorer.picture, explorer.picture.count("<polyline")
+    explorer.values = explorer.values | {"alpha": 0.3}
+    assert "alpha = 0.25, correction_start = 5, the nearest in the table" in explorer.summary
+    assert explorer.picture != before
+    assert "-p alpha 0.3" in explorer.command
+    assert not explorer.running
+    explorer.press("train")
+    explorer.wait(60)
+    assert "Your run: Finished: 6 of 6 epochs" in explorer.summary
+    assert explorer.picture.count("<polyline") > lines
+    assert ElementTree.fromstring(explorer.picture)[0].text == explorer.summary
