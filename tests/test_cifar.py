@@ -280,7 +280,7 @@ def test_arrays_of_anything_but_whole_numbers_are_refused(tmp_path, array):
     dump(tmp_path / "labels", {"a": array})
     torch.save({"a": array}, tmp_path / "labels.pt")
     for name in ("labels", "labels.pt"):
-        with pytest.raises(ValueError, match="it holds an array of .*, not of whole numbers"):
+        with pytest.raises(ValueError, match=r"it holds an array of .*, not of whole numbers"):
             read_arrays(tmp_path / name)
 
 
