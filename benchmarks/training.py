@@ -16,11 +16,11 @@ from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.metrics import accuracy, interval, paired_difference
 from dsl_teach.prototypes import correct_labels, select_prototypes
 from dsl_teach.seeds import stream
-from dsl_teach.training.hardware import prepare
-from dsl_teach.training.loop import correct, fit, make_optimizer, train_epoch
+from dsl_teach.training.correction import correct
+from dsl_teach.training.hardware import make_optimizer, prepare
+from dsl_teach.training.loop import Streaming, begin, fit, train_epoch
 from dsl_teach.training.networks import EmbeddingNetwork, build_network
 from dsl_teach.training.runs import run
-from dsl_teach.training.state import Pass
 
 CPU = time.process_time
 """What other programs on the machine take does not count."""
@@ -94,17 +94,17 @@ def epoch_against_cross_entropy(mode: str, limit: float, *, n: int = 9, samples:
     """An epoch of the method, both phases, against an epoch of cross-entropy."""
     settings = SMALL.replace(width=32, batch_size=128, alpha=0.5, correction_start=0, correction_mode=mode)
     batches, make = images_and_network(settings, samples)
-    networks = [prepare(make(), settings) for _ in range(2)]
-    optimizers = [make_optimizer(network, settings)[0] for network in networks]
-    before = correct(networks[0], batches, settings, 0)
+    ours, theirs = (begin(make(), batches, settings) for _ in range(2))
+    ours.correction, streaming = correct(ours.network, batches, settings, 0), [Streaming(settings)]
 
     def smp() -> None:
-        seen = Pass.begin(batches.noisy_labels)
-        train_epoch(networks[0], batches, before, optimizers[0], settings, 0, so_far=seen)
-        correct(networks[0], batches, settings, 1, seen=seen)
+        train_epoch(ours, batches, settings, callbacks=streaming)
+        correct(ours.network, batches, settings, 1, memory=ours.memory)
+        ours.under_way = None
 
     def plain() -> None:
-        train_epoch(networks[1], batches, None, optimizers[1], settings.replace(alpha=0.0), 0)
+        train_epoch(theirs, batches, settings.replace(alpha=0.0))
+        theirs.under_way = None
 
     ratio, all_ratios = paired_ratio(smp, plain, n=n, clock=CPU)
     span = f"from {all_ratios[0]:.3f} to {all_ratios[-1]:.3f}"

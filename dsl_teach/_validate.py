@@ -1,4 +1,4 @@
-"""Checks of labels that every part of the package makes."""
+"""Checks of labels and embeddings that every part of the package makes."""
 
 from __future__ import annotations
 
@@ -19,4 +19,13 @@ def require_labels(labels: Tensor, name: str, *, length: int, num_classes: int) 
         raise ValueError(
             f"{name} must lie in 0 .. {num_classes - 1} (num_classes = {num_classes}), "
             f"but they run from {int(labels.min())} to {int(labels.max())}."
+        )
+
+
+def require_matrix(embeddings: Tensor) -> None:
+    """Refuse embeddings that are no floating-point matrix, one row a sample."""
+    if embeddings.ndim != 2 or not embeddings.is_floating_point():
+        raise ValueError(
+            "embeddings must be a floating-point matrix of shape (samples, features), "
+            f"but they are {embeddings.dtype} of shape {tuple(embeddings.shape)}."
         )

@@ -1,128 +1,283 @@
-"""The ``dsl-teach`` command: look at the machine, train a run from its settings, show what came of it."""
+"""The ``dsl-teach`` command: train a run or a sweep of runs, show what came of it, look at the machine."""
 
 from __future__ import annotations
 
-import argparse
+import functools
 import json
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import fields
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import yaml
-from tqdm import tqdm
+import typer
 
-from dsl_teach.config import Settings
+if TYPE_CHECKING:
+    from dsl_teach.training.records import Callback
 
 DONE, FAILED, MISUSED = 0, 1, 2
-"""Exit codes; a run stopped by a signal ends with 128 and the signal's number: 130 for Ctrl-C, 143 for SIGTERM."""
+"""Exit codes; a signal that stops a command gives 128 and its number: 130 for Ctrl-C, 143 for SIGTERM."""
+
+app = typer.Typer(help=__doc__, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one setting.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+LoaderWorkers = Annotated[int, typer.Option(min=0, help="Processes that read images from disk, for each that trains.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    options = make_parser().parse_args(arguments)
-    with plain_warnings():
-        return options.command(options)
+    with _ending_at_once(), _plain_warnings():
+        try:
+            app(arguments, prog_name="dsl-teach")
+        except SystemExit as error:
+            return error.code if isinstance(error.code, int) else FAILED
+    return DONE
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="dsl-teach", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="{doctor,train,show}")
-
-    doctor_ = commands.add_parser("doctor", help="versions, accelerator, memory, disk, data folders, and what to do")
-    doctor_.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets (default: data)")
-    doctor_.set_defaults(command=doctor)
-
-    train_ = commands.add_parser("train", help="train a run, or continue one that broke off")
-    train_.add_argument("config", type=Path, help="a YAML file of settings; what it does not name keeps its default")
-    train_.add_argument("--folder", type=Path, default=Path("runs"), help="where run folders are made (default: runs)")
-    train_.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
-    train_.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    train_.add_argument("--minutes", type=float, default=10.0, help="between checkpoints in an epoch (default: 10)")
-    train_.add_argument("--workers", type=int, default=0, help="processes that read images from disk (default: 0)")
-    train_.set_defaults(command=train)
-
-    show_ = commands.add_parser("show", help="the table of a run, and its curves as a picture")
-    show_.add_argument("run", type=Path, help="a run folder")
-    show_.set_defaults(command=show)
-    return parser
+class Misused(Exception):
+    """A command that cannot be run as it was given."""
 
 
-def train(options: argparse.Namespace) -> int:
-    """``dsl-teach train``."""
-    try:
-        settings = change(Settings.from_yaml(options.config), options.set)
-    except (OSError, ValueError, TypeError) as error:
-        return complain(error, MISUSED)
-    from dsl_teach.training.hardware import best_device
-    from dsl_teach.training.keeper import Interrupted
-    from dsl_teach.training.memory import OutOfMemory
-    from dsl_teach.training.runs import run, run_folder
+class WithSettings(typer.core.TyperCommand):
+    """A command whose help ends with the settings, by group."""
 
-    folder = run_folder(options.folder, settings)
-    device = best_device() if options.device == "auto" else options.device
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write them."""
+        from dsl_teach.config import help_text
+
+        for title, group in help_text().items():
+            with formatter.section(title):
+                formatter.write_dl(list(group.items()))
+
+
+def command(cls: type[typer.core.TyperCommand] = typer.core.TyperCommand) -> Callable[..., Callable[..., None]]:
+    """Make a function a command: what it returns, or raises, becomes an exit code and a sentence."""
+
+    def decorate(function: Callable[..., int]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> None:
+            try:
+                code = function(*args, **kwargs)
+            except Misused as error:
+                code = complain(error, MISUSED)
+            except KeyboardInterrupt as error:
+                code = complain(error, 128 + getattr(error, "number", signal.SIGINT))  # Interrupted knows its signal
+            except (OSError, ValueError, FloatingPointError) as error:
+                code = complain(error, FAILED)
+            raise typer.Exit(code)
+
+        app.command(cls=cls)(run)
+        return run
+
+    return decorate
+
+
+@command(WithSettings)
+def train(
+    config: Annotated[Path, typer.Argument(help="A YAML file of settings; what it does not name keeps its default.")],
+    output: Annotated[Path, typer.Option(help="Where the run folder is made.")] = Path("runs"),
+    set: Set = None,
+    device: Device = "auto",
+    minutes: Annotated[float, typer.Option(help="Between two checkpoints within an epoch.")] = 10.0,
+    loader_workers: LoaderWorkers = 0,
+) -> int:
+    """Train a run, or continue one that broke off."""
+    with _misused():
+        from dsl_teach.config import Settings
+        from dsl_teach.sweep import find_device, read_yaml
+
+        settings = Settings(**(read_yaml(config) | changes(set or ())))
+        device = find_device(device)
+    from dsl_teach.training.checkpoint import run_folder
+    from dsl_teach.training.runs import run
+
+    folder = run_folder(output, settings)
     say(f"Run folder {folder}" + (", continued" if any(folder.glob("checkpoints/*.pt")) else ""))
-    try:
-        with progress(settings) as (on_epoch, on_step):
-            how = {"device": device, "minutes": options.minutes, "workers": options.workers}
-            finished = run(settings, folder=folder, on_epoch=on_epoch, on_step=on_step, **how)
-    except Interrupted as error:
-        return complain(error, 128 + error.number)
-    except KeyboardInterrupt as error:
-        return complain(error, 130)
-    except (OSError, ValueError, FloatingPointError, OutOfMemory) as error:
-        return complain(error, FAILED)
+    following = [progress(settings.epochs)]
+    how: dict[str, Any] = {"device": device, "minutes": minutes, "loader_workers": loader_workers}
+    finished = run(settings, folder=folder, callbacks=following, **how)
     say(f"Finished: {in_one_line(vars(finished.result.history[-1]), settings.epochs)}")
     say(f"Look at it with: dsl-teach show {folder}")
     return DONE
 
 
-def change(settings: Settings, changes: Sequence[str]) -> Settings:
-    """Apply ``name=value`` from the command line.
+@command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="A YAML file: base_from, base, cases, methods, grid, seeds, rows.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the trials; by default runs/ and the file's name.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Trials at a time.")] = 1,
+    set: Set = None,
+    device: Device = "auto",
+    processes: Annotated[int, typer.Option(min=1, help="That train one trial together, by torchrun.")] = 1,
+    loader_workers: LoaderWorkers = 0,
+    rows: Annotated[Path | None, typer.Option(help="Where the rows go; by default where the file says.")] = None,
+    part: Annotated[str, typer.Option(metavar="I/N", help="Do only the I-th of N parts, and write no rows.")] = "1/1",
+) -> int:
+    """Train every trial of a sweep; done again, what is left of it."""
+    with _misused():
+        from dsl_teach.sweep import SweepError, find_device, finished_row, read_sweep, run_sweep, sweep_table
+        from dsl_teach.training.checkpoint import open_folder
+
+        which, _, of = part.partition("/")
+        if not (which.isdigit() and of.isdigit()):
+            raise ValueError(f"--part takes I/N, 1/4 say, but it got {part!r}.")
+        plan = read_sweep(file).changed(changes(set or ()))
+        plan = plan.model_copy(update={"part": (int(which), int(of)), "rows": rows or plan.rows})
+        trials, device = plan.trials(), find_device(device)
+        output = open_folder(output or Path("runs") / file.stem)
+    left = sum(finished_row(output / trial.name) is None for trial in trials)
+    say(f"{len(trials)} trials, {len(trials) - left} of them finished before; {workers} at a time")
+    ended = iter(range(1, left + 1))
+
+    def tell(trial: Any, row: dict[str, Any] | None, problem: str) -> None:
+        came_of = (
+            f"test accuracy {100 * row['test_accuracy']:.1f} %, {row['seconds']:.0f} s" if row else "FAILED, " + problem
+        )
+        say(f"{next(ended)} of {left}: {trial}: {came_of}")
+
+    how: dict[str, Any] = {"workers": workers, "processes": processes, "loader_workers": loader_workers}
+    code = DONE
+    try:
+        made = run_sweep(plan, output, device=device, on_trial=tell, **how)
+    except SweepError as error:
+        made, code = error.rows, complain(error, FAILED)
+    if made:
+        say(f"\n{sweep_table(made, list(plan.grid)).to_string()}")
+    if plan.part == (1, 1):
+        say(f"\n{len(made)} rows in {plan.rows or output / 'rows.json'}")
+    return code
+
+
+@command()
+def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> int:
+    """Show the table of a run, and its curves as a picture."""
+    from dsl_teach.config import Settings
+
+    try:
+        settings = Settings.from_yaml(run / "settings.yaml")
+        history = [json.loads(line) for line in (run / "history.jsonl").read_text("utf-8").splitlines()]
+    except FileNotFoundError as error:
+        raise ValueError(f"{run} is no run folder, or has no epoch yet: {error.filename} is missing.") from error
+    say(table(history))
+    state = "finished" if (run / "result.json").exists() else "not finished: train it again to continue"
+    say(f"\n{len(history)} of {settings.epochs} epochs, {state}")
+    picture = run / "curves.png"
+    if draw(history, picture):
+        say(f"Curves: {picture}")
+    else:
+        say("For a picture of the curves, install the lab extra: pip install 'dsl-teach[lab]'")
+    return DONE
+
+
+@command()
+def doctor(data: Annotated[Path, typer.Option(help="Folder of the data sets.")] = Path("data")) -> int:
+    """Say which versions, accelerator, memory, disk and data sets are there, and what to do."""
+    from dsl_teach.training.hardware import best_device, environment, has_bfloat16
+
+    preloaded = os.environ.get("LD_PRELOAD", "") + os.environ.get("DYLD_INSERT_LIBRARIES", "")
+    facts = environment() | {
+        "allocator": next((name for name in ("tcmalloc", "jemalloc", "mimalloc") if name in preloaded), "the system's"),
+        "bfloat16": "yes" if has_bfloat16(best_device()) else "no: networks compute in float32",
+    }
+    say("\n".join(f"{name:14} {value}" for name, value in facts.items()))
+    say(f"\nData sets in {data}")
+    for name, (mark, way) in DATA_SETS.items():
+        there = any(True for depth in ("", "*/", "*/*/") for _ in data.glob(depth + mark)) if mark else True
+        say(f"{name:14} {'there' if there else f'not there; {way}'}")
+    say("\nWhat to do")
+    for number, sentence in enumerate(advice(facts) or ["Nothing: this machine is ready."], start=1):
+        say(f"{number}. {sentence}")
+    return DONE if all(facts.get(name) != "missing" for name in ("torch", "torchvision", "numpy")) else FAILED
+
+
+DATA_SETS = {
+    "digits": ("", "they come with scikit-learn"),
+    "CIFAR-10": ("cifar-10-batches-py", "python data_scripts/download.py cifar10"),
+    "CIFAR-100": ("cifar-100-python", "python data_scripts/download.py cifar100"),
+    "CIFAR-10N": ("CIFAR-10_human.pt", "python data_scripts/download.py cifar10n"),
+    "CIFAR-100N": ("CIFAR-100_human.pt", "python data_scripts/download.py cifar100n"),
+    "Clothing1M": ("noisy_train_key_list.txt", "ask its authors; then python data_scripts/verify.py clothing1m FOLDER"),
+    "Food-101N": ("meta/imagelist.tsv", "unpack it; then python data_scripts/verify.py food101n FOLDER"),
+    "Food-101": ("food-101/meta/test.txt", "unpack it; then python data_scripts/verify.py food101 FOLDER"),
+}
+"""For each data set a file that tells it, and the way to it."""
+
+
+def advice(facts: dict[str, str]) -> list[str]:
+    """What would help on this machine, most useful first."""
+    said, on_cpu = [], facts["accelerator"].startswith("none")
+    if "missing" in (facts.get("torch"), facts.get("torchvision")):
+        said.append("Install torch and torchvision: make setup.")
+    if on_cpu:
+        said.append("Lessons and digits run on this CPU; for full runs of ResNet-50 take a machine with a GPU.")
+    if on_cpu and facts["allocator"] == "the system's" and sys.platform == "linux":
+        said.append(
+            "Training on a CPU is often faster with tcmalloc: install it (Debian: libtcmalloc-minimal4) and put "
+            "LD_PRELOAD=libtcmalloc_minimal.so.4 before the command."
+        )
+    threads = int(facts["threads"].split()[0])
+    if threads > 1 and hasattr(os, "getloadavg") and os.getloadavg()[0] > threads / 2:
+        said.append("Other programs use this CPU: OMP_NUM_THREADS=1 before the command keeps threads out of their way.")
+    if float(facts["free disk"].split()[0]) < 10:
+        said.append("Less than 10 GiB of disk are free: make room before a full run, or name a folder elsewhere.")
+    return said
+
+
+def changes(said: Sequence[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` from the command line, values read as YAML reads them.
 
     Raises:
-        ValueError: if one has no equals sign, names no setting, or is out of range.
+        ValueError: if one has no equals sign.
     """
-    kinds = {field.name: type(field.default) for field in fields(Settings)}
+    import yaml
+
+    from dsl_teach.config import Settings
+
     found: dict[str, Any] = {}
-    for text in changes:
+    for text in said:
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--set takes NAME=VALUE, but it got {text!r}.")
-        found[name] = value if kinds.get(name) is str else number_or_word(value)
-    return settings.replace(**found)
+        found[name] = value
+        if name not in Settings.model_fields or Settings.model_fields[name].annotation is not str:
+            with suppress(yaml.YAMLError):
+                found[name] = yaml.safe_load(value)
+            with suppress(TypeError, ValueError):
+                found[name] = float(value) if isinstance(found[name], str) else found[name]  # 1e-3 is a word in YAML
+    return found
 
 
-def number_or_word(text: str) -> Any:
-    """The value of a setting as YAML reads it; 1e-3 counts as a number too."""
-    try:
-        return float(text) if "e" in text.lower() else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError):
-        return yaml.safe_load(text) if text.lower() in ("true", "false") else text
+def progress(epochs: int) -> Callback:
+    """One line an epoch, and in a terminal a bar below it."""
+    from tqdm import tqdm
 
+    from dsl_teach.training.records import Callback, State
 
-@contextmanager
-def progress(settings: Settings) -> Iterator[tuple[Callable[[Any], None], Callable[[float], None] | None]]:
-    """One line an epoch, and in a terminal a bar below it.
-
-    Yields:
-        What to call with each record, and what to call with the number of epochs trained so far (None: nothing).
-    """
-    if not sys.stderr.isatty() or not leads():
-        yield lambda record: say(in_one_line(vars(record), settings.epochs)), None
-        return
     shape = "{percentage:3.0f}%|{bar}| epoch {n:.2f} of {total} [{elapsed}, {remaining} to go]"
-    with tqdm(total=settings.epochs, bar_format=shape, file=sys.stderr) as bar:
 
-        def on_step(done: float) -> None:
-            bar.update(done - bar.n)
+    class Progress(Callback):
+        def on_train_begin(self, state: State) -> None:
+            hidden = not sys.stderr.isatty()
+            self.bar = tqdm(total=epochs, initial=state.progress, bar_format=shape, file=sys.stderr, disable=hidden)
 
-        yield lambda record: bar.write(in_one_line(vars(record), settings.epochs)), on_step
+        def on_batch_end(self, state: State, *_: Any) -> None:
+            self.bar.update(state.progress - self.bar.n)
+
+        def on_epoch_end(self, state: State) -> None:
+            with self.bar.external_write_mode():
+                say(in_one_line(vars(state.history[-1]), epochs))
+
+        def on_train_end(self, state: State) -> None:
+            self.bar.close()
+
+    return Progress()
 
 
 def in_one_line(record: dict[str, Any], epochs: int) -> str:
@@ -134,49 +289,29 @@ def in_one_line(record: dict[str, Any], epochs: int) -> str:
     return ", ".join(parts)
 
 
-def show(options: argparse.Namespace) -> int:
-    """``dsl-teach show``."""
-    try:
-        settings = Settings.from_yaml(options.run / "settings.yaml")
-        history = [json.loads(line) for line in (options.run / "history.jsonl").read_text("utf-8").splitlines()]
-    except FileNotFoundError as error:
-        where = error.filename or options.run
-        return complain(ValueError(f"{options.run} is no run folder, or has no epoch yet: {where} is missing."), FAILED)
-    except (OSError, ValueError, TypeError) as error:
-        return complain(error, FAILED)
-    print(table(history))
-    state = "finished" if (options.run / "result.json").exists() else "not finished: train it again to continue"
-    print(f"\n{len(history)} of {settings.epochs} epochs, {state}")
-    picture = options.run / "curves.png"
-    if draw(history, picture):
-        print(f"Curves: {picture}")
-    else:
-        print("For a picture of the curves, install the lab extra: pip install 'dsl-teach[lab]'")
-    return DONE
-
-
 COLUMNS = {
-    "epoch": ("epoch", "{:.0f}", 1.0),
-    "learning rate": ("learning_rate", "{:.2g}", 1.0),
-    "loss": ("loss", "{:.4f}", 1.0),
-    "test %": ("test_accuracy", "{:.2f}", 100.0),
-    "train %": ("train_accuracy", "{:.2f}", 100.0),
-    "memorised %": ("memorised", "{:.2f}", 100.0),
-    "changed %": ("changed", "{:.2f}", 100.0),
-    "labels right %": ("label_accuracy", "{:.2f}", 100.0),
-    "training s": ("seconds_training", "{:.1f}", 1.0),
-    "correction s": ("seconds_correction", "{:.1f}", 1.0),
+    "epoch": "epoch",
+    "learning_rate": "learning rate",
+    "loss": "loss",
+    "test_accuracy": "test %",
+    "train_accuracy": "train %",
+    "memorised": "memorised %",
+    "changed": "changed %",
+    "label_accuracy": "labels right %",
+    "seconds_training": "training s",
+    "seconds_correction": "correction s",
 }
 
 
 def table(history: list[dict[str, Any]]) -> str:
     """A run's history, one line an epoch; a dash where there is nothing to say."""
-    rows = [list(COLUMNS)]
-    for record in history:
-        values = [(record.get(name), shape, factor) for name, shape, factor in COLUMNS.values()]
-        rows.append([shape.format(value * factor) if value is not None else "-" for value, shape, factor in values])
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    import pandas as pd
+
+    shown = pd.DataFrame(history, columns=list(COLUMNS)).rename(columns=COLUMNS)
+    for title in COLUMNS.values():
+        if title.endswith("%"):
+            shown[title] = 100 * shown[title].astype(float)
+    return shown.to_string(index=False, na_rep="-", float_format="{:.4g}".format)
 
 
 def draw(history: list[dict[str, Any]], path: Path) -> bool:
@@ -190,8 +325,8 @@ def draw(history: list[dict[str, Any]], path: Path) -> bool:
     epochs = [record["epoch"] for record in history]
     left.plot(epochs, [record["loss"] for record in history], label="loss")
     for words, name in (("test accuracy", "test_accuracy"), ("corrected labels right", "label_accuracy")):
-        right.plot(epochs, [100 * x if (x := record.get(name)) is not None else float("nan") for record in history],
-                   label=words)  # fmt: skip
+        shares = [float("nan") if record.get(name) is None else 100 * record[name] for record in history]
+        right.plot(epochs, shares, label=words)
     left.set(xlabel="epoch", ylabel="training loss")
     right.set(xlabel="epoch", ylabel="%")
     right.legend()
@@ -199,95 +334,51 @@ def draw(history: list[dict[str, Any]], path: Path) -> bool:
     return True
 
 
-def doctor(options: argparse.Namespace) -> int:
-    """``dsl-teach doctor``."""
-    from dsl_teach.environment import environment
+@contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Until a run listens by itself, a signal that asks to stop ends the command: no traceback, nothing half done."""
 
-    facts = environment() | {"allocator": allocator(), "bfloat16": bfloat16()}
-    for name, value in facts.items():
-        print(f"{name:14} {value}")
-    print(f"\nData sets in {options.data}")
-    for name, (mark, way) in DATA_SETS.items():
-        print(f"{name:14} {'there' if find(options.data, mark) else f'not there; {way}'}")
-    print("\nWhat to do")
-    for number, sentence in enumerate(advice(facts) or ["Nothing: this machine is ready."], start=1):
-        print(f"{number}. {sentence}")
-    return DONE if all(facts.get(name) != "missing" for name in ("torch", "torchvision", "numpy")) else FAILED
+    def end(number: int, _: object) -> None:
+        os.write(2, f"dsl-teach: Stopped by {signal.Signals(number).name}.\n".encode())
+        os._exit(128 + number)
 
-
-DATA_SETS = {
-    "digits": ("", "they come with scikit-learn"),
-    "CIFAR-10": ("cifar-10-batches-py", "python data_scripts/download_cifar.py cifar10"),
-    "CIFAR-100": ("cifar-100-python", "python data_scripts/download_cifar.py cifar100"),
-    "CIFAR-10N": ("CIFAR-10_human.pt", "python data_scripts/download_cifar_n.py cifar10n"),
-    "CIFAR-100N": ("CIFAR-100_human.pt", "python data_scripts/download_cifar_n.py cifar100n"),
-    "Clothing1M": ("noisy_train_key_list.txt", "ask its authors; then python data_scripts/verify.py clothing1m FOLDER"),
-    "Food-101N": ("meta/imagelist.tsv", "unpack it; then python data_scripts/verify.py food101n FOLDER"),
-    "Food-101": ("food-101/meta/test.txt", "unpack it; then python data_scripts/verify.py food101 FOLDER"),
-}
-"""For each data set a file that tells it, and the way to it."""
-
-
-def find(folder: Path, mark: str) -> bool:
-    """Whether a data set lies in a folder, in one of its folders, or one deeper."""
-    return not mark or any(True for depth in ("", "*/", "*/*/") for _ in folder.glob(depth + mark))
-
-
-def allocator() -> str:
-    """The allocator that is preloaded, as far as the environment tells."""
-    preloaded = os.environ.get("LD_PRELOAD", "") + os.environ.get("DYLD_INSERT_LIBRARIES", "")
-    return next((name for name in ("tcmalloc", "jemalloc", "mimalloc") if name in preloaded), "the system's")
-
-
-def bfloat16() -> str:
-    """Whether the device that training would take multiplies in bfloat16."""
-    from dsl_teach.training.hardware import best_device, has_bfloat16
-
-    return "yes" if has_bfloat16(best_device()) else "no: networks compute in float32"
-
-
-def advice(facts: dict[str, str]) -> list[str]:
-    """What would help on this machine, most useful first."""
-    said = []
-    if "missing" in (facts.get("torch"), facts.get("torchvision")):
-        said.append("Install torch and torchvision: make setup.")
-    if facts["accelerator"].startswith("none"):
-        said.append("Lessons and digits run on this CPU; for full runs of ResNet-50 take a machine with a GPU.")
-    if facts["allocator"] == "the system's" and sys.platform == "linux" and facts["accelerator"].startswith("none"):
-        said.append(
-            "Training on a CPU is often faster with tcmalloc: install it (Debian: libtcmalloc-minimal4) and put "
-            "LD_PRELOAD=libtcmalloc_minimal.so.4 before the command."
-        )
-    threads = int(facts["threads"].split()[0])
-    if threads > 1 and hasattr(os, "getloadavg") and os.getloadavg()[0] > threads / 2:
-        said.append("Other programs use this CPU: OMP_NUM_THREADS=1 before the command keeps threads out of their way.")
-    if float(facts["free disk"].split()[0]) < 10:
-        said.append("Less than 10 GiB of disk are free: make room before a full run, or name a folder elsewhere.")
-    return said
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heard = threading.current_thread() is threading.main_thread()
+    former = {n: signal.signal(n, end) for n in numbers if heard and signal.getsignal(n) != signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
-def plain_warnings() -> Iterator[None]:
+def _misused() -> Iterator[None]:
+    """What goes wrong inside is the fault of how the command was given."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise Misused(str(error)) from error
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
     """Warnings as sentences, without the line of code that gave them."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: print(f"Note: {message}", file=sys.stderr)
         yield
 
 
-def leads() -> bool:
-    """Whether this process speaks for all: under torchrun the first one does."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def say(sentence: str) -> None:
     """Print at once, in the first process only."""
-    if leads():
+    if os.environ.get("RANK", "0") == "0":
         print(sentence, flush=True)
 
 
 def complain(error: BaseException, code: int) -> int:
     """Say on stderr what went wrong; returns the exit code."""
-    who = "" if leads() else f" (process {os.environ['RANK']})"
+    rank = os.environ.get("RANK", "0")
+    who = "" if rank == "0" else f" (process {rank})"
     print(f"dsl-teach{who}: {str(error) or type(error).__name__}", file=sys.stderr, flush=True)
     return code
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,16 +43,15 @@ def chance_changed(noisy_labels: Tensor, corrected_labels: Tensor, num_classes: 
         corrected_labels: (N,) int64.
         num_classes: K.
     """
-    given, corrected = (
-        torch.bincount(labels, minlength=num_classes).double() / len(labels)
-        for labels in (noisy_labels, corrected_labels)
-    )
-    return float(1 - given @ corrected)
+    return float(1 - class_shares(noisy_labels, num_classes) @ class_shares(corrected_labels, num_classes))
 
 
 @dataclass(frozen=True)
 class CorrectionReport:
-    """What a correction did to the labels. Shares from 0 to 1; the last four need clean labels, else None."""
+    """What a correction did to the labels. All are shares from 0 to 1.
+
+    The last four are None without clean labels, and else count the samples whose clean label is known.
+    """
 
     changed: float
     """Share of samples whose corrected label differs from the noisy one."""
@@ -64,9 +62,9 @@ class CorrectionReport:
     label_accuracy: float | None = None
     """Share of corrected labels that are right."""
     wrong_to_right: float | None = None
-    """Share of samples whose label was mended."""
+    """Share of samples whose label was fixed: wrong before, right now."""
     right_to_wrong: float | None = None
-    """Share of samples whose label was spoilt."""
+    """Share of samples whose label was broken: right before, wrong now."""
 
 
 def correction_report(
@@ -90,16 +88,17 @@ def correction_report(
     return CorrectionReport(changed, chance, *(float(share.double().mean()) for share in shares))
 
 
-def average_precision(suspicion: Tensor, noisy_labels: Tensor, clean_labels: Tensor) -> float:
+def average_precision(quality: Tensor, noisy_labels: Tensor, clean_labels: Tensor) -> float:
     r"""How well a ranking puts wrong labels first: 1 if all of them come before the first right one.
 
     .. math:: \frac{1}{W} \sum_{i:\, y_i \ne y^*_i} \frac{w_i}{n_i}
 
-    with W wrong labels in all; of the n_i samples down to sample i in the list, w_i have a wrong label. A ranking by
-    chance comes to the share of wrong labels. Samples of equal suspicion share a place in the list.
+    with W wrong labels in all; of the n_i samples of at most sample i's quality, w_i have a wrong label. A ranking by
+    chance comes to the share of wrong labels.
 
     Args:
-        suspicion: (N,), the larger, the more doubtful; from :func:`dsl_teach.prototypes.suspicion` or any other.
+        quality: (N,), low where the given label is doubtful; from :func:`dsl_teach.prototypes.label_margin` or any
+            other.
         noisy_labels: (N,) int64, the given labels.
         clean_labels: (N,) int64, the true ones; those below 0 are unknown and left out.
 
@@ -109,20 +108,19 @@ def average_precision(suspicion: Tensor, noisy_labels: Tensor, clean_labels: Ten
     Raises:
         ValueError: if there is not one number a sample, or one is NaN.
     """
-    if not suspicion.shape == noisy_labels.shape == clean_labels.shape:
-        shapes = ", ".join(str(tuple(x.shape)) for x in (suspicion, noisy_labels, clean_labels))
-        raise ValueError(f"suspicion, noisy_labels and clean_labels must have one entry a sample, but are {shapes}.")
-    if bool(suspicion.isnan().any()):
-        raise ValueError(f"suspicion is NaN for {int(suspicion.isnan().sum())} sample(s): these cannot be ranked.")
+    if not quality.shape == noisy_labels.shape == clean_labels.shape:
+        shapes = ", ".join(str(tuple(x.shape)) for x in (quality, noisy_labels, clean_labels))
+        raise ValueError(f"quality, noisy_labels and clean_labels must have one entry a sample, but are {shapes}.")
+    if bool(quality.isnan().any()):
+        raise ValueError(f"quality is NaN for {int(quality.isnan().sum())} sample(s): these cannot be ranked.")
     known = clean_labels >= 0
     wrong = (noisy_labels != clean_labels)[known]
     if not bool(wrong.any()):
         return float("nan")
     from sklearn.metrics import average_precision_score  # takes a second to import
 
-    return float(
-        average_precision_score(wrong.numpy(force=True), suspicion[known].double().nan_to_num().numpy(force=True))
-    )
+    doubt = -quality[known].double().nan_to_num()
+    return float(average_precision_score(wrong.numpy(force=True), doubt.numpy(force=True)))
 
 
 @dataclass(frozen=True)
@@ -174,65 +172,3 @@ def paired_difference(ours: Sequence[float], theirs: Sequence[float], *, confide
     if len(ours) != len(theirs):
         raise ValueError(f"Paired figures need the same seeds: there are {len(ours)} and {len(theirs)} values.")
     return interval(np.subtract(ours, theirs).tolist(), confidence=confidence)
-
-
-def seeds_needed(difference: float, spread: float, *, power: float = 0.8, confidence: float = 0.95) -> int:
-    r"""How many seeds a paired comparison needs to show a true difference.
-
-    With n seeds, Student's t of the paired differences follows the noncentral t distribution T' with n - 1 degrees of
-    freedom. A two-sided test sees the difference with the chance
-
-    .. math:: P\bigl(|T'_{n-1}(\delta)| > t_{n-1}\bigr), \qquad \delta = \sqrt{n} \, |d| / s,
-
-    where t is the quantile that :func:`interval` uses: such an interval then leaves 0 out. The answer is the smallest
-    n from 2 on that reaches the power.
-
-    Args:
-        difference: d, the true mean of ours minus theirs, in the unit of the figures (points of accuracy, say).
-        spread: s, the standard deviation of that difference from seed to seed, in the same unit.
-        power: the share of such experiments that are to show the difference.
-        confidence: of the test; 0.95 is a test at the 5 % level.
-
-    Returns:
-        The number of seeds, at least 2.
-
-    Raises:
-        ValueError: if the difference is 0 (no number of seeds would do) or an argument is out of range; the sentence
-            names it.
-
-    Source: Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988, chapter 2.
-    """
-    _require_comparison(difference, spread, power, confidence)
-    if spread == 0:
-        return 2
-    effect, counts = abs(difference) / spread, range(2, MOST_SEEDS)
-    place = bisect_left(counts, power, key=lambda n: _power(n, effect, confidence))
-    if place == len(counts):
-        raise ValueError(
-            f"difference is too small beside spread ({difference} against {spread}): a comparison that shows it "
-            f"needs {MOST_SEEDS} seeds or more. Name a larger difference."
-        )
-    return counts[place]
-
-
-MOST_SEEDS = 10**6
-"""No experiment has so many seeds."""
-
-
-def _power(n: int, effect: float, confidence: float) -> float:
-    """The chance that a two-sided t test on n pairs sees a true difference of so many standard deviations."""
-    from scipy import stats
-
-    t = stats.t.ppf((1 + confidence) / 2, df=n - 1)
-    # The square of T' is noncentral F. SciPy's noncentral t itself gives NaN in its far tail.
-    return float(stats.ncf.sf(t**2, 1, n - 1, n * effect**2))
-
-
-def _require_comparison(difference: float, spread: float, power: float, confidence: float) -> None:
-    if difference == 0 or not np.isfinite(difference):
-        raise ValueError(f"difference must be a finite number other than 0, but it is {difference}: name what to show.")
-    if spread < 0 or not np.isfinite(spread):
-        raise ValueError(f"spread must be a finite number of at least 0, but it is {spread}.")
-    for name, share in (("power", power), ("confidence", confidence)):
-        if not 0 < share < 1:
-            raise ValueError(f"{name} must be above 0 and below 1, but it is {share}.")

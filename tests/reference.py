@@ -132,9 +132,9 @@ def neighbour_scores(points, index, candidates, labels, candidate_index, *, clas
     return scores
 
 
-def suspicion(scores: list[list[float]], noisy_labels: list[int]) -> list[float]:
+def label_margin(scores: list[list[float]], noisy_labels: list[int]) -> list[float]:
     found = []
     for row, given in zip(scores, noisy_labels, strict=True):
         other = max((score for c, score in enumerate(row) if c != given), default=-INFINITY)
-        found.append(0.0 if other == row[given] else other - row[given])
+        found.append(0.0 if other == row[given] else row[given] - other)
     return found

@@ -10,9 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsl_teach.prototypes import best_class, class_scores, correct_labels, select_prototypes, suspicion
+from dsl_teach.prototypes import best_class, class_scores, correct_labels, label_margin, select_prototypes
+from dsl_teach.prototypes.correction import keep_unless_beaten, soft_labels
 from tests import reference
 from tests.strategies import DTYPES, EXACT_ROW, random_embeddings
+
+SEEDS = st.integers(0, 2**31)
 
 
 def select(embeddings, labels, **changes):
@@ -42,9 +45,11 @@ def test_scores_and_labels_equal_the_loop_reference(labelled, dtype, p, score_ti
     assert torch.equal(scores, torch.tensor(expected, dtype=torch.float64).to(dtype))
     corrected = correct_labels(embeddings, found, noisy_labels, score_ties=score_ties, chunk_size=chunk_size)
     assert corrected.tolist() == reference.correct_labels(expected, labels, score_ties=score_ties)
+    handed_in = correct_labels(torch.empty(len(rows), 0), found, noisy_labels, score_ties=score_ties, scores=scores)
+    assert torch.equal(handed_in, corrected)
 
 
-@given(random_embeddings(), st.integers(0, 2**31), st.integers(1, 9))
+@given(random_embeddings(), SEEDS, st.integers(1, 9))
 def test_scores_of_any_rows_equal_the_loop_reference(embeddings, seed, chunk_size):
     labels = torch.randint(3, (len(embeddings),), generator=torch.Generator().manual_seed(seed))
     found = select(embeddings, labels, p=3)
@@ -63,32 +68,7 @@ def test_the_mean_votes_and_not_the_maximum():
     assert correct_labels(embeddings[4:], found, labels[4:]).tolist() == [0]
 
 
-class TestTies:
-    scores = torch.tensor([[0.5, 0.9, 0.9], [0.9, 0.9, 0.1], [0.1, 0.2, 0.9], [0.0, 0.0, 0.0]])
-
-    def test_the_noisy_label_is_kept_if_it_is_among_the_best(self):
-        assert best_class(self.scores, torch.tensor([2, 1, 0, 2])).tolist() == [2, 1, 2, 2]
-
-    def test_else_the_lowest_class_wins(self):
-        assert best_class(self.scores, torch.tensor([0, 2, 1, 0])).tolist() == [1, 0, 2, 0]
-        assert best_class(self.scores).tolist() == [1, 0, 2, 0]
-
-
-def test_a_zero_embedding_keeps_its_label():
-    embeddings = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, 0], [0, 0]])
-    labels = torch.tensor([0, 1, 2, 2, 1])
-    assert correct_labels(embeddings, select(embeddings, labels), labels).tolist() == labels.tolist()
-
-
-def test_an_empty_class_is_never_assigned():
-    embeddings = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
-    labels = torch.arange(200) % 2 * 2
-    found = select(embeddings, labels, p=2)
-    assert bool((class_scores(embeddings, found)[:, 1] == -torch.inf).all())
-    assert set(correct_labels(-embeddings, found, labels).tolist()) == {0, 2}
-
-
-def test_scores_on_the_device_equal_the_cpu(device):
+def test_labels_on_the_device_equal_the_cpu(device):
     embeddings = torch.randn(300, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = torch.arange(300) % 3
     found = select(embeddings, labels)
@@ -119,6 +99,8 @@ def test_no_sample_gives_no_label():
         (torch.eye(3) * torch.nan, torch.arange(3), {}, "NaN or infinite"),
         (torch.eye(3), torch.arange(3), {"score_ties": "first"}, "score_ties must be"),
         (torch.eye(3), torch.arange(3), {"chunk_size": 0}, "chunk_size must be at least 1"),
+        (torch.eye(3), torch.arange(3), {"scores": torch.ones(3, 2)}, r"scores must hold .*of shape \(3, 2\)"),
+        (torch.eye(3), torch.arange(3), {"scores": torch.eye(3) / 0}, "scores must hold .*NaN in 6 entries"),
     ],
 )
 def test_what_does_not_fit_is_refused(embeddings, labels, changes, sentence):
@@ -140,28 +122,58 @@ SCORES = st.integers(1, 5).flatmap(
 
 
 @given(SCORES)
-def test_suspicion_equals_the_loop_reference(labelled):
+def test_the_label_margin_equals_the_loop_reference(labelled):
     rows, labels = [row for row, _ in labelled], [label for _, label in labelled]
-    found = suspicion(torch.tensor(rows, dtype=torch.float64), torch.tensor(labels))
-    assert found.tolist() == reference.suspicion(rows, labels)
+    found = label_margin(torch.tensor(rows, dtype=torch.float64), torch.tensor(labels))
+    assert found.tolist() == reference.label_margin(rows, labels)
 
 
-def test_suspicion_by_hand():
-    scores = torch.tensor([[0.9, 0.2, 0.5], [0.9, 0.2, 0.5], [0.4, 0.4, 0.1], [0.3, -math.inf, 0.1]])
-    found = suspicion(scores, torch.tensor([0, 1, 0, 1]))
-    torch.testing.assert_close(found, torch.tensor([-0.4, 0.7, 0.0, math.inf]))
+def test_the_label_margin_by_hand():
+    scores = torch.tensor([[0.9, 0.2, 0.5], [0.9, 0.2, 0.5], [0.4, 0.4, 0.1], [0.3, -math.inf, 0.1], [-math.inf] * 3])
+    found = label_margin(scores, torch.tensor([0, 1, 0, 1, 2]))
+    torch.testing.assert_close(found, torch.tensor([0.4, -0.7, 0.0, -math.inf, 0.0]))
+    with pytest.raises(ValueError, match="scores must be a table"):
+        label_margin(scores[0], torch.tensor([0]))
 
 
-@given(random_embeddings(), st.integers(0, 2**31))
-def test_suspicion_is_above_zero_where_the_label_is_changed(embeddings, seed):
+@given(random_embeddings(), SEEDS)
+def test_the_label_margin_is_below_zero_where_the_label_is_changed(embeddings, seed):
     labels = torch.randint(3, (len(embeddings),), generator=torch.Generator().manual_seed(seed))
     found = select(embeddings, labels, p=2)
     changed = correct_labels(embeddings, found, labels) != labels
-    assert torch.equal(suspicion(class_scores(embeddings, found), labels) > 0, changed)
+    assert torch.equal(label_margin(class_scores(embeddings, found), labels) < 0, changed)
 
 
-def test_suspicion_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match="scores must be a table"):
-        suspicion(torch.zeros(3), torch.zeros(3, dtype=torch.int64))
-    with pytest.raises(ValueError, match="noisy_labels must have one entry for each of the 3 samples"):
-        suspicion(torch.zeros(3, 2), torch.zeros(2, dtype=torch.int64))
+def random_scores(seed, dtype):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(9, 3, generator=generator, dtype=dtype), torch.randint(3, (9,), generator=generator)
+
+
+@given(SEEDS, st.floats(0.01, 5), DTYPES)
+def test_soft_labels_equal_the_loop_reference(seed, temperature, dtype):
+    scores, _ = random_scores(seed, dtype)
+    for row, found in zip(scores.tolist(), soft_labels(scores, temperature).tolist(), strict=True):
+        assert found == pytest.approx(reference.softmax([x / temperature for x in row]), rel=1e-3, abs=1e-6)
+
+
+def test_soft_labels_at_their_limits():
+    scores, _ = random_scores(0, torch.float32)
+    for temperature in (1e-3, 1e-30, 1e-37):  # near 0 they are hard
+        soft = soft_labels(scores, temperature)
+        torch.testing.assert_close(soft, torch.nn.functional.one_hot(best_class(scores), 3).float())
+    assert soft_labels(torch.tensor([[0.5, -torch.inf, 0.5]]), 0.1).tolist() == [[0.5, 0, 0.5]]
+    with pytest.raises(ValueError, match="temperature must be above 0"):
+        soft_labels(scores, 0.0)
+
+
+@given(SEEDS, st.floats(0, 1), DTYPES)
+def test_a_label_is_kept_unless_beaten_by_the_margin(seed, margin, dtype):
+    scores, noisy = random_scores(seed, dtype)
+    found = keep_unless_beaten(scores, noisy, best_class(scores), margin)
+    for row, y, label in zip(scores, noisy.tolist(), found.tolist(), strict=True):
+        assert label == (int(row.argmax()) if float(row.max() - row[y]) > margin else y)
+
+
+def test_a_label_that_cannot_be_assigned_is_given_up_however_wide_the_margin():
+    scores, noisy = torch.tensor([[-torch.inf, 0.1, 0.2], [-torch.inf] * 3]), torch.tensor([0, 0])
+    assert keep_unless_beaten(scores, noisy, torch.tensor([2, 0]), 9.0).tolist() == [2, 0]

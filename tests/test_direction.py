@@ -8,36 +8,7 @@ import torch
 
 from dsl_teach import Settings, load_dataset
 from dsl_teach.data.digits import digits
-from dsl_teach.noise import keep_direction, more_frequent, towards
 from tests.tiny_cifar import write_cifar10
-
-SIZES = torch.tensor([0, 0, 0, 1, 1, 2])
-"""Three classes of 3, 2 and 1 samples."""
-
-
-def test_more_frequent_by_hand():
-    assert more_frequent(SIZES, 3).tolist() == [[False, False, False], [True, False, False], [True, True, False]]
-
-
-def test_towards_by_hand():
-    even = torch.full((6, 3), 1 / 3)
-    up, down = (towards(even, SIZES, direction)[[0, 3, 5]] for direction in ("to_frequent", "to_rare"))
-    third = 1 / 3
-    torch.testing.assert_close(up, torch.tensor([[1, 0, 0], [0.5, 0.5, 0], [third, third, third]]))
-    torch.testing.assert_close(down, torch.tensor([[third, third, third], [0, 0.5, 0.5], [0, 0, 1]]))
-    assert towards(even, SIZES, "any") is even
-
-
-def test_labels_of_the_other_direction_are_set_right():
-    wrong = torch.tensor([1, 2, 0, 0, 2, 1])
-    assert keep_direction(wrong, SIZES, "to_frequent", num_classes=3).tolist() == [0, 0, 0, 0, 1, 1]
-    assert keep_direction(wrong, SIZES, "to_rare", num_classes=3).tolist() == [1, 2, 0, 1, 2, 2]
-    assert torch.equal(keep_direction(wrong, SIZES, "any", num_classes=3), wrong)
-
-
-def test_another_word_is_refused():
-    with pytest.raises(ValueError, match="noise_direction must be one of any, to_frequent, to_rare"):
-        towards(torch.ones(1, 2), torch.tensor([0]), "up")
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -100,22 +100,15 @@ def test_permuting_the_samples_changes_nothing_but_row_numbers(labelled, seed, p
         assert (labels[order][after.index[c, : after.count[c]]] == c).all()
 
 
-def test_permuting_samples_without_ties_permutes_the_choice():
+def test_order_scale_and_rotation_leave_the_choice_alone():
     generator = torch.Generator().manual_seed(5)
     embeddings = torch.randn(120, 6, generator=generator, dtype=torch.float64)
     labels, order = torch.arange(120) % 3, torch.randperm(120, generator=generator)
-    assert torch.equal(
-        order[select(embeddings[order], labels[order], p=1).index], select(embeddings, labels, p=1).index
-    )
-
-
-def test_scale_and_rotation_leave_the_choice_alone():
-    generator = torch.Generator().manual_seed(3)
-    embeddings = torch.randn(90, 6, generator=generator, dtype=torch.float64)
-    labels = torch.arange(90) % 3
     rotation = torch.linalg.qr(torch.randn(6, 6, generator=generator, dtype=torch.float64)).Q
-    moved = embeddings @ rotation * torch.rand(90, 1, generator=generator, dtype=torch.float64).add(0.1)
-    assert torch.equal(select(embeddings, labels).index, select(moved, labels).index)
+    moved = embeddings @ rotation * torch.rand(120, 1, generator=generator, dtype=torch.float64).add(0.1)
+    found = select(embeddings, labels).index
+    assert torch.equal(select(moved, labels).index, found)
+    assert torch.equal(order[select(moved[order], labels[order], p=1).index], select(embeddings, labels, p=1).index)
 
 
 def test_the_gate_lets_the_second_island_in():
@@ -150,23 +143,9 @@ class TestSampling:
         assert counts.min() > 310
         assert counts.max() < 490
 
-    def test_a_seed_gives_the_same_choice_on_every_run(self):
-        embeddings = torch.randn(75, 4, generator=torch.Generator().manual_seed(1))
-        runs = [
-            select_prototypes(
-                embeddings, self.labels, num_classes=3, p=2, m=6, generator=torch.Generator().manual_seed(seed)
-            )
-            for seed in (7, 7, 8)
-        ]
-        assert torch.equal(runs[0].index, runs[1].index)
-        assert not torch.equal(runs[0].index, runs[2].index)
-
     def test_a_known_seed_gives_a_known_draw(self):
         drawn = sample_by_class(self.labels, num_classes=3, m=4, generator=torch.Generator().manual_seed(0))
-        assert [rows.tolist() for rows in drawn] == KNOWN_DRAW
-
-
-KNOWN_DRAW = [[6, 7, 39, 44], [50, 51, 52, 54], [55, 56, 64, 71]]
+        assert [rows.tolist() for rows in drawn] == [[6, 7, 39, 44], [50, 51, 52, 54], [55, 56, 64, 71]]
 
 
 def test_an_empty_class_warns_once_and_has_no_prototype():
@@ -176,15 +155,13 @@ def test_an_empty_class_warns_once_and_has_no_prototype():
     assert found.count.tolist() == [2, 0, 2]
 
 
-def test_prototypes_move_between_devices(device):
-    found = select(torch.randn(9, 3), torch.arange(9) % 3, p=2).to(device)
-    assert all(getattr(found, field.name).device.type == device.type for field in dataclasses.fields(found))
-
-
-def test_selection_on_the_device_equals_the_cpu(device):
+def test_prototypes_on_the_device_equal_those_of_the_cpu(device):
     embeddings = torch.randn(300, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = torch.arange(300) % 3
-    assert torch.equal(select(embeddings.to(device), labels.to(device)).index.cpu(), select(embeddings, labels).index)
+    there, here = select(embeddings.to(device), labels.to(device)), select(embeddings, labels).to(device)
+    assert torch.equal(there.index, here.index)
+    for field in dataclasses.fields(here):
+        assert getattr(there, field.name).device.type == getattr(here, field.name).device.type == device.type
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -222,7 +199,6 @@ def test_a_setting_out_of_range_is_named(changes, sentence):
     ("labels", "sentence"),
     [
         (LABELS.int(), "noisy_labels must be one int64 number a sample"),
-        (LABELS.float(), "noisy_labels must be one int64 number a sample"),
         (LABELS[None], "noisy_labels must be one int64 number a sample"),
         (LABELS[:5], "noisy_labels must have one entry for each of the 6 samples, but there are 5"),
         (LABELS + 1, r"noisy_labels must lie in 0 \.\. 2 .*from 1 to 3"),
@@ -234,14 +210,8 @@ def test_labels_of_a_wrong_kind_are_refused(labels, sentence):
         select(ROWS, labels)
 
 
-@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-def test_broken_embeddings_are_refused(broken):
-    rows = ROWS.clone()
-    rows[4, 2] = broken
+def test_broken_embeddings_and_no_sample_at_all_are_refused():
     with pytest.raises(ValueError, match="NaN or infinite"):
-        select(rows, LABELS)
-
-
-def test_no_sample_at_all_is_refused():
+        select(ROWS * torch.nan, LABELS)
     with pytest.raises(ValueError, match="No class has a sample"):
         select(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))

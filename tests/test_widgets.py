@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from dsl_lessons.batch import batch_command
+from dsl_lessons.batch_command import batch_command
 from dsl_lessons.explorers import drawing
 from dsl_lessons.explorers.prototypes import (
     SLIDERS,

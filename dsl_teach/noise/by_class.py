@@ -1,20 +1,16 @@
-"""Noise that knows only the class: every sample of a class is equally likely to be mislabelled, whatever it shows."""
+"""Noise that knows only the class: every sample of a class is equally likely to be mislabelled, whatever it shows.
+
+Every random number comes from ``torch.rand`` in float64 on the CPU, and every draw is N numbers long whatever the rate:
+a seed gives the same labels on every machine.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from dsl_teach._validate import require_labels
-from dsl_teach.noise.draws import cpu_generator, highest, number_to_flip, recipe, require_classes, uniform
 from dsl_teach.noise.report import NoisyLabels
-
-CIFAR10_CONFUSIONS: Mapping[int, int] = MappingProxyType({9: 1, 2: 0, 4: 7, 3: 5, 5: 3})
-"""CIFAR-10's usual class map: truck to automobile, bird to airplane, deer to horse, cat to dog and dog to cat."""
 
 
 def symmetric_noise(
@@ -38,14 +34,10 @@ def symmetric_noise(
 
     Source: van Rooyen et al., "Learning with Symmetric Label Noise", NeurIPS 2015, for two classes; the usual form.
     """
-    require_classes(num_classes)
-    generator = cpu_generator(generator)
-    require_labels(clean_labels, "clean_labels", length=len(clean_labels), num_classes=num_classes)
-    how = recipe("symmetric_noise", noise_rate, generator, num_classes=num_classes)
-    clean = clean_labels.cpu()
+    clean, generator = _checked(clean_labels, num_classes, generator)
     keys = uniform(len(clean), generator)
     step = 1 + (uniform(len(clean), generator) * (num_classes - 1)).long().clamp(max=num_classes - 2)
-    return _mislabel(clean, (clean + step) % num_classes, keys, num_classes, how)
+    return _mislabel(clean, (clean + step) % num_classes, keys, noise_rate, num_classes)
 
 
 def pair_flip_noise(
@@ -69,70 +61,59 @@ def pair_flip_noise(
     Source: Han et al., "Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy Labels",
     NeurIPS 2018.
     """
-    require_classes(num_classes)
-    next_class = {c: (c + 1) % num_classes for c in range(num_classes)}
-    made = asymmetric_noise(clean_labels, noise_rate, next_class, num_classes=num_classes, generator=generator)
-    how = {key: value for key, value in made.recipe.items() if key != "class_map"}
-    return NoisyLabels(made.noisy_labels, made.clean_labels, num_classes, how | {"name": "pair_flip_noise"})
+    clean, generator = _checked(clean_labels, num_classes, generator)
+    keys = uniform(len(clean), generator)
+    return _mislabel(clean, (clean + 1) % num_classes, keys, noise_rate, num_classes)
 
 
-def asymmetric_noise(
-    clean_labels: Tensor,
-    noise_rate: float,
-    class_map: Mapping[int, int],
-    *,
-    num_classes: int,
-    generator: torch.Generator | None = None,
-) -> NoisyLabels:
-    r"""Mislabel samples of some classes, each as the class that its own class is mapped to.
-
-    .. math:: T_{ii} = 1 - r_i, \qquad T_{i, \text{class\_map}(i)} = r_i, \qquad
-              r_i \approx \frac{\text{noise\_rate} \cdot N}{N_{\text{mapped}}} \text{ in every mapped class}
-
-    ``noise_rate`` counts **all** labels, as everywhere in this package. Papers often count within the mapped classes:
-    their 40 % on CIFAR-10, where half of the classes are mapped, is ``noise_rate=0.2`` here.
-
-    Args:
-        clean_labels: (N,) int64, the true labels.
-        noise_rate: share of all labels that become wrong: exactly round(noise_rate * N) do.
-        class_map: true class to wrong class; a class that is left out keeps its labels. :data:`CIFAR10_CONFUSIONS`.
-        num_classes: K.
-        generator: a CPU generator; without one, one seeded with 0.
+def cpu_generator(generator: torch.Generator | None) -> torch.Generator:
+    """The generator, or one seeded with 0.
 
     Raises:
-        ValueError: if a setting or a label is out of range, or the mapped classes hold too few samples.
-
-    Source: Patrini et al., "Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach", CVPR 2017.
+        ValueError: if it does not live on the CPU.
     """
-    require_classes(num_classes)
-    _require_map(class_map, num_classes)
-    generator = cpu_generator(generator)
+    generator = generator or torch.Generator().manual_seed(0)
+    if generator.device.type != "cpu":
+        raise ValueError(
+            f"generator must live on the CPU, but it lives on {generator.device}: only there does a seed give the "
+            "same labels on every machine. Pass torch.Generator().manual_seed(...)."
+        )
+    return generator
+
+
+def uniform(count: int, generator: torch.Generator) -> Tensor:
+    """(count,) float64 numbers in [0, 1)."""
+    return torch.rand(count, generator=generator, dtype=torch.float64)
+
+
+def highest(keys: Tensor, count: int) -> Tensor:
+    """The ``count`` samples with the highest keys; of equal keys the earlier sample."""
+    return keys.argsort(descending=True, stable=True)[:count]
+
+
+def number_to_flip(noise_rate: float, total: int) -> int:
+    """How many of ``total`` labels become wrong: round(noise_rate * total).
+
+    Raises:
+        ValueError: if ``noise_rate`` is outside [0, 1).
+    """
+    if not 0 <= noise_rate < 1:
+        raise ValueError(f"noise_rate must be at least 0 and below 1, but it is {noise_rate}.")
+    return round(noise_rate * total)
+
+
+def _checked(
+    clean_labels: Tensor, num_classes: int, generator: torch.Generator | None
+) -> tuple[Tensor, torch.Generator]:
+    if num_classes < 2:
+        raise ValueError(f"num_classes must be at least 2, or no label can be wrong, but it is {num_classes}.")
     require_labels(clean_labels, "clean_labels", length=len(clean_labels), num_classes=num_classes)
-    pairs = [[int(a), int(b)] for a, b in sorted(class_map.items())]
-    how = recipe("asymmetric_noise", noise_rate, generator, num_classes=num_classes, class_map=pairs)
-    wrong_of = torch.arange(num_classes)
-    for true_class, wrong_class in pairs:
-        wrong_of[true_class] = wrong_class
-    clean = clean_labels.cpu()
-    return _mislabel(clean, wrong_of[clean], uniform(len(clean), generator), num_classes, how)
+    return clean_labels.cpu(), cpu_generator(generator)
 
 
-def _mislabel(clean: Tensor, wrong: Tensor, keys: Tensor, num_classes: int, how: dict[str, Any]) -> NoisyLabels:
-    """Give the samples with the highest keys their wrong label, among those that have one."""
-    possible = wrong != clean
-    count = number_to_flip(
-        how["noise_rate"], int(possible.sum()), len(clean), why="class_map leaves the other samples as they are"
-    )
-    flipped = highest(keys.where(possible, -1.0), count)
+def _mislabel(clean: Tensor, wrong: Tensor, keys: Tensor, noise_rate: float, num_classes: int) -> NoisyLabels:
+    """Give the samples with the highest keys their wrong label."""
+    flipped = highest(keys, number_to_flip(noise_rate, len(clean)))
     noisy = clean.clone()
     noisy[flipped] = wrong[flipped]
-    return NoisyLabels(noisy, clean, num_classes, how)
-
-
-def _require_map(class_map: Mapping[int, int], num_classes: int) -> None:
-    outside = [pair for pair in class_map.items() if not all(0 <= c < num_classes for c in pair)]
-    if outside:
-        raise ValueError(
-            f"class_map must lead from and to classes in 0 .. {num_classes - 1} (num_classes = {num_classes}), but it "
-            f"holds {outside[0][0]} to {outside[0][1]}."
-        )
+    return NoisyLabels(noisy, clean, num_classes)

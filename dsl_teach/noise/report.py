@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dsl_teach._validate import require_labels
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-LARGEST_PRINTED = 14
-"""The most classes whose transition matrix is part of a printed report."""
-
 
 @dataclass(frozen=True, eq=False)
 class NoiseReport:
     """What became of N labels in K classes. Rows are true classes, columns are given labels."""
 
-    requested: float | None
-    """The share of labels that was to become wrong; None if nobody asked for one (human labels)."""
     counts: Tensor
     """(K, K) int64, how many samples of each true class carry each label."""
     num_unknown: int = 0
@@ -55,60 +45,31 @@ class NoiseReport:
         return 1 - self.transition_matrix.diagonal()
 
     @property
-    def right_label_leads(self) -> Tensor:
-        """(K,) bool: among the samples that **are** of class c, is c the commonest label, without a tie?
-
-        A class that occurs neither as a true class nor as a label counts as yes.
-        """
-        return _diagonal_leads(self.counts)
-
-    @property
     def true_class_leads(self) -> Tensor:
         """(K,) bool: among the samples **labelled** c, is c the commonest true class, without a tie?
 
-        This is the reading that prototypes need: they are chosen among the samples that carry one label. A class
-        that occurs neither as a true class nor as a label counts as yes.
+        Prototypes need this: they are chosen among the samples that carry one label. A class that occurs neither as
+        a true class nor as a label counts as yes.
         """
-        return _diagonal_leads(self.counts.T)
-
-    @property
-    def plurality_kept(self) -> bool:
-        """Whether both readings hold in every class."""
-        return bool(self.right_label_leads.all()) and bool(self.true_class_leads.all())
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a class: samples, wrong labels, the commonest wrong label, and both readings of plurality."""
-        import pandas as pd
-
-        wrong = self.counts.clone().fill_diagonal_(0)
-        columns = {
-            "samples": self.counts.sum(dim=1),
-            "labelled_so": self.counts.sum(dim=0),
-            "noise_rate": self.class_rates,
-            "commonest_wrong_label": wrong.argmax(dim=1).where(wrong.sum(dim=1) > 0, -1),
-            "right_label_leads": self.right_label_leads,
-            "true_class_leads": self.true_class_leads,
-        }
-        frame = pd.DataFrame({name: column.numpy() for name, column in columns.items()})
-        return frame.rename_axis("class")
+        right = self.counts.diagonal()
+        others = self.counts.clone().fill_diagonal_(-1).amax(dim=0)
+        absent = (self.counts.sum(dim=0) == 0) & (self.counts.sum(dim=1) == 0)
+        return (right > others) & (right > 0) | absent
 
     def __str__(self) -> str:
-        asked = "not requested" if self.requested is None else f"requested {self.requested:.2%}"
-        unknown = f"; {self.num_unknown} of unknown class left out" if self.num_unknown else ""
-        return "\n".join(
-            [
-                f"{self.realised:.2%} of {self.num_samples} labels are wrong ({asked}){unknown}.",
-                f"By class from {_least(self.class_rates):.2%} to {_most(self.class_rates):.2%}.",
-                _verdict("The right label is the commonest one in", self.right_label_leads),
-                _verdict("The true class is the commonest one behind the label in", self.true_class_leads),
-                *_matrix_lines(self.transition_matrix),
-            ]
+        rates = self.class_rates[~self.class_rates.isnan()]
+        unknown = f", {self.num_unknown} of unknown class left out" if self.num_unknown else ""
+        lost = (~self.true_class_leads).nonzero().flatten().tolist()
+        where = f"in {len(self.counts) - len(lost)} classes, not in {lost}" if lost else "in every class"
+        return (
+            f"{self.realised:.2%} of {self.num_samples} labels are wrong{unknown}; by class from {rates.min():.2%} to "
+            f"{rates.max():.2%}. The true class is the commonest one behind the label {where}."
         )
 
 
 @dataclass(frozen=True, eq=False)
 class NoisyLabels:
-    """Labels made wrong on purpose, the truth, and the recipe that tells how.
+    """Labels made wrong on purpose, and the truth.
 
     Raises:
         ValueError: if the labels do not belong together or are out of range.
@@ -120,32 +81,23 @@ class NoisyLabels:
     """(N,) int64, the true labels, on the CPU; -1 where one is not known."""
     num_classes: int
     """K."""
-    recipe: dict[str, Any] = field(default_factory=dict)
-    """Plain JSON: the name of the noise model, ``noise_rate`` as requested, its other settings, and the seed."""
 
     def __post_init__(self) -> None:
         _require_pair(self.clean_labels, self.noisy_labels, self.num_classes)
 
     @property
     def report(self) -> NoiseReport:
-        """What the noise did, against the ``noise_rate`` of the recipe."""
-        requested = self.recipe.get("noise_rate")
-        return noise_report(self.clean_labels, self.noisy_labels, self.num_classes, requested=requested)
-
-    def __str__(self) -> str:
-        return f"{self.recipe.get('name', 'labels')}: {self.report}"
+        """What the noise did."""
+        return noise_report(self.clean_labels, self.noisy_labels, self.num_classes)
 
 
-def noise_report(
-    clean_labels: Tensor, noisy_labels: Tensor, num_classes: int, requested: float | None = None
-) -> NoiseReport:
+def noise_report(clean_labels: Tensor, noisy_labels: Tensor, num_classes: int) -> NoiseReport:
     """Count what became of each class.
 
     Args:
         clean_labels: (N,) int64, the true labels; -1 where one is not known: that sample is left out.
         noisy_labels: (N,) int64.
         num_classes: K.
-        requested: the share of labels that was to become wrong, if there was one.
 
     Raises:
         ValueError: if labels are of a wrong dtype, length or range, or no true label is known.
@@ -155,42 +107,9 @@ def noise_report(
     known = clean_labels >= 0
     if not bool(known.any()):
         raise ValueError("clean_labels name the true class of no sample, so there is nothing to report.")
-    cells = clean_labels[known] * num_classes + noisy_labels[known]
-    counts = torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes)
-    return NoiseReport(requested=requested, counts=counts, num_unknown=int((~known).sum()))
-
-
-def transition_matrix(clean_labels: Tensor, noisy_labels: Tensor, num_classes: int) -> Tensor:
-    """The transition matrix T, rows clean, columns noisy; see :attr:`NoiseReport.transition_matrix`."""
-    return noise_report(clean_labels, noisy_labels, num_classes).transition_matrix
-
-
-def _diagonal_leads(counts: Tensor) -> Tensor:
-    others = counts.clone().fill_diagonal_(-1).amax(dim=1)
-    absent = (counts.sum(dim=0) == 0) & (counts.sum(dim=1) == 0)
-    return (counts.diagonal() > others) & (counts.diagonal() > 0) | absent
-
-
-def _verdict(beginning: str, leads: Tensor) -> str:
-    lost = (~leads).nonzero().flatten().tolist()
-    return f"{beginning} every class." if not lost else f"{beginning} {len(leads) - len(lost)} classes, not in {lost}."
-
-
-def _matrix_lines(matrix: Tensor) -> list[str]:
-    """The transition matrix in whole per cent, if it is small enough to be read."""
-    if len(matrix) > LARGEST_PRINTED:
-        return []
-    rows = [[f"{100 * share:4.0f}" if share == share else "   -" for share in row] for row in matrix.tolist()]
-    head = "true \\ label" + "".join(f"{c:4d}" for c in range(len(matrix))) + "   (%)"
-    return [head, *(f"{c:12d}" + "".join(row) for c, row in enumerate(rows))]
-
-
-def _least(rates: Tensor) -> float:
-    return float(rates[~rates.isnan()].min())
-
-
-def _most(rates: Tensor) -> float:
-    return float(rates[~rates.isnan()].max())
+    pairs = clean_labels[known] * num_classes + noisy_labels[known]
+    counts = torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
+    return NoiseReport(counts, num_unknown=int((~known).sum()))
 
 
 def _require_pair(clean_labels: Tensor, noisy_labels: Tensor, num_classes: int) -> None:

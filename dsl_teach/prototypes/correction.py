@@ -5,14 +5,13 @@ Source: Han, Luo, Wang, "Deep Self-Learning From Noisy Labels", ICCV 2019, secti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from dsl_teach._validate import require_labels
-from dsl_teach.prototypes.density import _require_matrix, unit_rows
+from dsl_teach._validate import require_labels, require_matrix
+from dsl_teach.prototypes.density import unit_rows
 from dsl_teach.prototypes.selection import Prototypes
 
 ScoreTies = Literal["noisy", "lowest"]
@@ -38,8 +37,15 @@ def class_scores(embeddings: Tensor, prototypes: Prototypes, *, chunk_size: int 
     Raises:
         ValueError: if the shapes do not fit, or an embedding is NaN or infinite.
     """
-    scores = [chunk for _, chunk in _scores_in_chunks(embeddings, prototypes, chunk_size)]
-    return torch.cat(scores) if scores else embeddings.new_zeros(0, len(prototypes.count))
+    require_matrix(embeddings)
+    features = prototypes.embeddings.shape[2]
+    if embeddings.shape[1] != features:
+        raise ValueError(f"embeddings have {embeddings.shape[1]} features, but the prototypes have {features}.")
+    _require_chunk(chunk_size)
+    votes = unit_rows(prototypes.embeddings).sum(dim=1)  # empty places are zero rows: they add nothing
+    votes = votes.to(torch.promote_types(votes.dtype, embeddings.dtype))
+    sums = torch.cat([unit_rows(rows).to(votes.dtype) @ votes.T for rows in embeddings.split(chunk_size)])
+    return sums.div_(prototypes.count).masked_fill_(prototypes.count == 0, -torch.inf)
 
 
 def correct_labels(
@@ -61,23 +67,30 @@ def correct_labels(
         noisy_labels: (N,) int64.
         score_ties: if several classes share the best score, keep the ``"noisy"`` label where it is one of them,
             else take the lowest class; or take the ``"lowest"`` always.
-        chunk_size: rows at a time; memory beyond the result does not grow with N.
+        chunk_size: rows scored at a time; memory beyond the result does not grow with N.
+        scores: (N, K) to decide by, known already or from elsewhere; the embeddings are then only counted. None:
+            :func:`class_scores`.
 
     Returns:
         (N,) int64, the corrected labels, in the order of ``embeddings``.
 
     Raises:
-        ValueError: if a shape, a label or ``score_ties`` is wrong, or an embedding is NaN or infinite.
+        ValueError: if a shape, a label or ``score_ties`` is wrong, or an embedding or a score is not a number.
     """
     if score_ties not in ("noisy", "lowest"):
         raise ValueError(f"score_ties must be 'noisy' or 'lowest', but it is {score_ties!r}.")
     require_labels(noisy_labels, "noisy_labels", length=len(embeddings), num_classes=len(prototypes.count))
-    if scores is not None:
-        return best_class(scores, noisy_labels if score_ties == "noisy" else None)
-    corrected_labels = torch.empty_like(noisy_labels)
-    for rows, scores in _scores_in_chunks(embeddings, prototypes, chunk_size):
-        corrected_labels[rows] = best_class(scores, noisy_labels[rows] if score_ties == "noisy" else None)
-    return corrected_labels
+    _require_chunk(chunk_size)
+    if scores is None:  # a part at a time: memory beyond the labels does not grow with N
+        parts = zip(embeddings.split(chunk_size), noisy_labels.split(chunk_size), strict=True)
+        labels = [best_class(class_scores(x, prototypes), y if score_ties == "noisy" else None) for x, y in parts]
+        return torch.cat(labels) if labels else noisy_labels.clone()
+    if scores.shape != (len(embeddings), len(prototypes.count)) or bool(scores.isnan().any()):
+        raise ValueError(
+            f"scores must hold a number for each of {len(embeddings)} samples and {len(prototypes.count)} classes, but "
+            f"they are of shape {tuple(scores.shape)}, with NaN in {int(scores.isnan().sum())} entries."
+        )
+    return best_class(scores, noisy_labels if score_ties == "noisy" else None)
 
 
 def best_class(scores: Tensor, noisy_labels: Tensor | None = None) -> Tensor:
@@ -97,20 +110,21 @@ def best_class(scores: Tensor, noisy_labels: Tensor | None = None) -> Tensor:
     return torch.where(is_best.gather(1, noisy_labels[:, None]).squeeze(1), noisy_labels, lowest_best)
 
 
-def suspicion(scores: Tensor, noisy_labels: Tensor) -> Tensor:
-    r"""How doubtful each given label is: how far the best other class is ahead of it.
+def label_margin(scores: Tensor, noisy_labels: Tensor) -> Tensor:
+    r"""How well each given label stands: how far it is ahead of the best other class. Low is doubtful.
 
-    .. math:: u = \max_{c \ne y} \sigma_c - \sigma_y
+    .. math:: \text{margin} = \sigma_y - \max_{c \ne y} \sigma_c
 
-    Above 0 another class scores best, and the corrected label is that class; below 0 the given label stands. Samples
-    sorted from large to small are a list to look through by hand, the likeliest mistakes first.
+    Below 0 another class scores best, and the corrected label is that class; above 0 the given label stands. Samples
+    sorted from small to large are a list to look through by hand, the likeliest mistakes first.
 
     Args:
         scores: (N, K) class scores, from :func:`class_scores`.
         noisy_labels: (N,) int64, the given labels.
 
     Returns:
-        (N,) of the dtype of ``scores``; plus infinity where the given class has no prototypes and another has.
+        (N,) of the dtype of ``scores``; minus infinity where the given class has no prototypes and another has, 0
+        where no class has any.
 
     Raises:
         ValueError: if the shapes do not fit, or a label is no class.
@@ -120,36 +134,7 @@ def suspicion(scores: Tensor, noisy_labels: Tensor) -> Tensor:
     require_labels(noisy_labels, "noisy_labels", length=len(scores), num_classes=scores.shape[1])
     given = scores.gather(1, noisy_labels[:, None]).squeeze(1)
     others = scores.scatter(1, noisy_labels[:, None], -torch.inf).amax(dim=1)
-    return torch.where(others == given, 0, others - given)  # where both are minus infinity nothing is known
-
-
-def class_votes(prototypes: Prototypes) -> Tensor:
-    r"""The mean direction of each class's prototypes: all that the class scores need to know of them.
-
-    .. math:: v_c = \frac{1}{p} \sum_{l=1}^{p} \hat{G}(x_{cl})
-
-    Returns:
-        (K, D); NaN for a class without prototypes.
-    """
-    return unit_rows(prototypes.embeddings).sum(dim=1) / prototypes.count[:, None]
-
-
-def vote_scores(embeddings: Tensor, votes: Tensor, *, chunk_size: int = 8192) -> Tensor:
-    r"""Class scores from mean directions, of these prototypes or of a running mean of former ones.
-
-    .. math:: \sigma_c(x) = \hat{G}(x)^\top v_c
-
-    Args:
-        embeddings: (N, D).
-        votes: (K, D), from :func:`class_votes`.
-        chunk_size: rows at a time.
-
-    Returns:
-        (N, K); minus infinity for a class whose votes are NaN.
-    """
-    directions = votes.nan_to_num().to(torch.promote_types(votes.dtype, embeddings.dtype))
-    scores = torch.cat([unit_rows(x).to(directions.dtype) @ directions.T for x in embeddings.split(chunk_size)])
-    return scores.masked_fill(votes.isnan().any(dim=1), -torch.inf)
+    return torch.where(given == others, 0, given - others)  # where both are minus infinity nothing is known
 
 
 def soft_labels(scores: Tensor, temperature: float) -> Tensor:
@@ -190,17 +175,6 @@ def keep_unless_beaten(scores: Tensor, noisy_labels: Tensor, corrected_labels: T
     return torch.where(scores.amax(dim=1) - given > margin, corrected_labels, noisy_labels)
 
 
-def _scores_in_chunks(embeddings: Tensor, prototypes: Prototypes, chunk_size: int) -> Iterator[tuple[slice, Tensor]]:
-    _require_matrix(embeddings)
-    features = prototypes.embeddings.shape[2]
-    if embeddings.shape[1] != features:
-        raise ValueError(f"embeddings have {embeddings.shape[1]} features, but the prototypes have {features}.")
+def _require_chunk(chunk_size: int) -> None:
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, but it is {chunk_size}.")
-    votes = unit_rows(prototypes.embeddings).sum(dim=1)  # empty places are zero rows: they add nothing
-    votes = votes.to(torch.promote_types(votes.dtype, embeddings.dtype))
-    empty = prototypes.count == 0
-    for start in range(0, len(embeddings), chunk_size):
-        rows = slice(start, min(start + chunk_size, len(embeddings)))
-        scores = unit_rows(embeddings[rows]).to(votes.dtype) @ votes.T
-        yield rows, (scores / prototypes.count).masked_fill(empty, -torch.inf)

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dsl_teach._validate import require_matrix
+
 RhoTies = Literal["strict", "order"]
 
 
@@ -54,7 +56,7 @@ def cosine_similarity(embeddings: Tensor) -> Tensor:
     Raises:
         ValueError: if ``embeddings`` is not a floating-point matrix, or holds NaN or infinite values.
     """
-    _require_matrix(embeddings)
+    require_matrix(embeddings)
     rows = unit_rows(embeddings)
     return rows @ rows.T
 
@@ -139,14 +141,6 @@ def _kth_smallest(entries: Tensor, k: int) -> Tensor:
 def _off_diagonal(similarity: Tensor) -> Tensor:
     m = len(similarity)
     return similarity.flatten()[:-1].view(m - 1, m + 1)[:, 1:].flatten()
-
-
-def _require_matrix(embeddings: Tensor) -> None:
-    if embeddings.ndim != 2 or not embeddings.is_floating_point():
-        raise ValueError(
-            "embeddings must be a floating-point matrix of shape (samples, features), "
-            f"but they are {embeddings.dtype} of shape {tuple(embeddings.shape)}."
-        )
 
 
 def _require_finite(largest: Tensor) -> None:

@@ -12,15 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dsl_teach._validate import require_labels
-from dsl_teach.prototypes.density import (
-    RhoTies,
-    _require_matrix,
-    cosine_similarity,
-    density,
-    eta,
-    similarity_threshold,
-)
+from dsl_teach._validate import require_labels, require_matrix
+from dsl_teach.prototypes.density import RhoTies, cosine_similarity, density, eta, similarity_threshold
 
 CutTies = Literal["eta", "index"]
 SmallClass = Literal["all", "error"]
@@ -145,26 +138,25 @@ def select_prototypes(
         ValueError: if a setting, a shape or a label is out of range, or an embedding is NaN or infinite.
     """
     _require_settings(p=p, m=m, eta_max=eta_max, cut_ties=cut_ties, small_class=small_class)
-    _require_matrix(embeddings)
+    require_matrix(embeddings)
     require_labels(noisy_labels, "noisy_labels", length=len(embeddings), num_classes=num_classes)
     drawn = sample_by_class(noisy_labels, num_classes=num_classes, m=m, generator=generator)
     _check_class_sizes(drawn, m=m, small_class=small_class)
 
     found = no_prototypes(embeddings, num_classes, p)
-    for c, rows in enumerate(drawn):
+    for c, rows in enumerate(rows.to(embeddings.device) for rows in drawn):
         if not len(rows):
             continue
-        rows = rows.to(embeddings.device)
         similarity = cosine_similarity(embeddings[rows])
         rho = density(similarity, similarity_threshold(similarity, quantile, diagonal=diagonal))
         eta_ = eta(similarity, rho, rho_ties=rho_ties)
         chosen = choose(rho, eta_, p=p, eta_max=eta_max, fill_up=fill_up, cut_ties=cut_ties)
-        places = slice(0, len(chosen))
-        found.embeddings[c, places] = embeddings[rows[chosen]].to(found.embeddings.dtype)
-        found.index[c, places] = rows[chosen]
-        found.rho[c, places] = rho[chosen]
-        found.eta[c, places] = eta_[chosen]
-        found.count[c] = len(chosen)
+        count = len(chosen)
+        found.embeddings[c, :count] = embeddings[rows[chosen]]
+        found.index[c, :count] = rows[chosen]
+        found.rho[c, :count] = rho[chosen]
+        found.eta[c, :count] = eta_[chosen]
+        found.count[c] = count
         found.sampled[c] = len(rows)
         found.passed[c] = (eta_ < eta_max).sum()
         found.filled[c] = (eta_[chosen] >= eta_max).sum()
@@ -175,16 +167,13 @@ def select_prototypes(
 def no_prototypes(embeddings: Tensor, num_classes: int, p: int) -> Prototypes:
     """Places for p prototypes a class, all of them empty."""
     device, dtype = embeddings.device, torch.promote_types(embeddings.dtype, torch.float32)
-    per_class = {
-        name: torch.zeros(num_classes, dtype=torch.int64, device=device)
-        for name in ("count", "sampled", "passed", "filled", "zeros")
-    }
+    counts = ("count", "sampled", "passed", "filled", "zeros")
     return Prototypes(
         embeddings=torch.zeros(num_classes, p, embeddings.shape[1], dtype=dtype, device=device),
         index=torch.full((num_classes, p), -1, dtype=torch.int64, device=device),
         rho=torch.zeros(num_classes, p, dtype=torch.int64, device=device),
         eta=torch.full((num_classes, p), torch.nan, dtype=dtype, device=device),
-        **per_class,
+        **{name: torch.zeros(num_classes, dtype=torch.int64, device=device) for name in counts},
     )
 
 

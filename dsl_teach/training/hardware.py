@@ -78,42 +78,31 @@ def make_optimizer(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """SGD with momentum, and a learning rate divided by 10 every ``learning_rate_drop`` epochs."""
     on_gpu = all(weights.is_cuda for weights in network.parameters())
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        fused=on_gpu,  # on a CPU it rounds otherwise and gains little
+    how = {"momentum": settings.momentum, "weight_decay": settings.weight_decay}
+    optimizer = torch.optim.SGD(  # fused on a CPU it rounds otherwise and gains little
+        network.parameters(), lr=settings.learning_rate, fused=on_gpu, **how
     )
     every = settings.learning_rate_drop or settings.epochs
     return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, step_size=every, gamma=0.1)
 
 
 def environment(folder: str | Path = ".") -> dict[str, str]:
-    """Versions and resources, as short lines by name.
-
-    Args:
-        folder: whose disk is looked at.
-    """
+    """Versions and resources, as short lines by name; the disk is that of ``folder``."""
     import psutil
 
+    accelerator = "none: the CPU does all the work"
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(0).total_memory
+        accelerator = f"{torch.cuda.get_device_name(0)}, {memory / 2**30:.0f} GiB"
     return {
         "Python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()} cores",
-        "accelerator": accelerator(),
+        "accelerator": accelerator,
         "memory": f"{psutil.virtual_memory().available / 2**30:.0f} GiB free",
         "free disk": f"{shutil.disk_usage(folder).free / 2**30:.0f} GiB",
     }
-
-
-def accelerator() -> str:
-    """The accelerator that PyTorch sees, or that it sees none."""
-    if torch.cuda.is_available():
-        memory = torch.cuda.get_device_properties(0).total_memory
-        return f"{torch.cuda.get_device_name(0)}, {memory / 2**30:.0f} GiB"
-    return "Apple GPU" if torch.backends.mps.is_available() else "none: the CPU does all the work"
 
 
 def _version(package: str) -> str:

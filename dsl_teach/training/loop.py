@@ -101,7 +101,8 @@ def begin(network: EmbeddingNetwork, train: Batches, settings: Settings) -> Stat
     """
     if settings.balanced_sampling and not getattr(train, "balanced", False):
         raise ValueError("balanced_sampling is on, but the training batches are not balanced: make them balanced=True.")
-    samples, smallest = len(train.noisy_labels), int(torch.bincount(train.noisy_labels).min())
+    samples = len(train.noisy_labels)
+    smallest = int(torch.bincount(train.noisy_labels, minlength=network.num_classes).min())
     if settings.small_class == "error" and settings.alpha and smallest < settings.m:
         raise ValueError(f"small_class is error: a class has {smallest} samples, fewer than m = {settings.m}. Lower m.")
     optimizer, schedule = make_optimizer(network, settings)

@@ -112,8 +112,7 @@ def resnet(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
         weights: ``"none"``, ``"imagenet"`` (fetched from torchvision's hub), or the path of a weights file.
 
     Raises:
-        WeightsError: if weights cannot be had or do not fit; the sentence says what to pass.
-        ValueError: if the network does not take so many channels.
+        ValueError: if the network does not take so many channels, or the weights cannot be had or do not fit.
     """
     import torchvision  # takes seconds to import: only who wants a ResNet waits
 
@@ -126,41 +125,29 @@ def resnet(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
     elif channels != 3:
         raise ValueError(f"network {name} takes images of 3 channels, not {channels}; set network to resnet18_small.")
     if weights != "none":
-        found = imagenet_weights(name) if weights == "imagenet" else read_weights(weights)
-        try:  # the last layer's are left out: its classes are others
-            body.load_state_dict({key: value for key, value in found.items() if not key.startswith("fc.")})
-        except RuntimeError as error:
-            raise WeightsError(f"The weights in {weights} do not fit network {name}: {error}") from error
+        load_weights(body, name.removesuffix("_small"), weights)
     return body, features
 
 
-def imagenet_weights(name: str) -> dict[str, Tensor]:
-    """ImageNet weights from torchvision's hub, or from its cache if they were fetched before."""
-    if name.endswith("_small"):
-        raise WeightsError("weights is imagenet, but resnet18_small has no such weights; set weights to none.")
+def load_weights(body: nn.Module, name: str, weights: str) -> None:
+    """Give a ResNet first weights, read without running code from the file; not those of the last layer.
+
+    Raises:
+        WeightsError: if they cannot be had or do not fit; the sentence says what to pass.
+    """
     import torchvision
 
-    source = torchvision.models.get_model_weights(name).IMAGENET1K_V1
     try:
-        return dict(source.get_state_dict(progress=False, check_hash=True))
-    except (OSError, RuntimeError) as error:  # no network, or a broken download
+        if weights == "imagenet":
+            found = torchvision.models.get_model_weights(name).IMAGENET1K_V1.get_state_dict(check_hash=True)
+        else:
+            found = torch.load(weights, map_location="cpu", weights_only=True)
+        body.load_state_dict({key: value for key, value in found.items() if not key.startswith("fc.")})
+    except (AttributeError, EOFError, OSError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
         raise WeightsError(
-            f"weights is imagenet, but {source.url} cannot be fetched ({error}). Fetch it where there is a network, "
-            "and set weights to the path of the file; or set weights to none."
+            f"weights is {weights}, but no such weights can be had for {name} ({error}). Set weights to none, or to "
+            "the path of a file of torchvision's weights for this network, fetched where there is a network."
         ) from error
-
-
-def read_weights(path: str) -> dict[str, Tensor]:
-    """The weights in a file: a dictionary of tensors, as torchvision's files are, read without running code from it."""
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        raise WeightsError(
-            f"weights is {path}, which cannot be read as weights ({error}). Pass the path of a file, imagenet, or none."
-        ) from error
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise WeightsError(f"weights is {path}, but it holds no dictionary of tensors, as torchvision's files do.")
-    return found
 
 
 def build_network(
@@ -176,8 +163,8 @@ def build_network(
 
     Args:
         name: ``"small_cnn"``, ``"strided_cnn"`` or a ResNet for images, ``"mlp"`` for points.
-        images: the training images; their mean and deviation a channel scale every image that comes in. For image
-            files, and with weights made elsewhere, ImageNet's do.
+        images: the training images; their mean and deviation scale every image that comes in. For image files, and
+            with weights made elsewhere, ImageNet's do.
         num_classes: K.
         width: channels of the first layer; a ResNet has its own.
         generator: the seed of the weights is drawn from it.

@@ -11,12 +11,6 @@ from dsl_teach.metrics import interval, paired_difference
 from dsl_teach.training.runs import Run, summary
 
 OUR_RANKING = ("SMP", "class scores")
-GRID_SHARES = {
-    "test_accuracy": "test accuracy %",
-    "noisy_accuracy": "noisy labels right %",
-    "label_accuracy": "corrected labels right %",
-    "memorised": "memorised %",
-}
 
 
 def run_rows(runs: Sequence[Run], labels: Sequence[dict[str, str]]) -> pd.DataFrame:
@@ -84,30 +78,3 @@ def ranking_table(rows: pd.DataFrame, *, ours: tuple[str, str] = OUR_RANKING) ->
 def picked(rows: pd.DataFrame, network: str, ranking: str) -> pd.DataFrame:
     """The rows of one ranking."""
     return rows[(rows["network"] == network) & (rows["ranking"] == ranking)]
-
-
-def grid_table(rows: pd.DataFrame, knobs: Sequence[str] = ()) -> pd.DataFrame:
-    """The rows of a grid, one line for each case, method and value of the knobs: means with 95 % intervals, and cost.
-
-    Args:
-        rows: as the batch runner writes them, shares from 0 to 1.
-        knobs: columns of the knobs.
-    """
-    by = ["case", "method", *knobs]
-    lines = []
-    for values, group in rows.groupby(by, sort=False, dropna=False):
-        line: dict[str, object] = dict(zip(by, values, strict=True)) | {"seeds": len(group)}
-        for column, title in GRID_SHARES.items():
-            known = (100 * group[column].astype(float)).dropna().tolist() if column in group else []
-            line[title] = str(interval(known)) if known else ""
-        lines.append(line | _cost(group))
-    return pd.DataFrame(lines).set_index(by)
-
-
-def _cost(group: pd.DataFrame) -> dict[str, str]:
-    """Seconds of training and correction in the mean, and the most memory that a run took."""
-    cost = {"seconds": f"{group['seconds'].mean():.1f}"}
-    for column, title in (("peak_memory_mb", "memory MB"), ("peak_gpu_memory_mb", "GPU memory MB")):
-        if column in group and group[column].notna().any():
-            cost[title] = f"{group[column].max():.0f}"
-    return cost

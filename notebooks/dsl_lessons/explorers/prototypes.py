@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsl_lessons.batch import batch_command
+from dsl_lessons.batch_command import batch_command
 from dsl_lessons.explorers.drawing import (
     FAINT,
     INK,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dsl_lessons.batch import batch_command
+from dsl_lessons.batch_command import batch_command
 from dsl_lessons.explorers.drawing import (
     FAINT,
     INK,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dsl_lessons.batch import batch_command
+from dsl_lessons.batch_command import batch_command
 from dsl_lessons.explorers.drawing import FAINT, INK, Panel, element, epoch_axes, picture, polyline, words
 from dsl_lessons.explorers.shell import KNOB_WORDS, Explorer, Slider
 from dsl_lessons.lessons import fit_to

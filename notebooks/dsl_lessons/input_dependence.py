@@ -1,4 +1,4 @@
-"""Does noise depend on the input, or only on the class? A check by what a clean-trained model thinks of the images."""
+"""Does noise depend on the input, or only on the class? Measured by what a clean-trained model thinks of the images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dsl_teach._validate import require_labels
-from dsl_teach.noise.draws import require_probabilities
+from dsl_teach.noise.by_image import require_probabilities
 
 Z_95 = 1.959963984540054
 """The normal distribution's two-sided 95 % point."""
@@ -40,7 +40,7 @@ class InputDependence:
         return self.low > 1
 
     def __str__(self) -> str:
-        verdict = "depends on the input" if self.input_dependent else "is not told apart from class-dependent noise"
+        verdict = "depends on the input" if self.input_dependent else "is not shown to depend on more than the class"
         return (
             f"Ratio {self.ratio:.2f} (95 % interval {self.low:.2f} to {self.high:.2f}, "
             f"{self.num_mislabelled} wrong labels): the noise {verdict}."

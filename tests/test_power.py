@@ -1,0 +1,57 @@
+"""The number of seeds that shows a difference: simulated, from published tables, and what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from dsl_lessons.power import seeds_needed
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsl_teach.metrics import interval
+
+
+def share_of_experiments_that_show_it(n, difference, spread, confidence=0.95):
+    draws = np.random.default_rng(3).normal(difference, spread, size=(4000, n))
+    found = (interval(row, confidence=confidence) for row in draws)
+    return np.mean([abs(interval_.mean) > interval_.half for interval_ in found])
+
+
+@pytest.mark.parametrize(("difference", "spread", "power"), [(1.0, 1.0, 0.8), (-3.0, 2.0, 0.9), (0.5, 0.2, 0.6)])
+def test_so_many_seeds_show_the_difference_and_one_fewer_does_not(difference, spread, power):
+    n = seeds_needed(difference, spread, power=power)
+    margin = 4 * math.sqrt(power * (1 - power) / 4000)
+    assert share_of_experiments_that_show_it(n, difference, spread) > power - margin
+    assert share_of_experiments_that_show_it(n - 1, difference, spread) < power + margin
+
+
+@pytest.mark.parametrize(("effect", "n"), [(1.0, 10), (0.5, 34), (0.8, 15), (0.2, 199), (0.01, 78491), (1e6, 2)])
+def test_seeds_needed_are_those_of_the_published_tables(effect, n):
+    assert seeds_needed(effect, 1) == seeds_needed(-effect, 1) == seeds_needed(10 * effect, 10) == n
+
+
+@given(st.floats(0.05, 50), st.floats(1.01, 100), st.floats(0.05, 0.98), st.floats(0.5, 0.98))
+def test_harder_questions_need_more_seeds(effect, times, power, confidence):
+    n = seeds_needed(effect, 1, power=power, confidence=confidence)
+    assert n >= 2
+    assert n >= seeds_needed(effect * times, 1, power=power, confidence=confidence)
+    assert n <= seeds_needed(effect, 1, power=power + 0.01, confidence=confidence)
+    assert n <= seeds_needed(effect, 1, power=power, confidence=confidence + 0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"difference": 0}, "difference must be a finite number other than 0"),
+        ({"difference": math.nan}, "difference must be a finite number"),
+        ({"difference": 1e-9}, "difference is too small beside spread"),
+        ({"spread": -1}, "spread must be a finite number of at least 0, but it is -1"),
+        ({"power": 1}, "power must be above 0 and below 1, but it is 1"),
+        ({"confidence": 95}, "confidence must be above 0 and below 1, but it is 95"),
+    ],
+)
+def test_seeds_needed_names_the_argument_that_cannot_be(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        seeds_needed(**({"difference": 1.0, "spread": 1.0} | arguments))

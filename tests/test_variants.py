@@ -1,0 +1,171 @@
+"""Random prototypes, class means, neighbours and whitened embeddings: plain loops, and what must leave them alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dsl_teach.prototypes import class_scores
+from dsl_teach.prototypes.density import unit_rows
+from dsl_teach.prototypes.variants import class_means, class_sums, neighbour_scores, random_prototypes, whitened
+from tests import reference
+from tests.strategies import DTYPES
+
+K, D = 4, 5
+SEEDS = st.integers(0, 2**31)
+few = settings(max_examples=25)
+
+
+def sample(seed, dtype=torch.float64, n=60):
+    """Classes 0, 1 and 3 around points of their own, far from the origin; class 2 has no sample."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.tensor([0, 1, 3])[torch.randint(3, (n,), generator=generator)]
+    labels[:3] = torch.tensor([0, 1, 3])
+    centres = 2 * torch.randn(K, D, generator=generator, dtype=torch.float64) + 5
+    rows = centres[labels] + torch.randn(n, D, generator=generator, dtype=torch.float64)
+    return rows.to(dtype), labels
+
+
+class TestRandomPrototypes:
+    @few
+    @given(SEEDS, st.integers(1, 30))
+    def test_they_belong_to_their_class_and_none_comes_twice(self, seed, p):
+        rows, labels = sample(seed)
+        found = random_prototypes(rows, labels, num_classes=K, p=p, generator=torch.Generator().manual_seed(seed))
+        for c in range(K):
+            size = min(p, int((labels == c).sum()))
+            index = found.index[c, :size]
+            assert int(found.count[c]) == int(found.sampled[c]) == size == len(set(index.tolist()))
+            assert (labels[index] == c).all()
+            assert torch.equal(found.embeddings[c, :size], rows[index])
+            assert found.index[c, size:].tolist() == [-1] * (p - size)
+            assert not found.embeddings[c, size:].any()
+        assert (class_scores(rows, found)[:, 2] == -torch.inf).all()
+
+
+class TestClassMeans:
+    @few
+    @given(SEEDS, DTYPES)
+    def test_scores_equal_the_loop_reference(self, seed, dtype):
+        rows, labels = sample(seed, dtype, n=20)
+        rows = rows - 5
+        scores = class_scores(rows, class_means(rows, labels, num_classes=K, m=99))
+        points = rows.tolist()
+        for c in (0, 1, 3):
+            members = [x for x, y in zip(points, labels.tolist(), strict=True) if y == c]
+            lengths = [sum(v * v for v in x) ** 0.5 for x in members]
+            mean = [sum(x[d] / length for x, length in zip(members, lengths, strict=True)) for d in range(D)]
+            expected = [reference.cosine_similarity([x, mean])[0][1] for x in points]
+            assert scores[:, c].tolist() == pytest.approx(expected, abs=1e-5)
+        assert (scores[:, 2] == -torch.inf).all()
+
+    def test_no_sample_stands_there_and_at_most_m_are_looked_at(self):
+        rows, labels = sample(3)
+        found = class_means(rows, labels, num_classes=K, m=4)
+        assert found.index.tolist() == [[-1]] * K
+        assert found.sampled.tolist() == [4, 4, 0, 4]
+        assert found.count.tolist() == [1, 1, 0, 1]
+
+
+class TestNeighbours:
+    @few
+    @given(SEEDS, st.integers(1, 30), st.integers(1, 30), DTYPES)
+    def test_scores_equal_the_loop_reference(self, seed, k, chunk_size, dtype):
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.randn(24, D, generator=generator, dtype=torch.float64).to(dtype)
+        labels, drawn = torch.randint(K, (24,), generator=generator), torch.randperm(24, generator=generator)[:15]
+        index = torch.arange(24)
+        found = neighbour_scores(
+            rows, index, rows[drawn], labels[drawn], drawn, num_classes=K, neighbours=k, chunk_size=chunk_size
+        )
+        expected = reference.neighbour_scores(
+            rows.tolist(), index.tolist(), rows[drawn].tolist(), labels[drawn].tolist(), drawn.tolist(), classes=K, k=k
+        )
+        torch.testing.assert_close(found, torch.tensor(expected, dtype=found.dtype))
+
+    def test_a_sample_does_not_vote_for_itself(self):
+        rows, labels = torch.tensor([[1.0, 0], [1, 0.1], [0, 1]]), torch.tensor([0, 1, 2])
+        index = torch.arange(3)
+        scores = neighbour_scores(rows, index, rows, labels, index, num_classes=3, neighbours=1)
+        assert scores.tolist() == [[0, 1, 0], [1, 0, 0], [0, 1, 0]]
+
+    def test_a_single_candidate_is_refused(self):
+        one = torch.tensor([0])
+        with pytest.raises(ValueError, match="needs at least two candidates, but there are 1"):
+            neighbour_scores(torch.eye(4), torch.arange(4), torch.eye(4)[:1], one, one, num_classes=K)
+
+
+class TestWhitened:
+    @staticmethod
+    def whiten(rows, labels, **how):
+        return whitened(rows, class_sums(rows, labels, num_classes=K), **how)
+
+    @staticmethod
+    def cosines(rows):
+        return unit_rows(rows) @ unit_rows(rows).T
+
+    @few
+    @given(SEEDS, DTYPES, st.floats(0.01, 1), st.integers(1, 70))
+    def test_it_equals_the_loop_reference(self, seed, dtype, shrinkage, chunk_size):
+        rows, labels = sample(seed, dtype)
+        exact, numbers = rows.double().numpy(), labels.numpy()
+        means = {c: exact[numbers == c].mean(axis=0) for c in (0, 1, 3)}
+        away = [x - means[y] for x, y in zip(exact, numbers, strict=True)]
+        within = sum(np.outer(x, x) for x in away) / len(away)
+        shrunk = (1 - shrinkage) * within + shrinkage * np.trace(within) / D * np.eye(D)
+        values, vectors = np.linalg.eigh(shrunk)
+        expected = (exact - sum(means.values()) / 3) @ (vectors / np.sqrt(values)) @ vectors.T
+        sums = class_sums(rows, labels, num_classes=K, chunk_size=chunk_size)
+        found = whitened(rows, sums, shrinkage=shrinkage)
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-3 if dtype == torch.float32 else 1e-7)
+
+    @few
+    @given(SEEDS)
+    def test_cosines_do_not_change_under_an_invertible_linear_map(self, seed):
+        rows, labels = sample(seed)
+        generator = torch.Generator().manual_seed(seed)
+        turn = torch.linalg.qr(torch.randn(D, D, generator=generator, dtype=torch.float64)).Q
+        other = rows @ (turn * torch.tensor([0.3, 0.5, 1, 2, 3], dtype=torch.float64)) + 7
+        before, after = (self.cosines(self.whiten(x, labels, shrinkage=1e-9)) for x in (rows, other))
+        torch.testing.assert_close(after, before, atol=1e-5, rtol=0)
+
+    def test_what_varies_inside_a_class_counts_less(self):
+        """Two classes differ in the first direction; the second only varies."""
+        rows = torch.tensor([[x, y] for x in (-1.0, 1.0) for y in (-9.0, -3.0, 3.0, 9.0)])
+        rows[:, 0] += 0.1 * torch.tensor([1.0, -1, -1, 1] * 2)
+        labels = torch.arange(2).repeat_interleave(4)
+        before, after = self.cosines(rows), self.cosines(self.whiten(rows, labels))
+        same = labels[:, None] == labels
+        assert (after[same].mean() - after[~same].mean()) > 2 * (before[same].mean() - before[~same].mean())
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+    @pytest.mark.parametrize(
+        "case", ["fewer samples than features", "a feature that is always 0", "one point a class", "one point"]
+    )
+    def test_embeddings_without_spread_in_some_directions_do_not_explode(self, dtype, case):
+        rows, labels = sample(0)
+        if case == "fewer samples than features":
+            rows, labels = rows[:3], labels[:3]
+        elif case == "a feature that is always 0":
+            rows[:, 2] = 0
+        elif case == "one point a class":
+            rows = 1000 * torch.randn(K, D, generator=torch.Generator().manual_seed(1), dtype=torch.float64)[labels]
+        else:
+            rows = rows[:1].expand(len(labels), D)
+        rows = rows.to(dtype)
+        moved = self.whiten(rows, labels)
+        assert moved.dtype == torch.promote_types(dtype, torch.float32)
+        assert moved.isfinite().all()
+        assert self.cosines(moved).isfinite().all()
+        if case == "one point a class":  # nothing to learn of the spread: as if only centred
+            centred = rows - class_sums(rows, labels, num_classes=K).middle
+            torch.testing.assert_close(self.cosines(moved).double(), self.cosines(centred), atol=1e-3, rtol=0)
+
+    @pytest.mark.parametrize("shrinkage", [0.0, 1.1, float("nan")])
+    def test_shrinkage_out_of_range_is_refused(self, shrinkage):
+        with pytest.raises(ValueError, match="shrinkage must be above 0 and at most 1"):
+            self.whiten(*sample(0), shrinkage=shrinkage)

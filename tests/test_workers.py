@@ -1,0 +1,127 @@
+"""Processes side by side: each one's death costs only itself, and no signal that asks to stop is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Thread
+
+import psutil
+import pytest
+
+from dsl_teach.workers import places, work
+
+SERVER = [
+    "-c",
+    "import sys; from tests.test_workers import do; from dsl_teach.workers import serve; sys.exit(serve(do))",
+]
+STUBBORN = (
+    "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: None)\nopen('here', 'w')\nwhile 1: time.sleep(1)"
+)
+WAITING = "import time\nopen('here', 'w')\nwhile 1: time.sleep(1)"
+
+
+def do(folder: Path, program: str) -> int:
+    """The job of these tests: a program."""
+    os.chdir(folder)
+    exec(program, {})
+    return 0
+
+
+def when(mark: Path, *numbers: int) -> None:
+    """Send this process signals once a file is there."""
+
+    def send():
+        for number in numbers:
+            while not mark.exists():
+                time.sleep(0.02)
+            os.kill(os.getpid(), number)
+            time.sleep(1)
+
+    Thread(target=send, daemon=True).start()
+
+
+def of(folder: Path) -> list[psutil.Process]:
+    """Processes that work in a folder."""
+    return [process for process in psutil.process_iter(["cwd"]) if (process.info["cwd"] or "").startswith(str(folder))]
+
+
+def test_one_that_dies_fails_or_cannot_start_costs_only_itself(tmp_path):
+    programs = {
+        "fine": "print('done')",
+        "blocked": "",
+        "killed": "import os\nos.kill(os.getpid(), 9)",
+        "failed": "print('failed: p is too large')\nprint('and more')\nraise SystemExit(1)",
+        "raised": "raise ValueError('m')",
+        "silent": "raise SystemExit(3)",
+        "last": "",
+    }
+    (tmp_path / "blocked").write_text("a file in the place of its folder")
+    ended = []
+    for number in (1, 2):
+        jobs = {tmp_path / name: program for name, program in programs.items()}
+        assert work(SERVER, jobs, places(number, 1, []), lambda *end: ended.append(end)) is None
+        reasons = {folder.name: reason for folder, reason in ended}
+        assert set(reasons) == set(programs)
+        assert "blocked" in reasons["blocked"]
+        assert reasons["killed"] == "ended by signal 9, as when memory is short"
+        assert reasons["failed"] == "p is too large"
+        assert reasons["raised"] == "ValueError: m"
+        assert reasons["silent"] == "exit code 3"
+    assert len(ended) == 2 * len(programs)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_them_and_nothing_else_is_started(tmp_path, number):
+    jobs = {tmp_path / name: WAITING for name in ("a", "b", "c")}
+    when(tmp_path / "b" / "here", number)
+    before = signal.getsignal(number)
+    assert work(SERVER, jobs, places(2, 1, []), lambda *_: None) is number
+    assert not of(tmp_path)
+    assert not (tmp_path / "c").exists()
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_ctrl_c_kills_those_that_do_not_stop(tmp_path):
+    when(tmp_path / "a" / "here", signal.SIGINT, signal.SIGINT)
+    assert work(SERVER, {tmp_path / "a": STUBBORN}, [{}], lambda *_: None) is signal.SIGINT
+    assert not of(tmp_path)
+
+
+def test_they_end_by_themselves_when_those_above_are_killed(tmp_path):
+    program = "import sys; from tests.test_workers import *; work(SERVER, {Path(sys.argv[1]): WAITING}, [{}], print)"
+    for victim in ("caller", "server"):
+        folder = tmp_path / victim
+        with subprocess.Popen([sys.executable, "-c", program, str(folder)], stderr=subprocess.DEVNULL) as caller:
+            while not (folder / "here").exists():
+                time.sleep(0.05)
+            (server,) = psutil.Process(caller.pid).children()
+            os.kill(caller.pid if victim == "caller" else server.pid, signal.SIGKILL)
+        assert caller.returncode in (-signal.SIGKILL, 1)
+        psutil.wait_procs([server], timeout=60)
+        assert not psutil.wait_procs(of(folder), timeout=60)[1]
+
+
+def test_what_a_caller_raises_stops_them(tmp_path):
+    def complain(*_):
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        work(SERVER, {tmp_path / "a": "", tmp_path / "b": WAITING}, places(2, 1, []), complain)
+    assert not of(tmp_path)
+
+
+def test_workers_share_the_gpus():
+    def names(*of):
+        return [place.get("CUDA_VISIBLE_DEVICES") for place in places(*of)]
+
+    assert names(2, 1, []) == [None, None]
+    assert names(4, 1, ["0", "1", "2", "3"]) == ["0", "1", "2", "3"]
+    assert names(2, 4, [*"01234567"]) == ["0,1,2,3", "4,5,6,7"]
+    assert names(3, 1, ["GPU-a", "GPU-b"]) == ["GPU-a", "GPU-b", "GPU-a"]
+    with pytest.raises(ValueError, match="at least 1"):
+        places(0, 1, [])
