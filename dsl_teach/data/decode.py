@@ -12,8 +12,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-Decoder = Literal["torchcodec", "pillow"]
-
 LONGEST = 50
 """An image may be this many times as long as it is short; beyond, scaling its short side would fill the memory."""
 
@@ -32,15 +30,11 @@ class UnreadableImage(ValueError):
         )
 
 
-def decode_image(path: str | os.PathLike[str], *, decoder: Decoder | None = None) -> Tensor:
+def decode_image(path: str | os.PathLike[str]) -> Tensor:
     """Read an image file, whatever its format and colours.
 
     Gray-scale, CMYK, palette and transparent images become RGB; of a moving picture the first one is taken; the
     camera's note on how the picture is turned is followed. Both decoders give the same pixels.
-
-    Args:
-        path: the file.
-        decoder: ``"torchcodec"`` or ``"pillow"``; None: TorchCodec, or Pillow where TorchCodec is missing.
 
     Returns:
         (3, H, W) uint8, each pixel's three values side by side in memory (channels last).
@@ -48,7 +42,7 @@ def decode_image(path: str | os.PathLike[str], *, decoder: Decoder | None = None
     Raises:
         UnreadableImage: if the file is missing, cut off, no image, or absurdly long and narrow.
     """
-    decode = _with_torchcodec if (decoder or default_decoder()) == "torchcodec" else _with_pillow
+    decode = _with_torchcodec if default_decoder() == "torchcodec" else _with_pillow
     try:
         with open(path, "rb") as file:
             image = decode(file.read())
@@ -61,7 +55,7 @@ def decode_image(path: str | os.PathLike[str], *, decoder: Decoder | None = None
 
 
 @functools.cache
-def default_decoder() -> Decoder:
+def default_decoder() -> Literal["torchcodec", "pillow"]:
     """TorchCodec, or Pillow where TorchCodec is missing, too old to decode images, or does not load."""
     try:
         _torchcodec()
@@ -91,16 +85,9 @@ def resize_short_side(image: Tensor, short_side: int) -> Tensor:
 
 
 def cut(image: Tensor, crop: int, draws: Sequence[float] | None = None) -> Tensor:
-    """Cut a square out of an image: at a random place and perhaps mirrored, or from the centre.
+    """A square of side ``crop`` out of a (3, H, W) image, from the centre.
 
-    Args:
-        image: (3, H, W), both sides at least ``crop``.
-        crop: side of the square in pixels.
-        draws: three numbers from [0, 1): how far down, how far right, and mirrored if below one half.
-            None: the centre, not mirrored.
-
-    Returns:
-        (3, crop, crop).
+    Or by ``draws``, three numbers from [0, 1): how far down, how far right, and mirrored if below one half.
     """
     room = [side - crop for side in image.shape[-2:]]
     if draws is None:
