@@ -19,7 +19,12 @@ from tests.jupyter_page import (
     write_notebook,
 )
 
-CELL = "from dsl_lessons.widgets import prototype_explorer\nprototype_explorer()"
+CELL = """
+from dsl_teach import Settings
+from dsl_teach.data.toy import toy_clusters
+from dsl_lessons.explorers.prototypes import PrototypeExplorer
+PrototypeExplorer(toy_clusters(seed=0, modes=4), Settings(m=200))
+"""
 LIMIT_MS = 60.0
 WATCH = """() => {
   window.waits = [];

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from dsl_lessons.detection import QUALITIES, compare_rankings
-from dsl_lessons.tables import OUR_RANKING, picked, ranking_table
 
 from benchmarks.measure import figure
+from benchmarks.rankings import CLASS_SCORES, CLEANLAB, compare_rankings
 from dsl_teach import Settings, interval, load_dataset, paired_difference
 
 RESULTS = Path(__file__).parent / "results"
@@ -30,6 +29,7 @@ CHOOSING = range(100, 103)
 """Seeds on which each ranking's best number of epochs is chosen."""
 
 Names = tuple[str, str]
+OUR_RANKING: Names = ("SMP", CLASS_SCORES)
 
 
 def figures(settings: Settings | None = None, *, seeds: int = 10, at: Sequence[int] = AT) -> list[dict[str, Any]]:
@@ -37,7 +37,7 @@ def figures(settings: Settings | None = None, *, seeds: int = 10, at: Sequence[i
     settings = settings or Settings(noise_rate=0.4)
     rows, chosen_on = (rows_of_seeds(settings, which, at) for which in (range(seeds), CHOOSING))
     found = []
-    for title in QUALITIES.values():
+    for title in CLEANLAB.values():
         other = (f"cross-entropy, {FOLDS} folds", title)
         last = {names: settings.epochs for names in (OUR_RANKING, other)}
         best = {names: best_epochs(chosen_on, names) for names in (OUR_RANKING, other)}
@@ -56,6 +56,33 @@ def rows_of_seeds(settings: Settings, seeds: Iterable[int], at: Sequence[int]) -
         data = load_dataset(one)
         frames.append(compare_rankings(data, one, folds=FOLDS, at=at).assign(made_from=data.made_from))
     return pd.concat(frames, ignore_index=True)
+
+
+def ranking_table(rows: pd.DataFrame, *, ours: Names = OUR_RANKING) -> pd.DataFrame:
+    """Mean over seeds with its 95 % interval, and how far our ranking is ahead of each other, seed by seed.
+
+    Args:
+        rows: of several seeds. Rankings are compared with ours after as many epochs.
+        ours: network and ranking that the others are subtracted from.
+
+    Returns:
+        A line a ranking and number of epochs; average precision in percent, ``ahead`` in points, processor seconds.
+    """
+    names, lines = ["network", "ranking"], []
+    for (epochs, *key), group in rows.groupby(["epochs", *names], sort=False):
+        best = picked(rows[rows["epochs"] == epochs], *ours).set_index("seed")["average_precision"]
+        theirs = group["average_precision"]
+        ahead = paired_difference((100 * best.loc[group["seed"]]).tolist(), (100 * theirs).tolist())
+        line = dict(zip(names, key, strict=True)) | {"epochs": epochs, "seeds": len(group)}
+        line["average precision %"] = str(interval((100 * theirs).tolist()))
+        line["ahead"] = "" if tuple(key) == ours else f"{ahead.mean:+.1f} ± {ahead.half:.1f}"
+        lines.append(line | {"seconds": str(interval(group["seconds"].tolist()))})
+    return pd.DataFrame(lines).set_index([*names, "epochs"])
+
+
+def picked(rows: pd.DataFrame, network: str, ranking: str) -> pd.DataFrame:
+    """The rows of one ranking."""
+    return rows[(rows["network"] == network) & (rows["ranking"] == ranking)]
 
 
 def best_epochs(rows: pd.DataFrame, names: Names) -> int:

@@ -4,8 +4,8 @@
     python data_scripts/prepare.py /data/clothing1m --unpack-only
 
 The copy is laid out as the original and read by the same loader; it saves the scaling in every epoch. Lists are copied
-too. Archives are unpacked into images/ of the original folder first; one that holds a link, a device or a path that
-leaves the folder is refused. Stop with Ctrl-C whenever you like: the same command goes on where it stopped.
+too. Archives are unpacked into images/ of the original folder first; one that holds a device, or a path or link that
+leads out of it, is refused. Stop with Ctrl-C whenever you like: the same command goes on where it stopped.
 
 Exit code: 0 if all is done, 1 if it is not, 2 if the command is wrong.
 """
@@ -14,20 +14,175 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from dsl_teach.data.preparing import UNREADABLE, prepare, unpack
+from PIL import Image
+from tqdm import tqdm
+from verify import processes
+
+from dsl_teach.data.decode import UnreadableImage, decode_image, resize_short_side
+from dsl_teach.data.folders import SUFFIXES, UNREADABLE
+
+PREPARED = "PREPARED.txt"
+"""Marks a prepared copy and says how small its images are."""
+
+
+def unpack(root: Path) -> int:
+    """Unpack 0.tar to 9.tar of ``root`` or ``root/images`` into ``root/images``; files already there are kept.
+
+    Every name in an archive is looked at before any of its files is written.
+
+    Returns:
+        How many files the archives hold.
+
+    Raises:
+        ValueError: if an archive is damaged, or holds a device, or a path or link that leaves the folder.
+    """
+    archives = [path for folder in (root, root / "images") for path in sorted(folder.glob("[0-9].tar"))]
+    return sum(_unpack_one(archive, root / "images") for archive in archives)
+
+
+def _unpack_one(archive: Path, folder: Path) -> int:
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            members = [tarfile.data_filter(member, str(folder)) for member in tar.getmembers()]
+            with archive.open("rb") as file:  # Python takes an archive cut off between two files for whole
+                file.seek(tar.offset)
+                if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    raise tarfile.ReadError("its end is missing")
+            if strange := [member.name for member in members if not (member.isfile() or member.isdir())]:
+                raise tarfile.ReadError(f"{strange[0]!r} is a link")
+            files = [member for member in members if member.isfile()]
+            for member in tqdm(files, archive.name, unit=" files", disable=None, leave=False):
+                target = folder / member.name.removeprefix("./").removeprefix("images/")
+                if not (target.exists() and target.stat().st_size == member.size):
+                    with whole_file(target) as part:
+                        part.write_bytes(content.read() if (content := tar.extractfile(member)) else b"")
+    except (tarfile.TarError, EOFError) as error:
+        raise ValueError(f"{archive} is damaged or not safe to unpack: {error}. Get it again.") from error
+    return len(files)
+
+
+def prepare(source: Path, target: Path, *, short_side: int = 256, workers: int = 1) -> dict[str, str]:
+    """Copy a data set folder with the short side of each image brought down to ``short_side``.
+
+    Images that are small enough are copied as they are, and so are lists and other files. What the copy holds
+    already is not made again.
+
+    Args:
+        source: the data folder.
+        target: where to; outside ``source``.
+        short_side: in pixels; the ``short_side`` of :class:`dsl_teach.data.batches.OnDiskBatches`.
+        workers: processes.
+
+    Returns:
+        The images that could not be read and are missing from the copy, and why.
+
+    Raises:
+        FileNotFoundError: if ``source`` is missing.
+        ValueError: if ``target`` lies in ``source``, or was begun with another ``short_side``.
+    """
+    _require_settings(source, target, short_side)
+    paths = sorted(path.relative_to(source) for path in _files(source))
+    images = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    for path in set(paths) - set(images):
+        copy(source / path, target / path)
+    make = partial(make_small, source=source, target=target, short_side=short_side)
+    with processes(workers) as pool:
+        reasons = pool.imap(make, images, 100) if pool else map(make, images)
+        reasons = tqdm(reasons, f"short side to {short_side}", len(images), unit=" files", disable=None)
+        return {path.as_posix(): reason for path, reason in zip(images, reasons, strict=True) if reason}
+
+
+def make_small(path: Path, *, source: Path, target: Path, short_side: int) -> str:
+    """Write one image of the copy, if it is not there yet.
+
+    Returns:
+        Why it could not be read; empty if it could.
+    """
+    if (target / path).exists():
+        return ""
+    try:
+        image = decode_image(source / path)
+    except UnreadableImage as error:
+        return error.reason
+    if min(image.shape[-2:]) <= short_side:
+        copy(source / path, target / path)
+        return ""
+    small = Image.fromarray(resize_short_side(image, short_side).permute(1, 2, 0).contiguous().numpy())
+    with whole_file(target / path) as part:
+        small.save(part, Image.registered_extensions()[path.suffix.lower()], quality=92)
+    return ""
+
+
+def _files(source: Path) -> Iterator[Path]:
+    """The files of a data set, less what this package wrote about them."""
+    for folder, inner, names in os.walk(source):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in names:
+            if name not in (UNREADABLE, PREPARED) and not name.startswith(".") and not name.endswith((".part", ".tar")):
+                yield Path(folder, name)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file whole or not at all."""
+    with whole_file(target) as part:
+        shutil.copyfile(source, part)
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """A path to write to; it becomes ``target`` once it is written."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    yield part
+    os.replace(part, target)
+
+
+def _require_settings(source: Path, target: Path, short_side: int) -> None:
+    if not source.is_dir():
+        raise FileNotFoundError(f"There is no folder {source}. Name the data folder.")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise ValueError(f"The copy {target} must lie outside {source}; name another folder.")
+    if short_side < 1:
+        raise ValueError(f"short_side must be at least 1, but it is {short_side}.")
+    marker, text = (
+        target / PREPARED,
+        f"Images whose short side was longer than {short_side} pixels were scaled to it.\n",
+    )
+    target.mkdir(parents=True, exist_ok=True)
+    if marker.exists() and marker.read_text(encoding="utf-8") != text:
+        raise ValueError(f"{target} was begun with another short side, see {marker}. Name another folder.")
+    if not marker.exists() and any(target.iterdir()):
+        raise ValueError(f"{target} holds files that are no prepared copy. Name an empty folder.")
+    with whole_file(marker) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Unpack and copy; 0 if all is done. Images that cannot be read do not count as a failure: they are listed."""
-    parser = _parser()
+    """Unpack and copy; 0 if all is done. Images that cannot be read do not count as a failure: they are named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path, help="the data folder")
+    parser.add_argument("copy", type=Path, nargs="?", help="where the copy goes: empty, or begun by this command")
+    parser.add_argument("--short-side", type=int, default=256, metavar="PIXELS", help="default: 256")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--unpack-only", action="store_true", help="unpack the archives and make no copy")
     options = parser.parse_args(arguments)
     if options.copy is None and not options.unpack_only:
         parser.error("name a folder for the copy, or give --unpack-only")
     try:
-        _work(options)
+        if unpacked := unpack(options.root):
+            print(f"The archives' {unpacked:,} files are in {options.root / 'images'}.")
+        if options.copy and not options.unpack_only:
+            missing = prepare(options.root, options.copy, short_side=options.short_side, workers=options.workers)
+            print(f"{options.copy} is ready. {len(missing)} images could not be read and are missing from it.")
+            print("".join(f"  {path}: {reason}\n" for path, reason in list(missing.items())[:10]), end="")
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -35,28 +190,6 @@ def main(arguments: list[str] | None = None) -> int:
         print("Stopped. The same command goes on where it stopped.", file=sys.stderr)
         return 130
     return 0
-
-
-def _work(options: argparse.Namespace) -> None:
-    unpacked = unpack(options.source)
-    if unpacked:
-        print(f"The archives' {unpacked:,} files are in {options.source / 'images'}.")
-    if options.unpack_only:
-        return
-    made = prepare(options.source, options.copy, short_side=options.short_side, workers=options.processes)
-    print(f"{options.copy} holds {made.images:,} images and {made.other_files:,} other files.")
-    if made.unreadable:
-        print(f"{len(made.unreadable):,} images cannot be read; they are listed in {options.copy / UNREADABLE}.")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, help="the data folder")
-    parser.add_argument("copy", type=Path, nargs="?", help="where the copy goes: empty, or begun by this command")
-    parser.add_argument("--short-side", type=int, default=256, metavar="PIXELS", help="default: 256")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one a core")
-    parser.add_argument("--unpack-only", action="store_true", help="unpack the archives and make no copy")
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Verify a data set: read every list, decode every image, compare every count with the published one.
+"""Verify a data set once: read every list, decode every image, compare every count with the published one.
 
     python data_scripts/verify.py clothing1m /data/clothing1m
-    python data_scripts/verify.py food101n /data/Food-101N_release --food101 /data/food-101
-    python data_scripts/verify.py food101 /data/food-101
+    python data_scripts/verify.py food101n /data/Food-101N_release --test-root /data/food-101
+    python data_scripts/verify.py image_folder /data/mine --test-root /data/mine_test
 
-What is missing, unreadable, double or stands on both sides of a test is listed in verify_report.tsv in the data folder.
-verified.json beside it tells the loaders, which then need not look at the images again. A million images take one core
-about half an hour. Stop with Ctrl-C whenever you like: the same command goes on where it stopped.
+What loaders have to leave out is written to unreadable.txt in the data folder (and in the test folder): its first line
+says what was looked at, each other one is a path, a tab and a reason: missing, unreadable, or the same bytes as a test
+image. The loaders go by it and need not look again. A million images take one core about half an hour.
 
 Exit code: 0 if the data set is in order, 1 if it is not, 2 if the command is wrong.
 """
@@ -14,52 +14,235 @@ Exit code: 0 if the data set is in order, 1 if it is not, 2 if the command is wr
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
+import signal
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import combinations
+from multiprocessing.pool import Pool
 from pathlib import Path
+from typing import TypeVar
 
-from dsl_teach.data.verify_sets import verify_clothing1m, verify_food101, verify_food101n
-from dsl_teach.data.verifying import Report
+import torch
+from tqdm import tqdm
+
+from dsl_teach.data import food101n as food
+from dsl_teach.data.clothing1m import Clothing1MLists
+from dsl_teach.data.dataset import UNKNOWN
+from dsl_teach.data.folders import SYNTHETIC, UNREADABLE, Listed, Look, broken, copies, list_folder, look
+from dsl_teach.training.checkpoint import write_atomically
+
+T = TypeVar("T")
+
+PUBLISHED = {
+    "classes of Clothing1M": 14,
+    "noisy_train_key_list.txt": 1_000_000,
+    "clean_train_key_list.txt": 47_570,
+    "clean_val_key_list.txt": 14_313,
+    "clean_test_key_list.txt": 10_526,
+    "rows of noisy_label_kv.txt": 1_037_497,
+    "images of the smallest noisy class": 18_976,
+    "classes of Food-101N": 101,
+    "Food-101N's imagelist.tsv": 310_009,
+    "verified_train.tsv": 52_868,
+    "verified_val.tsv": 4_741,
+    "Food-101's test.txt": 25_250,
+}
+"""What the published data sets count."""
+
+
+@dataclass
+class Report:
+    """What was found. ``problems`` make the data set unfit."""
+
+    synthetic: bool
+    trains: list[Listed] = field(default_factory=list)
+    tests: list[Listed] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def read(self, read: Callable[[], T], into: list[T] | None = None) -> T | None:
+        """Read a list; if it is missing or wrong, that is a problem, and the answer is None."""
+        try:
+            found = read()
+        except (FileNotFoundError, ValueError) as error:
+            self.problems.append(str(error))
+            return None
+        if into is not None:
+            into.append(found)
+        return found
+
+    def count(self, what: str, number: int) -> None:
+        """Note a number; one that is not the published one is a problem, unless the data are synthetic."""
+        published = None if self.synthetic else PUBLISHED.get(what)
+        self.lines.append(f"{what}: {number:,}")
+        if published is not None and number != published:
+            self.problems.append(f"{what}: there are {number:,}, but the published data set has {published:,}.")
+
+
+def clothing1m(root: Path, test_root: Path) -> Report:
+    """Read the lists of Clothing1M."""
+    report, lists = Report((root / SYNTHETIC).exists()), Clothing1MLists(root)
+    if report.read(lambda: (lists.class_names, lists.noisy, lists.clean)):
+        report.count("classes of Clothing1M", len(lists.class_names))
+        report.count("rows of noisy_label_kv.txt", len(lists.noisy))
+        for name in ("noisy_train", "clean_train", "clean_val", "clean_test"):
+            report.read(partial(lists.images, name), report.trains if name.endswith("train") else report.tests)
+        for noisy in report.trains[:1]:
+            sizes = torch.bincount(noisy.labels[noisy.labels >= 0], minlength=len(lists.class_names))
+            report.count("images of the smallest noisy class", int(sizes.min()))
+    return report
+
+
+def food101n(root: Path, test_root: Path) -> Report:
+    """Read the lists of Food-101N, and the test list of Food-101."""
+    folder, test_folder = food.find_folder(root, food.FOOD101N), food.find_folder(test_root, food.FOOD101)
+    report = Report((folder / SYNTHETIC).exists())
+    if names := report.read(lambda: food.food101n_classes(folder)):
+        report.count("classes of Food-101N", len(names))
+        train = report.read(lambda: food.food101n_images(folder, names), report.trains)
+        report.read(lambda: food.food101_images(test_folder, names), report.tests)
+        for name in food.VERIFIED:
+            marks = report.read(partial(food.verification_list, folder, name))
+            report.count(name, len(marks or ()))
+            stray = (marks or {}).keys() - set(train.files.paths if train else ())
+            report.lines += [f"of these, {len(stray)} belong to no image of the list"] if stray else []
+    return report
+
+
+def image_folder(root: Path, test_root: Path) -> Report:
+    """Read folders with one folder a class."""
+    report = Report(synthetic=True)
+    report.read(lambda: list_folder(root)[0], report.trains)
+    if test_root != root:
+        report.read(lambda: list_folder(test_root)[0], report.tests)
+    return report
+
+
+READ = {"clothing1m": clothing1m, "food101n": food101n, "image_folder": image_folder}
+
+
+def verify(
+    name: str, root: Path, test_root: Path | None = None, *, workers: int = 1, max_unreadable: float = 0.001
+) -> Report:
+    """Look at everything, and write ``unreadable.txt`` into each data folder.
+
+    Args:
+        name: of the data set.
+        root: the data folder.
+        test_root: the folder of the test images, where it is another one.
+        workers: processes that decode.
+        max_unreadable: the share of a list's images that may be missing, unreadable or without a label.
+
+    Raises:
+        FileNotFoundError: if a folder is missing.
+    """
+    if gone := [folder for folder in (root, test_root or root) if not folder.is_dir()]:
+        raise FileNotFoundError(f"There is no folder {gone[0]}. Name the folder the data set was unpacked to.")
+    report = READ[name](root, test_root or root)
+    lists = report.trains + report.tests
+    for one, other in combinations(lists, 2):
+        shared = set(one.full_paths()) & set(other.full_paths())
+        if shared:
+            report.problems.append(
+                f"{len(shared)} image(s) stand in {one.source} and in {other.source}: {min(shared)} …"
+            )
+    seen = sightings(lists, workers)
+    for folder in dict.fromkeys(part.folder for part in lists):
+        _write(report, folder, [part for part in lists if part.folder == folder], seen, max_unreadable)
+    return report
+
+
+def sightings(lists: Iterable[Listed], workers: int) -> dict[str, Look]:
+    """Decode every image of the lists once."""
+    paths = list(dict.fromkeys(path for part in lists for path in part.full_paths()))
+    with processes(workers) as pool:
+        looks = (pool.imap if pool else map)(partial(look, decode=True), paths, *([100] if pool else []))
+        return dict(zip(paths, tqdm(looks, "decoding", len(paths), disable=None, unit=" files"), strict=True))
+
+
+def _write(report: Report, folder: Path, lists: list[Listed], seen: dict[str, Look], max_unreadable: float) -> None:
+    found, stamps, in_order = dict[str, str](), [], True
+    for part in lists:
+        looks = [seen[path] for path in part.full_paths()]
+        problems, unlabelled = broken(part, looks), int((part.labels == UNKNOWN).sum())
+        in_order &= len(problems) + unlabelled <= max_unreadable * len(looks)
+        report.count(part.source, len(looks))
+        if problems or unlabelled:
+            what = f"{part.source}: {len(problems)} missing or unreadable, {unlabelled} without a label."
+            over = f" That is more than max_unreadable = {max_unreadable} allows: restore them."
+            report.lines.append(what) if in_order else report.problems.append(what + over)
+        for test in report.tests if part in report.trains else ():
+            problems |= copies(part, looks, test, [seen[path] for path in test.full_paths()])
+        if not report.tests:
+            problems |= _doubles(part, looks)
+        twins = sum(reason.startswith("the same bytes") for reason in problems.values())
+        report.lines += [f"{part.source}: {twins} with the same bytes as a test image, or another one"] if twins else []
+        here = part.files.root.relative_to(folder)
+        found |= {(here / path).as_posix(): reason for path, reason in problems.items()}
+        stamps.append(f"{part.source}: {part.stamp()}")
+    began = f"{'verified' if in_order else 'NOT IN ORDER'} {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    first = f"{began}, max_unreadable {max_unreadable:g}; {'; '.join(stamps)}."
+    rows = "".join(f"{path}\t{reason}\n" for path, reason in sorted(found.items()))
+    write_atomically(folder / UNREADABLE, f"{first}\n{rows}")
+
+
+def _doubles(part: Listed, looks: list[Look]) -> dict[str, str]:
+    """Where test images are drawn from the same folder: of files with the same bytes, all but the first."""
+    first = {x.mark: row for row, x in reversed(list(enumerate(looks)))}
+    alone = torch.tensor([first[x.mark] == row for row, x in enumerate(looks)])
+    kept, others = part.of(alone), part.of(~alone)
+    return copies(
+        others, [looks[i] for i in (~alone).nonzero().flatten()], kept, [looks[i] for i in alone.nonzero().flatten()]
+    )
+
+
+@contextmanager
+def processes(number: int) -> Iterator[Pool | None]:
+    """A pool of so many processes; with one, None: the work is done here."""
+    if number < 1:
+        raise ValueError(f"workers must be at least 1, but it is {number}.")
+    if number == 1:
+        yield None
+        return
+    with multiprocessing.Pool(number, initializer=_begin) as pool:
+        yield pool
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the one who hands out the work
+    torch.set_num_threads(1)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Verify, print the report; 0 if the data set is in order."""
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=READ)
+    parser.add_argument("root", type=Path, help="the data folder")
+    parser.add_argument("--test-root", type=Path, help="folder of the test images: Food-101, or a folder of images")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument(
+        "--max-unreadable", type=float, default=0.001, metavar="SHARE",
+        help="share of a list's images that may be missing or unreadable (default: 0.001)",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    how = {"workers": options.workers, "max_unreadable": options.max_unreadable}
     try:
-        report = _verify(options)
-    except (FileNotFoundError, ValueError) as error:
+        report = verify(options.name, options.root, options.test_root, **how)
+    except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on where it stopped.", file=sys.stderr)
+        print("Stopped; nothing was written.", file=sys.stderr)
         return 130
-    print(report.text())
-    return 0 if report.good else 1
-
-
-def _verify(options: argparse.Namespace) -> Report:
-    how = {"workers": options.processes, "max_unreadable": options.max_unreadable}
-    if options.dataset == "clothing1m":
-        return verify_clothing1m(options.root, **how)
-    if options.dataset == "food101":
-        return verify_food101(options.root, **how)
-    return verify_food101n(options.root, options.food101 or options.root, **how)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", choices=("clothing1m", "food101n", "food101"))
-    parser.add_argument("root", type=Path, help="the data folder")
-    parser.add_argument("--food101", type=Path, help="Food-101's folder, if it does not lie in the data folder")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one a core")
-    parser.add_argument(
-        "--max-unreadable",
-        type=float,
-        default=0.001,
-        metavar="SHARE",
-        help="share of a list's images that may be missing or unreadable (default: 0.001)",
-    )
-    return parser
+    print("\n".join([*report.lines, *(f"PROBLEM: {problem}" for problem in report.problems)]))
+    print("This data set is not in order." if report.problems else "Everything is in order.")
+    return 1 if report.problems else 0
 
 
 if __name__ == "__main__":

@@ -1,103 +1,180 @@
-"""What each process of a distributed test does: torchrun ... distributed_driver.py FOLDER ACTION."""
+"""What each process of a distributed test does: torchrun ... -m tests.distributed_driver FOLDER ACTION."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import torch
 
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import InMemoryBatches
-from dsl_teach.seeds import stream
-from dsl_teach.training import keeper as keepers
-from dsl_teach.training import loop
-from dsl_teach.training.checkpoint import RunFolder
-from dsl_teach.training.distributed import join_team
-from dsl_teach.training.keeper import RunKeeper
-from dsl_teach.training.networks import build_network
+from dsl_teach.data.dataset import NoisyDataset
+from dsl_teach.training import checkpoint, distributed
+from dsl_teach.training.correction import correct
+from dsl_teach.training.loop import fit
+from dsl_teach.training.records import Callback
+from dsl_teach.training.runs import first_network, make_batches, open_run, run
 
 N, K = 61, 3  # the last batch of 13 cannot be cut evenly
-SETTINGS = Settings(
-    epochs=4, correction_start=1, width=8, p=3, m=12, batch_size=16, network="small_cnn_groupnorm", learning_rate=0.05
-)
-STREAMED = SETTINGS.replace(correction_mode="streamed", epochs=3)
-OPTIONS = SETTINGS.replace(
-    epochs=3, loss="elr", whitened=True, score_momentum=0.5, agreeing_only=True, averaged_weights=0.8
-)
-BALANCED = SETTINGS.replace(epochs=3, balanced_sampling=True, correct_by="neighbours", neighbours=9, loss="forward")
+SETTINGS = Settings(epochs=4, correction_start=1, width=8, p=3, m=12, batch_size=16, network="mlp")  # 4 steps an epoch
+RUNS = {
+    "plain": SETTINGS,
+    "one over": SETTINGS.replace(batch_size=20, epochs=2),  # the second process has no part in the last batch
+    "streamed": SETTINGS.replace(correction_mode="streamed", epochs=3),
+    "options": SETTINGS.replace(
+        epochs=3, loss="elr", whitened=True, score_momentum=0.5, agreeing_only=True, averaged_weights=0.8
+    ),
+    "batch norm": SETTINGS.replace(epochs=2, network="small_cnn"),  # statistics are those of a process's part
+    "balanced": SETTINGS.replace(
+        epochs=3, balanced_sampling=True, correct_by="neighbours", neighbours=9, loss="forward"
+    ),
+}
 
 
-def samples():
-    """Images whose bright quarter is their class; every fourth label is wrong."""
-    generator = torch.Generator().manual_seed(3)
-    labels = torch.arange(N) % K
-    images = torch.randint(0, 90, (N, 1, 8, 8), generator=generator)
-    for c in range(K):
-        images[labels == c, :, 4 * (c // 2) : 4 * (c // 2) + 4, 4 * (c % 2) : 4 * (c % 2) + 4] += 120
+def samples(settings=SETTINGS):
+    """Three blobs in the plane, or images of one colour each; every fourth label is wrong."""
+    labels, generator = torch.arange(N) % K, torch.Generator().manual_seed(3)
+    centres = torch.tensor([[3.0, 0], [-2, 2], [-2, -2]])
+    points = centres[labels] + torch.randn(2, N, 2, generator=generator)
+    if settings.network != "mlp":
+        points = (128 + 30 * points).to(torch.uint8)[..., None, None].expand(-1, -1, -1, 8, 8).contiguous()
     noisy_labels = torch.where(torch.arange(N) % 4 == 0, (labels + 1) % K, labels)
-    return images.to(torch.uint8), noisy_labels, labels
+    return NoisyDataset("blobs", points[0], noisy_labels, ("a", "b", "c"), points[1], labels, labels)
 
 
-def network_and_batches(settings, team):
-    images, noisy_labels, labels = samples()
-    network = build_network(
-        settings.network, images=images, num_classes=K, width=settings.width, generator=stream(0, "weights")
-    )
-    batches = InMemoryBatches(
-        images, noisy_labels, batch_size=settings.batch_size, share=team.share, balanced=settings.balanced_sampling
-    )
-    return network, batches, labels
+class Gradients(Callback):
+    """Keeps the gradients of the first epoch's steps."""
+
+    def __init__(self):
+        self.kept = []
+
+    def on_batch_end(self, state, batch, embeddings):
+        if state.epoch == 0:
+            self.kept.append([weights.grad.clone() for weights in state.network.parameters()])
 
 
-def correction_alone(settings, team):
-    """One correction by the first weights."""
-    network, batches, _ = network_and_batches(settings, team)
-    done = loop.correct(network, batches, settings, 0, team=team)
-    return {"labels": done.labels, "prototypes": vars(done.prototypes)}
+class AtStep(Callback):
+    """Does something in one step, counted from 1."""
+
+    def __init__(self, step, act):
+        self.left, self.act = step, act
+
+    def on_batch_end(self, *args):
+        self.left -= 1
+        if self.left == 0:
+            self.act()
 
 
-def whole_run(settings, team, folder=None):
-    """A run, kept in a folder if one is given."""
-    network, batches, labels = network_and_batches(settings, team)
-    opened = RunFolder(folder, settings) if folder and team.leads else None
-    keepers.AGREE_EVERY = 2
-    with RunKeeper(opened, team=team, minutes=0) as keeper:
-        result = loop.fit(network, batches, batches, settings, clean_labels=labels, keeper=keeper, team=team)
+def slowly(file):
+    """Leaves time for a signal, and writes a file once the second epoch is under way."""
+
+    class Slow(Callback):
+        def on_batch_end(self, state, *batch):
+            if state.progress > 1:
+                file.touch()
+            time.sleep(0.3)
+
+    return Slow()
+
+
+def fail():
+    raise ValueError("this process met an image that is none")
+
+
+def trained(settings, folder=None, *, callbacks=(), correct=correct, before_test=lambda: None):
+    """What ``run`` does, with callbacks in every process and small batches to test on."""
+    data, share = samples(settings), distributed.share()
+    test = InMemoryBatches(data.test_images, data.test_labels, batch_size=16, share=share)
+    in_order = test.in_order
+    test.in_order = lambda: before_test() or in_order()
+    with checkpoint.Checkpoint(open_run(folder, settings), minutes=0) as saving:
+        train, test = saving.watch(make_batches(data, settings, "cpu")[0]), saving.watch(test)
+        network = first_network(data, settings)
+        how = {"clean_labels": data.clean_labels, "correct": correct, "callbacks": [saving, *callbacks]}
+        return outcome(fit(network, train, test, settings, **how), network)
+
+
+def outcome(result, network):
+    """What must be the same in every process, and about the same in one."""
     history = [{k: v for k, v in vars(r).items() if not k.startswith("seconds")} for r in result.history]
     return {"history": history, "labels": result.correction.labels, "weights": network.state_dict()}
 
 
-def everything(team):
+def first_correction():
+    """One correction by the first weights."""
+    data = samples()
+    done = correct(first_network(data, SETTINGS), make_batches(data, SETTINGS, "cpu")[0], SETTINGS, 0)
+    return {"labels": done.labels, "prototypes": vars(done.prototypes)}
+
+
+def everything():
+    """A correction, the gradients of steps, and the outcome of every run."""
+    gradients = {}
+    for name in ("plain", "one over"):
+        keeper = Gradients()
+        trained(RUNS[name].replace(epochs=1), callbacks=[keeper])
+        gradients[name] = keeper.kept
     return {
-        "correction": correction_alone(SETTINGS, team),
-        "first epoch": whole_run(SETTINGS.replace(epochs=1), team),
-        "run": whole_run(SETTINGS, team),
-        "streamed": whole_run(STREAMED, team),
-        "options": whole_run(OPTIONS, team),
-        "balanced": whole_run(BALANCED, team),
+        "correction": first_correction(),
+        "gradients": gradients,
+        **{name: trained(settings) for name, settings in RUNS.items()},
     }
 
 
-def fail_at(step):
-    """The second process fails in a step of its own."""
-    original, calls = loop.self_learning_loss, []
+def stopped_and_continued(folder, moment):
+    """A run in which the second process alone is asked to stop: what that said, and what the run came to at last."""
+    mine = (lambda: signal.raise_signal(signal.SIGTERM)) if distributed.rank() == 1 else lambda: None
+    how = {
+        "training": {"callbacks": [AtStep(5, mine)]},
+        "correction": {"correct": lambda *args, **known: mine() or correct(*args, **known)},
+        "test": {"before_test": mine},
+    }[moment]
+    try:
+        said = trained(SETTINGS, folder, **how) and "it was not stopped"
+    except checkpoint.Interrupted as error:
+        said = str(error)
+    return said, trained(SETTINGS, folder)
 
-    def failing(*args, **kwargs):
-        calls.append(None)
-        if len(calls) == step:
-            raise ValueError("this process met an image that is none")
-        return original(*args, **kwargs)
 
-    loop.self_learning_loss = failing
+def rows():
+    """What the functions over rows give, of rows that say whose they are."""
+    rank = distributed.rank()
+    x, mine = torch.tensor([[1.0], [2.0], [3.0], [4.0]]) + 10 * rank, torch.arange(4) % 2 == rank
+    touched = torch.tensor([[True, True, False, False], [False, True, True, False]])[rank]
+    return {
+        "gathered": distributed.gathered_rows(x, mine).flatten().tolist(),
+        "merged": distributed.merged_rows(torch.where(touched[:, None], x, 7.0), touched).flatten().tolist(),
+        "total": distributed.total(torch.tensor(rank + 1)).item(),
+        "largest": distributed.largest(torch.tensor(rank)).item(),
+        "from leader": distributed.from_leader({"rank": rank})["rank"],
+        "from leader in place": distributed.from_leader(torch.tensor(rank + 5)).item(),
+    }
+
+
+def main(folder, action):
+    rank = int(os.environ["RANK"])
+    if action == "fail":
+        trained(SETTINGS, folder / "failed", callbacks=[AtStep(11, fail)] if rank == 1 else [])
+    elif action == "slow":
+        run(SETTINGS, samples(), folder=folder / "slow", callbacks=[slowly(folder / "under way")])
+    else:
+        continued = {}
+        for name in ("failed", "slow"):
+            done = run(SETTINGS, samples(), folder=folder / name, minutes=0)
+            continued[name] = outcome(done.result, done.network)
+        stops = {
+            moment: stopped_and_continued(folder / moment, moment) for moment in ("training", "correction", "test")
+        }
+        found = everything() | {"continued": continued, "stops": stops, "rows": rows()}
+        torch.save(found, folder / f"rank-{rank}.pt")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    folder, action = Path(sys.argv[1]), sys.argv[2]
-    with join_team("cpu") as (team, _):
-        if action == "fail" and os.environ["RANK"] == "1":
-            fail_at(11)
-        continued = whole_run(SETTINGS, team, folder / "run")
-        torch.save(everything(team) | {"continued": continued}, folder / f"rank-{team.rank}.pt")
+    checkpoint.AGREE_EVERY = 2
+    with distributed.process_group("cpu"):
+        main(Path(sys.argv[1]), sys.argv[2])

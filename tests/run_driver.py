@@ -1,4 +1,4 @@
-"""A small run in a process of its own, for tests that break it off: python run_driver.py FOLDER PLANS."""
+"""Small runs that tests break off, and a process of their own to kill them in: python run_driver.py FOLDER PLANS."""
 
 from __future__ import annotations
 
@@ -11,41 +11,54 @@ import time
 import torch
 
 from dsl_teach.config import Settings
-from dsl_teach.data.batches import InMemoryBatches
-from dsl_teach.seeds import stream
-from dsl_teach.training import checkpoint as folders
-from dsl_teach.training import keeper as keepers
-from dsl_teach.training import loop
-from dsl_teach.training.checkpoint import RunFolder
-from dsl_teach.training.keeper import RunKeeper
-from dsl_teach.training.networks import build_network
+from dsl_teach.data.dataset import NoisyDataset
+from dsl_teach.training import checkpoint, correction, loop
+from dsl_teach.training.runs import run
 
 N, K = 60, 3
 SETTINGS = Settings(
-    epochs=6, correction_start=2, width=4, p=3, m=15, batch_size=16, network="small_cnn", learning_rate_drop=4
-)
+    epochs=6, correction_start=2, width=4, p=3, m=15, batch_size=16, augment=True, learning_rate_drop=4
+)  # 4 steps an epoch
+POINTS = {
+    "training": (loop, "self_learning_loss", 22),
+    "embedding": (correction, "embed", 4),
+    "correction": (correction, "class_scores", 4),
+    "testing": (loop, "evaluate", 5),
+    "saving": (checkpoint.Checkpoint, "save", 5),
+    "labels": (checkpoint.RunFolder, "write_labels", 4),
+    "renaming": (checkpoint.os, "replace", 20),
+    "checkpoint": (checkpoint.torch, "save", 8),
+    "clock": (None, "", 150),
+}
+"""Where a run can be killed: before it calls this function for the n-th time; n at most. Of the clock: milliseconds."""
 
 
 def samples():
     """Images of three brightnesses, every fourth with a wrong label."""
     generator = torch.Generator().manual_seed(3)
     labels = torch.arange(N) % K
-    images = (60 * labels[:, None, None, None] + torch.randint(0, 90, (N, 1, 8, 8), generator=generator)).to(
-        torch.uint8
-    )
+    pixels = 60 * labels[:, None, None, None] + torch.randint(0, 90, (2, N, 1, 8, 8), generator=generator)
+    images, test_images = pixels.to(torch.uint8)
     noisy_labels = torch.where(torch.arange(N) % 4 == 0, (labels + 1) % K, labels)
-    return images, noisy_labels, labels
+    return NoisyDataset("brightness", images, noisy_labels, ("dark", "grey", "bright"), test_images, labels, labels)
 
 
-def train(folder, settings=SETTINGS, *, minutes=0.0):
+def train(folder, settings=SETTINGS, *, minutes=0.0, **how):
     """The run, kept in a folder with a checkpoint after every step."""
-    images, noisy_labels, labels = samples()
-    batches = InMemoryBatches(images, noisy_labels, batch_size=settings.batch_size)
-    network = build_network(
-        settings.network, images=images, num_classes=K, width=settings.width, generator=stream(0, "weights")
-    )
-    with RunKeeper(RunFolder(folder, settings), minutes=minutes) as keeper:
-        return loop.fit(network, batches, batches, settings, clean_labels=labels, keeper=keeper), network
+    return run(settings, samples(), folder=folder, minutes=minutes, **how)
+
+
+def outcome(done):
+    """What must be the same to the last bit."""
+    made = done.result.correction
+    return {
+        "weights": done.network.state_dict(),
+        "history": [
+            {k: v for k, v in vars(r).items() if not k.startswith("seconds")} for r in done.result.history
+        ],
+        "labels": None if made is None else made.labels,
+        "soft": None if made is None else made.soft,
+    }  # fmt: skip
 
 
 def die():
@@ -53,12 +66,16 @@ def die():
     time.sleep(60)
 
 
-def die_at(function, count):
-    """The same function, except that the process is killed in its count-th call."""
+def die_at(function, count, *, half=False):
+    """The same function, except that the process is killed in its call of this number, counted from 0."""
     calls = iter(range(count + 1))
 
     def deadly(*args, **kwargs):
         if next(calls, None) == count:
+            if half:  # a file is written: half of it
+                function(*args, **kwargs)
+                args[1].truncate(args[1].tell() // 2)
+                args[1].flush()
             die()
         return function(*args, **kwargs)
 
@@ -66,40 +83,13 @@ def die_at(function, count):
 
 
 def arm(point, count):
-    """Have the process killed at a point of the run: in a step, in a correction, or with half a checkpoint written."""
-    if point == "training":
-        loop.self_learning_loss = die_at(loop.self_learning_loss, count)
-    elif point == "embedding":
-        correction.embed = die_at(correction.embed, count)
-    elif point == "correction":
-        correction.class_scores = die_at(correction.class_scores, count)
-    elif point == "keeping":
-        keepers.RunKeeper.keep = die_at(keepers.RunKeeper.keep, count)
-    elif point == "renaming":
-        folders.os.replace = die_at(os.replace, count)
-    elif point == "checkpoint":
-        save = torch.save
-
-        def half(content, file):
-            if not calls:
-                save(content, file)
-                file.truncate(file.tell() // 2)
-                file.flush()
-                die()
-            calls.pop()
-            save(content, file)
-
-        calls = [None] * count
-        folders.torch.save = half
-    elif point == "seconds":
+    """Have the process killed at a point of the run."""
+    owner, name, _ = POINTS[point]
+    if owner is not None:
+        setattr(owner, name, die_at(getattr(owner, name), count, half=point == "checkpoint"))
+    else:
         signal.signal(signal.SIGALRM, lambda *_: die())
-        signal.setitimer(signal.ITIMER_REAL, count / 1000)
-
-
-def outcome(result, network):
-    """What must be the same to the last bit."""
-    history = [{k: v for k, v in vars(r).items() if not k.startswith("seconds")} for r in result.history]
-    return {"weights": network.state_dict(), "history": history, "labels": result.correction.labels}
+        signal.setitimer(signal.ITIMER_REAL, (count + 1) / 1000)
 
 
 def in_a_child(work):
@@ -120,7 +110,7 @@ def broken_run(folder, points, minutes, settings=SETTINGS):
     ends = []
     for point, count in points:
         ends.append(in_a_child(lambda p=point, c=count: (arm(p, c), train(folder, settings, minutes=minutes))))
-    last = in_a_child(lambda: torch.save(outcome(*train(folder, settings, minutes=minutes)), f"{folder}.outcome"))
+    last = in_a_child(lambda: torch.save(outcome(train(folder, settings, minutes=minutes)), f"{folder}.outcome"))
     return [*ends, last]
 
 

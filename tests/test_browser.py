@@ -22,9 +22,9 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 TRAINING = """
 from dsl_teach import Settings
 from dsl_teach.data.toy import toy_clusters
-from dsl_lessons.widgets import training_explorer
+from dsl_lessons.explorers.training import TrainingExplorer
 settings = Settings(network="mlp", m=40, epochs=400, learning_rate_drop=0, correction_start=2)
-training_explorer(toy_clusters(seed=0), settings)
+TrainingExplorer(toy_clusters(seed=0), settings)
 """
 
 

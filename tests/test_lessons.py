@@ -1,102 +1,163 @@
-"""The helpers and figures of the lessons: noise, votes and tables by hand; every figure can be drawn."""
+"""Helpers and figures of lessons 00 to 04: noise, votes and shares by hand; every figure can be drawn."""
 
 from __future__ import annotations
 
 import io
 
+import pandas as pd
 import pytest
 import torch
-from dsl_lessons import lessons, plots_lessons
+from dsl_lessons import comparison, explain, figures, self_learning, tables, toy
+from dsl_lessons.methods import methods
 
-from dsl_teach import Settings, interval, load_dataset
+from dsl_teach import Settings, load_dataset, run
 from dsl_teach.data.toy import toy_clusters
 from dsl_teach.noise import noise_report
-from dsl_teach.training.runs import run
+from dsl_teach.training.runs import run_many
 
 QUICK = Settings(dataset="toy_clusters", network="mlp", width=8, epochs=3, correction_start=1, p=2)
+DIGITS = Settings(width=4, batch_size=256, epochs=2, correction_start=1, learning_rate_drop=0)
 
 
 @pytest.fixture(scope="module")
 def toys():
-    return lessons.noisy_clusters(seed=0, noise_rate=0.3, samples_per_class=40)
+    return toy.noisy_clusters(seed=0, noise_rate=0.3, samples_per_class=40)
 
 
 @pytest.fixture(scope="module")
 def fitted(toys):
-    return lessons.fit_to(toys, QUICK)
+    return run(QUICK, toys)
 
 
-def test_clusters_are_the_same_for_a_seed_and_as_noisy_as_asked(toys):
-    again = lessons.noisy_clusters(seed=0, noise_rate=0.3, samples_per_class=40)
-    assert torch.equal(again.noisy_labels, toys.noisy_labels)
-    assert int((toys.noisy_labels != toys.clean_labels).sum()) == 36
+@pytest.fixture(scope="module")
+def digits_run():
+    return run(DIGITS)
 
 
 def test_dealing_out_anew_keeps_the_matrix_and_moves_the_labels(toys):
-    dealt = lessons.same_matrix_by_chance(toys.noisy_labels, toys.clean_labels, seed=0)
+    assert int((toys.noisy_labels != toys.clean_labels).sum()) == 36
+    dealt = toy.same_matrix_by_chance(toys.noisy_labels, toys.clean_labels, seed=0)
     before, after = (noise_report(toys.clean_labels, labels, 3).counts for labels in (toys.noisy_labels, dealt))
     assert torch.equal(before, after)
     assert not torch.equal(dealt, toys.noisy_labels)
-    assert torch.equal(dealt, lessons.same_matrix_by_chance(toys.noisy_labels, toys.clean_labels, seed=0))
+    assert torch.equal(dealt, toy.same_matrix_by_chance(toys.noisy_labels, toys.clean_labels, seed=0))
 
 
 def test_pair_flips_go_to_the_next_class():
-    flipped = lessons.pair_flipped(QUICK, 0.25)
+    flipped = self_learning.pair_flipped(QUICK, 0.25)
     wrong = flipped.noisy_labels != flipped.clean_labels
     assert int(wrong.sum()) == 150
     assert torch.equal(flipped.noisy_labels[wrong], (flipped.clean_labels[wrong] + 1) % 3)
-    assert flipped.made_from.endswith("25% pair flips")
     assert "input-dependent" not in flipped.made_from
 
 
 def test_the_neighbours_vote_by_hand():
     data = toy_clusters(seed=0, num_classes=2, modes=1, samples_per_class=2, overlap=0.1)
-    labels = data.noisy_labels.clone()  # classes take turns: samples 0 and 2, samples 1 and 3
-    assert lessons.neighbour_vote(data, k=1).tolist() == labels[[2, 3, 0, 1]].tolist()
+    labels = data.noisy_labels  # classes take turns: samples 0 and 2, samples 1 and 3
+    assert toy.neighbour_vote(data, k=1).tolist() == labels[[2, 3, 0, 1]].tolist()
 
 
-def test_fit_to_equals_run():
-    ours, theirs = lessons.fit_to(load_dataset(QUICK), QUICK), run(QUICK)
-    assert [r.test_accuracy for r in ours.result.history] == [r.test_accuracy for r in theirs.result.history]
-    assert torch.equal(ours.result.correction.labels, theirs.result.correction.labels)
-
-
-def test_rows_and_intervals(toys):
-    many = [(toys, QUICK.replace(seed=seed, alpha=alpha)) for alpha in (0.0, 0.5) for seed in (0, 1)]
+def test_rows_of_runs_on_data_of_ones_own(toys):
+    many = [(QUICK.replace(seed=seed, alpha=alpha), toys) for alpha in (0.0, 0.5) for seed in (0, 1)]
     seen = []
-    runs = lessons.fit_many(many, on_run=seen.append)
-    assert len(seen) == 4
-    rows = lessons.run_rows(runs)
-    table = lessons.with_intervals(rows, "alpha")
-    expected = interval([100 * one.result.history[-1].test_accuracy for one in runs[2:]])
-    assert table.loc[0.5, "test accuracy %"] == str(expected)
-    assert table.loc[0.0, "corrected labels right %"] == ""
-    assert rows["label_curve"][2][0] is None
-    first = lessons.first_correction(rows[rows["alpha"] > 0])
-    assert first[0] == pytest.approx(runs[2].result.history[1].label_accuracy, abs=1e-4)
+    runs = run_many(many, on_run=seen.append)
+    assert [one.settings for one in seen] == [settings for settings, _ in many]
+    rows = tables.run_rows(runs, [{"method": "x"}] * 4)
+    assert rows["test_accuracy"].tolist() == [one.result.history[-1].test_accuracy for one in runs]
+    assert rows[["alpha", "seed"]].values.tolist() == [[0.0, 0], [0.0, 1], [0.5, 0], [0.5, 1]]
+    assert set(rows["method"]) == {"x"}
+    assert torch.equal(runs[2].result.correction.labels, run(QUICK, toys).result.correction.labels)
 
 
 def test_the_share_of_right_prototypes(fitted):
     index = fitted.result.correction.prototypes.index.flatten().tolist()
     right = [bool(fitted.data.noisy_labels[i] == fitted.data.clean_labels[i]) for i in index]
-    assert lessons.prototypes_right(fitted) == pytest.approx(sum(right) / len(right))
+    assert self_learning.prototypes_right(fitted) == pytest.approx(sum(right) / len(right))
     with pytest.raises(ValueError, match="correction"):
-        lessons.prototypes_right(lessons.fit_to(fitted.data, QUICK.replace(alpha=0.0)))
+        self_learning.prototypes_right(run(QUICK.replace(alpha=0.0), fitted.data))
+
+
+def test_galleries_show_what_their_titles_say(digits_run):
+    data, labels = digits_run.data, digits_run.result.correction.labels
+    figure = self_learning.label_gallery(data, labels, count=5)
+    for part, name in zip(figure.subfigs, ("Fixed", "Broken"), strict=True):
+        assert part.get_suptitle().startswith(name)
+        assert all("→" in axes.get_title() for axes in part.axes)
+    wrong = self_learning.drawn(data.noisy_labels != data.clean_labels, 10, seed=0)
+    assert len(wrong) == 10
+    assert (data.noisy_labels[wrong] != data.clean_labels[wrong]).all()
+
+
+def test_pixels_are_the_same_in_memory_and_on_disk(small_clothing1m, digits_run):
+    data = load_dataset(Settings(dataset="clothing1m", data_root=str(small_clothing1m), trust=True))
+    found = figures.pixels(data.images, [3, 0])
+    assert [image.shape for image in found] == [(3, 112, 112)] * 2
+    assert torch.equal(found[1], figures.pixels(data.images, [0])[0])
+    assert torch.equal(figures.pixels(digits_run.data.images, [7])[0], digits_run.data.images[7])
+
+
+def test_without_cifar_the_lesson_goes_on_with_digits_and_says_how_to_get_it(tmp_path):
+    cifar = DIGITS.replace(dataset="cifar10", data_root=str(tmp_path), network="strided_cnn", subset=100)
+    opened = comparison.open_cifar_or_digits(cifar)
+    assert opened.data.name == "digits"
+    assert (opened.settings.dataset, opened.settings.network, opened.settings.width) == ("digits", "small_cnn", 4)
+    assert "data_scripts/download.py cifar10" in opened.said
+    with pytest.raises(FileNotFoundError):
+        comparison.open_cifar_or_digits(cifar.replace(labels_file="no_such_labels.npz"))
+
+
+def test_a_plan_gives_every_method_the_same_data_and_only_its_own_changes():
+    plans = comparison.plan(DIGITS, ["cross-entropy", "GCE", "careful SMP"], 2)
+    assert plans[0][2] is plans[2][2] is not plans[3][2]
+    for name, settings, _ in plans:
+        assert settings == DIGITS.replace(seed=settings.seed, **methods()[name])
+
+
+def test_correctors_are_compared_on_one_network(digits_run):
+    before = {name: weight.clone() for name, weight in digits_run.network.state_dict().items()}
+    found = comparison.compare_correctors(digits_run)
+    assert found.index.tolist() == list(comparison.CORRECTORS)
+    assert (found["prototypes right %"] != "").tolist() == [True, True, False, False, False]
+    moved = found["fixed %"].astype(float) - found["broken %"].astype(float)
+    assert (found["labels right afterwards %"].astype(float) - moved).between(59.8, 60.2).all()
+    assert all(torch.equal(weight, before[name]) for name, weight in digits_run.network.state_dict().items())
+
+
+def test_a_method_has_one_colour_whatever_stands_beside_it():
+    assert figures.colours_of(["SMP", "cross-entropy"])[::-1] == figures.colours_of(["cross-entropy", "SMP"])
+    lightness = [sum(colour) for colour in figures.colours_of([0.0, 0.5, 1.0])]
+    assert lightness == sorted(lightness, reverse=True)
+
+
+def test_differences_are_coloured_by_their_verdict():
+    lines = [("SMP", 0, 0.7), ("SMP", 1, 0.8), ("a", 0, 0.5), ("a", 1, 0.6), ("b", 0, 0.3), ("b", 1, 0.9)]
+    rows = pd.DataFrame(lines, columns=["method", "seed", "test_accuracy"])
+    found = comparison.differences_of(rows, baseline="a", methods=["SMP", "b"])
+    axes = comparison.differences(found, "title", baseline="a").axes[0]
+    assert [line.lines[0].get_color() for line in axes.containers] == [figures.RIGHT, figures.NEUTRAL]
 
 
 def test_every_figure_can_be_drawn(toys, fitted):
-    points, clean, noisy = lessons.points_of(toys), toys.clean_labels, toys.noisy_labels
-    rows = lessons.run_rows([fitted, lessons.fit_to(toys, QUICK.replace(seed=1))])
-    figures = [
-        plots_lessons.labelled_points(points, {"a": clean, "b": noisy}, clean),
-        plots_lessons.changed_points(points, noisy, fitted.result.correction.labels, clean),
-        plots_lessons.memorising(fitted.result.history, 0.3, 3),
-        plots_lessons.decision_maps({"one": fitted.network}, points, noisy, clean),
-        plots_lessons.noise_by_margin(torch.arange(120), {"a": noisy != clean, "b": clean == 0}),
-        plots_lessons.matrices({"T": torch.eye(3)}),
-        plots_lessons.mended_and_spoilt(fitted),
-        plots_lessons.mean_curves(rows, "alpha", "test_curve", ylabel="%"),
-        plots_lessons.interval_points(rows, "alpha", reference=rows),
+    points, clean, noisy = toy.points_of(toys), toys.clean_labels, toys.noisy_labels
+    rows = tables.run_rows([fitted, run(QUICK.replace(seed=1), toys)], [{"case": "$x$", "method": "SMP"}] * 2)
+    sight, k = explain.sight_of(fitted), toys.class_names
+    drawn = [
+        toy.five_vectors([0, 90], "AB"),
+        toy.labelled_points(points, {"a": clean, "b": noisy}, clean),
+        toy.changed_points(points, noisy, fitted.result.correction.labels, clean),
+        toy.decision_maps({"one": fitted.network}, points, noisy, clean),
+        self_learning.memorising(fitted.result.history, 0.3, 3),
+        self_learning.fixed_and_broken(fitted),
+        comparison.labels_before_and_after(rows),
+        figures.curves(rows, mark={1.5: "here"}),
+        figures.curves(rows.drop(columns="case"), by="alpha", column="label_curve", label="alpha {}"),
+        figures.intervals(rows, "alpha", {"test_accuracy": "a", "label_accuracy": "b"}, reference=rows),
+        figures.intervals(rows, "case", {"test_accuracy": "a"}, by="method"),
+        figures.matrices({"T": torch.eye(3), "U": torch.full((3, 3), 1 / 3)}, k),
+        figures.bars({"a": [0.1, 0.2, 0.3], "b": [0.2, 0.1, 0.0]}, k, ylabel="%"),
+        figures.bars({"a": [0.1, -0.2, 0.3]}, k, ylabel="%", signed=True),
+        figures.prototype_map(sight.embeddings, noisy, sight.prototypes, k),
     ]
-    for figure in figures:
-        figure.savefig(io.BytesIO(), format="png")
+    for figure in drawn:
+        figures.stamped(figure, "a synthetic data set").savefig(io.BytesIO(), format="png", dpi=40)
+        assert figure.get_supxlabel() == "Made from: a synthetic data set"

@@ -10,12 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy, one_hot
 
+from dsl_teach.seeds import stream
 from dsl_teach.training.losses import (
+    early_learning_loss,
     early_learning_regularization,
     early_learning_targets,
     estimated_transition_matrix,
     forward_cross_entropy,
     generalized_cross_entropy,
+    mixup,
     self_learning_loss,
     smoothed_cross_entropy,
     symmetric_cross_entropy,
@@ -55,15 +58,7 @@ def test_before_the_first_correction_alpha_counts_as_zero():
     assert torch.equal(self_learning_loss(logits, noisy, noisy.flip(0), 0.0), plain)
 
 
-def test_hard_labels_and_their_one_hot_probabilities_agree():
-    logits, noisy, corrected = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1]), torch.tensor([1, 1, 0, 0, 2])
-    soft = one_hot(corrected, 3).float()
-    torch.testing.assert_close(
-        self_learning_loss(logits, noisy, corrected, 0.3), self_learning_loss(logits, noisy, soft, 0.3)
-    )
-
-
-def test_another_loss_stands_in_the_place_of_the_noisy_part_alone():
+def test_another_loss_replaces_the_noisy_part_alone():
     logits, noisy, corrected = batch(0)
     mixed = self_learning_loss(logits, noisy, corrected, 0.25, noisy_loss=generalized_cross_entropy)
     expected = 0.75 * generalized_cross_entropy(logits, noisy) + 0.25 * cross_entropy(logits, corrected)
@@ -74,90 +69,61 @@ def test_another_loss_stands_in_the_place_of_the_noisy_part_alone():
     )
 
 
-class TestLabelSmoothing:
-    @given(SEEDS, st.floats(0, 0.99), DTYPES)
-    def test_it_equals_the_loop_reference(self, seed, smoothing, dtype):
-        logits, noisy, _ = batch(seed, dtype)
-
-        def loss(p, y):
-            target = [smoothing / len(p) + (1 - smoothing) * (c == y) for c in range(len(p))]
-            return -math.fsum(t * math.log(q) for t, q in zip(target, p, strict=True))
-
-        expected = mean_over_samples(logits.tolist(), noisy.tolist(), loss)
-        assert smoothed_cross_entropy(logits, noisy, smoothing).item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
-
-    def test_without_smoothing_it_is_cross_entropy(self):
-        logits, noisy, _ = batch(1)
-        assert torch.equal(smoothed_cross_entropy(logits, noisy, 0.0), cross_entropy(logits, noisy))
-
-    def test_a_sure_answer_is_pulled_back(self):
-        logits = torch.tensor([[9.0, 0.0, 0.0]], requires_grad=True)
-        smoothed_cross_entropy(logits, torch.tensor([0]), 0.3).backward()
-        assert logits.grad[0, 0] > 0
+def smoothed(p, y, x):
+    target = [x / len(p) + (1 - x) * (c == y) for c in range(len(p))]
+    return -math.fsum(t * math.log(q) for t, q in zip(target, p, strict=True))
 
 
-class TestGeneralizedCrossEntropy:
-    @given(SEEDS, st.floats(0.05, 1), DTYPES)
-    def test_it_equals_the_loop_reference(self, seed, q, dtype):
-        logits, noisy, _ = batch(seed, dtype)
-        expected = mean_over_samples(logits.tolist(), noisy.tolist(), lambda p, y: (1 - p[y] ** q) / q)
-        assert generalized_cross_entropy(logits, noisy, q).item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
-
-    def test_near_0_it_is_cross_entropy_and_at_1_the_missing_probability(self):
-        logits, noisy, _ = batch(1)
-        missing = 1 - logits.softmax(dim=1).gather(1, noisy[:, None]).mean()
-        torch.testing.assert_close(generalized_cross_entropy(logits, noisy, 1.0), missing)
-        near = generalized_cross_entropy(logits, noisy, 1e-6)
-        torch.testing.assert_close(near, cross_entropy(logits, noisy), rtol=1e-4, atol=0)
-
-    def test_a_hopeless_sample_pulls_less_than_in_cross_entropy(self):
-        logits = torch.tensor([[6.0, 0.0]], requires_grad=True)
-        pulls = []
-        for loss in (cross_entropy, generalized_cross_entropy):
-            (gradient,) = torch.autograd.grad(loss(logits, torch.tensor([1])), logits)
-            pulls.append(float(gradient.abs().max()))
-        assert pulls[1] < 0.05 * pulls[0]
+def generalized(p, y, x):
+    return (1 - p[y] ** x) / x
 
 
-class TestSymmetricCrossEntropy:
-    @given(SEEDS, st.floats(0, 2), st.floats(0, 2), DTYPES)
-    def test_it_equals_the_loop_reference(self, seed, a, b, dtype):
-        logits, noisy, _ = batch(seed, dtype)
+def symmetric(p, y, x):
+    """Both sums over the classes, with -4 for the logarithm of 0."""
+    return -x * math.log(p[y]) - (1 - x) * math.fsum(p[c] * (0.0 if c == y else -4.0) for c in range(len(p)))
 
-        def loss(p, y):
-            """Both sums over the classes, with -4 for the logarithm of 0."""
-            label = [float(c == y) for c in range(len(p))]
-            reverse = -math.fsum(p[c] * (0.0 if label[c] else -4.0) for c in range(len(p)))
-            return -a * math.log(p[y]) + b * reverse
 
-        expected = mean_over_samples(logits.tolist(), noisy.tolist(), loss)
-        assert symmetric_cross_entropy(logits, noisy, a, b).item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+def forward(p, y, x):
+    matrix = random_matrix(int(1e6 * x)).tolist()
+    return -math.log(sum(p[i] * matrix[i][y] for i in range(len(p))))
 
-    def test_without_the_reverse_it_is_a_share_of_cross_entropy(self):
-        logits, noisy, _ = batch(2)
-        torch.testing.assert_close(symmetric_cross_entropy(logits, noisy, 0.3, 0.0), 0.3 * cross_entropy(logits, noisy))
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (smoothed_cross_entropy, smoothed),
+        (generalized_cross_entropy, generalized),
+        (lambda logits, y, x: symmetric_cross_entropy(logits, y, x, 1 - x), symmetric),
+        (lambda logits, y, x: forward_cross_entropy(logits, y, random_matrix(int(1e6 * x))), forward),
+    ],
+    ids=lambda x: getattr(x, "__name__", None),
+)
+@given(seed=SEEDS, x=st.floats(0.05, 0.99), dtype=DTYPES)
+def test_each_loss_equals_its_loop_reference(loss, expected, seed, x, dtype):
+    logits, noisy, _ = batch(seed, dtype)
+    wanted = mean_over_samples(logits.tolist(), noisy.tolist(), lambda p, y: expected(p, y, x))
+    assert loss(logits, noisy, x).item() == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+
+
+def test_what_each_loss_comes_to_at_its_ends():
+    logits, noisy, _ = batch(1)
+    plain, missing = cross_entropy(logits, noisy), 1 - logits.softmax(dim=1).gather(1, noisy[:, None]).mean()
+    assert torch.equal(smoothed_cross_entropy(logits, noisy, 0.0), plain)
+    torch.testing.assert_close(generalized_cross_entropy(logits, noisy, 1e-6), plain, rtol=1e-4, atol=0)
+    torch.testing.assert_close(generalized_cross_entropy(logits, noisy, 1.0), missing)
+    torch.testing.assert_close(symmetric_cross_entropy(logits, noisy, 0.3, 0.0), 0.3 * plain)
+
+
+def test_a_hopeless_sample_pulls_less_in_generalized_cross_entropy():
+    logits = torch.tensor([[6.0, 0.0]], requires_grad=True)
+    pulls = []
+    for loss in (cross_entropy, generalized_cross_entropy):
+        (gradient,) = torch.autograd.grad(loss(logits, torch.tensor([1])), logits)
+        pulls.append(float(gradient.abs().max()))
+    assert pulls[1] < 0.05 * pulls[0]
 
 
 class TestForwardCorrection:
-    @given(SEEDS, DTYPES)
-    def test_it_equals_the_loop_reference(self, seed, dtype):
-        logits, noisy, _ = batch(seed, dtype)
-        matrix = random_matrix(seed)
-        rows = matrix.tolist()
-        expected = mean_over_samples(
-            logits.tolist(), noisy.tolist(), lambda p, y: -math.log(sum(p[i] * rows[i][y] for i in range(len(p))))
-        )
-        assert forward_cross_entropy(logits, noisy, matrix).item() == pytest.approx(expected, rel=1e-4)
-
-    def test_with_labels_that_never_go_wrong_it_is_cross_entropy(self):
-        logits, noisy, _ = batch(3, torch.float32)
-        for scale in (1, 8):  # down to probabilities of about 1e-20
-            found, expected = (
-                forward_cross_entropy(scale * logits, noisy, torch.eye(4)),
-                cross_entropy(scale * logits, noisy),
-            )
-            torch.testing.assert_close(found, expected)
-
     def test_a_label_that_seems_all_but_impossible_still_pulls(self):
         logits = torch.tensor([[30.0, 0.0]], requires_grad=True)
         forward_cross_entropy(logits, torch.tensor([1]), torch.eye(2)).backward()
@@ -183,16 +149,6 @@ class TestForwardCorrection:
 
 
 class TestEarlyLearning:
-    def test_targets_of_two_steps_by_hand(self):
-        """Probabilities 3/4 and 1/4, then 1/4 and 3/4; half of the old mean is kept."""
-        logits = torch.tensor([[math.log(3), 0.0]], dtype=torch.float64)
-        first = early_learning_targets(torch.zeros(1, 2, dtype=torch.float64), logits, 0.5)
-        torch.testing.assert_close(first, torch.tensor([[3 / 8, 1 / 8]], dtype=torch.float64))
-        second = early_learning_targets(first, logits.flip(1), 0.5)
-        torch.testing.assert_close(second, torch.tensor([[5 / 16, 7 / 16]], dtype=torch.float64))
-        pull = early_learning_regularization(logits, second)  # 1 - (3/4 * 5/16 + 1/4 * 7/16) = 42/64
-        assert pull.item() == pytest.approx(math.log(42 / 64))
-
     @given(SEEDS, st.floats(0, 0.99), DTYPES)
     def test_it_equals_the_loop_reference(self, seed, momentum, dtype):
         logits, _, _ = batch(seed, dtype)
@@ -208,14 +164,47 @@ class TestEarlyLearning:
         found = early_learning_regularization(logits, targets).item()
         assert found == pytest.approx(math.fsum(pulls) / len(pulls), rel=1e-3, abs=1e-5)
 
-    def test_it_pulls_towards_what_the_network_used_to_say(self):
-        logits = torch.zeros(1, 3, requires_grad=True)
-        early_learning_regularization(logits, torch.tensor([[0.8, 0.1, 0.1]])).backward()
-        assert logits.grad[0, 0] < 0 < logits.grad[0, 1]
-
     def test_targets_carry_no_gradient(self):
         logits = torch.zeros(1, 3, requires_grad=True)
         assert not early_learning_targets(torch.zeros(1, 3), logits).requires_grad
+
+    def test_the_loss_is_cross_entropy_with_so_much_of_the_pull(self):
+        logits, noisy, _ = batch(4)
+        targets = batch(5)[0].softmax(dim=1)
+        expected = cross_entropy(logits, noisy) + 2.5 * early_learning_regularization(logits, targets)
+        torch.testing.assert_close(early_learning_loss(logits, noisy, targets=targets, weight=2.5), expected)
+
+
+class TestMixup:
+    @pytest.mark.parametrize("shape", [(6, 1, 4, 4), (6, 2)])
+    def test_images_are_the_mixture_in_the_loop(self, shape):
+        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=stream(0))
+        images = images if len(shape) == 4 else images / 100
+        before = images.clone()
+        mixed, partner, share = mixup(images, 0.3, stream(5))
+        assert 0.5 <= share <= 1
+        assert sorted(partner.tolist()) == [*range(6)]
+        assert mixed.dtype == torch.float32
+        for i in range(6):
+            expected = share * images[i].double() + (1 - share) * images[partner[i]].double()
+            torch.testing.assert_close(mixed[i].double(), expected, rtol=1e-5, atol=1e-5)
+        assert torch.equal(images, before)
+
+    def test_the_draw_follows_from_the_generator_alone(self):
+        draws = [mixup(torch.zeros(40, 2), 0.3, stream(seed)) for seed in (1, 1, 2)]
+        assert draws[0][2] == draws[1][2] != draws[2][2]
+        assert torch.equal(draws[0][1], draws[1][1])
+        assert not torch.equal(draws[0][1], draws[2][1])
+
+    def test_shares_spread_as_the_beta_distribution_says(self):
+        """max(b, 1 - b) of a uniform b has the mean 3/4; of b near 0 or 1 it is near 1."""
+
+        def mean(a):
+            return sum(mixup(torch.zeros(2, 1), a, stream(0, i))[2] for i in range(300)) / 300
+
+        assert mean(1.0) == pytest.approx(0.75, abs=0.05)
+        assert mean(0.01) > 0.97
+        assert mean(100.0) < 0.6
 
 
 LOSSES = {

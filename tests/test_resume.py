@@ -14,188 +14,279 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsl_teach.training import checkpoint as folders
-from dsl_teach.training.checkpoint import RunFolder, RunFolderError, write_whole
-from dsl_teach.training.keeper import Interrupted, RunKeeper
-from tests.run_driver import SETTINGS, outcome, train
+from dsl_teach.training import checkpoint, loop
+from dsl_teach.training.checkpoint import Interrupted, RunFolder, RunFolderError, run_folder, write_whole
+from dsl_teach.training.correction import correct
+from dsl_teach.training.records import Callback
+from tests.run_driver import POINTS, SETTINGS, outcome, train
 
 ROOT = Path(__file__).parent.parent
-POINTS = {"training": 22, "embedding": 4, "correction": 4, "keeping": 5, "checkpoint": 8, "renaming": 20, "clock": 150}
-"""Where a run can be killed, and how often it comes by there (of the clock: milliseconds)."""
-
-STREAMED = {"correction_mode": "streamed", "correct_every": 2}
+STREAMED = {"correction_mode": "streamed"}
 
 
-def outcomes_equal(one, other):
-    same_weights = all(torch.equal(one["weights"][name], other["weights"][name]) for name in one["weights"])
-    return same_weights and one["history"] == other["history"] and torch.equal(one["labels"], other["labels"])
+def assert_equal_to_the_last_bit(one, other):
+    assert one["history"] == other["history"]
+    assert all(torch.equal(one["weights"][name], other["weights"][name]) for name in one["weights"])
+    for name in ("labels", "soft"):
+        assert one[name] is other[name] is None or torch.equal(one[name], other[name])
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-    return outcome(*train(tmp_path_factory.mktemp("unbroken") / "run", minutes=10))
-
-
-def random_kills(count, rng, most=1000):
-    """Kill points, each kind in turn, at random calls; the clock kills too, anywhere at all."""
-    kinds = list(POINTS)
-    return [(kinds[i % len(kinds)], rng.randrange(min(most, POINTS[kinds[i % len(kinds)]]))) for i in range(count)]
+def unbroken():
+    return outcome(train(None))
 
 
 def make_plans():
-    """24 runs killed once, one killed again and again, one with streamed correction."""
-    rng = random.Random(20)
-    kills = random_kills(24, rng)
-    plans = {f"{i}": {"points": [kill], "minutes": rng.choice([0, 10]), "settings": {}} for i, kill in enumerate(kills)}
-    plans["often"] = {"points": random_kills(12, rng, most=2), "minutes": 0, "settings": {}}
+    """Runs killed once, each kind of moment three times; one killed again and again, one with streamed correction."""
+    rng, kinds = random.Random(20), list(POINTS)
+    once = [(kind, rng.randrange(POINTS[kind][2])) for kind in kinds * 3]
+    often = [(kind, rng.randrange(2)) for kind in kinds]
     points = [("training", 5), ("training", 6), ("correction", 0), ("checkpoint", 2)]
-    plans["streamed"] = {"points": points, "minutes": 0, "settings": STREAMED}
-    return plans
+    plans = {str(i): {"points": [kill], "minutes": rng.choice([0, 10]), "settings": {}} for i, kill in enumerate(once)}
+    plans["often"] = {"points": often, "minutes": 0, "settings": {}}
+    return plans | {"streamed": {"points": points, "minutes": 0, "settings": STREAMED}}
 
 
-@pytest.fixture(scope="module")
-def broken(tmp_path_factory):
-    """The plans, how each life of theirs ended, and what came of them."""
-    root, plans = tmp_path_factory.mktemp("broken"), make_plans()
+@pytest.mark.slow
+def test_killed_at_random_moments_and_continued_it_ends_bit_identical(tmp_path, unbroken):
+    plans = make_plans()
     done = subprocess.run(
-        [sys.executable, "-m", "tests.run_driver", str(root), json.dumps(plans)],
+        [sys.executable, "-m", "tests.run_driver", str(tmp_path), json.dumps(plans)],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=170, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     ends = json.loads(done.stdout.splitlines()[-1])
     assert all(end[-1] == 0 for end in ends.values())
-    return plans, ends, {name: torch.load(root / f"{name}.outcome", weights_only=True) for name in plans}
-
-
-def test_killed_at_20_random_moments_and_continued_it_ends_bit_identical(broken, unbroken):
-    plans, ends, outcomes = broken
-    once = [name for name in plans if name.isdigit()]
-    killed = [plans[name]["points"][0][0] for name in once if ends[name][0] == -signal.SIGKILL]
+    killed = [plans[name]["points"][0][0] for name in plans if ends[name][0] == -signal.SIGKILL]
     assert len(killed) >= 20
-    assert {"training", "embedding", "correction", "keeping", "checkpoint", "renaming"} <= set(killed)
+    assert set(killed) >= set(POINTS) - {"clock"}
     assert ends["often"].count(-signal.SIGKILL) >= 5
-    for name in [*once, "often"]:
-        assert outcomes_equal(outcomes[name], unbroken), f"{name} {plans[name]}"
-
-
-def test_streamed_embeddings_survive_a_kill_too(broken, tmp_path):
-    _, ends, outcomes = broken
-    expected = outcome(*train(tmp_path / "unbroken", SETTINGS.replace(**STREAMED), minutes=10))
     assert ends["streamed"] == [-signal.SIGKILL] * 4 + [0]
-    assert outcomes_equal(outcomes["streamed"], expected)
+    for name, plan in plans.items():
+        expected = outcome(train(None, SETTINGS.replace(**STREAMED))) if plan["settings"] else unbroken
+        assert_equal_to_the_last_bit(torch.load(tmp_path / f"{name}.outcome", weights_only=True), expected)
 
 
-def stopped_early(folder, monkeypatch, at_step=9, minutes=0.0):
-    """A run that stops by a signal in the middle of an epoch."""
-    step = RunKeeper.look_up
+class Stop(Callback):
+    """Asks the run to stop after so many steps, which it does after the next one."""
 
-    def look_up(self, state, trained):
-        nonlocal at_step
-        at_step -= trained is not None
-        if at_step == 0:
+    def __init__(self, steps, times=1):
+        self.left, self.times = steps, times
+
+    def on_batch_end(self, state, batch, embeddings):
+        self.left -= 1
+        for _ in range(self.times if self.left == 0 else 0):
             signal.raise_signal(signal.SIGTERM)
-        step(self, state, trained)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunKeeper, "look_up", look_up)
-        with pytest.raises(Interrupted) as stopped:
-            train(folder, minutes=minutes)
-    return stopped.value
 
 
-def test_sigterm_saves_in_the_middle_of_an_epoch_and_says_so(tmp_path, monkeypatch, unbroken):
-    former = signal.getsignal(signal.SIGTERM)
-    error = stopped_early(tmp_path / "run", monkeypatch, minutes=10)
-    assert (error.number, str(error)) == (
-        signal.SIGTERM,
-        "Stopped by SIGTERM in epoch 2, step 1. Run it again to continue.",
+def stopped(folder, settings=SETTINGS, *, steps=9, **how):
+    """A run that is asked to stop after so many steps; what it said."""
+    with pytest.raises(Interrupted) as error:
+        train(folder, settings, callbacks=[Stop(steps)], **how)
+    return error.value
+
+
+MUCH = [
+    {},
+    {"loss": "forward", "alpha": 0.0},
+    {"soft_temperature": 0.1, "correct_by": "random", "averaged_weights": 0.9, "balanced_sampling": True},
+    {
+        "loss": "elr",
+        "mixup": 0.5,
+        "whitened": True,
+        "agreeing_only": True,
+        "score_momentum": 0.7,
+        "correction_start": 0,
+    },
+    {"loss": "forward", "mixup": 0.5, "margin": 0.02, "correct_by": "class_means", "score_momentum": 0.5},
+    {"correct_by": "neighbours", "neighbours": 7, "loss": "elr", "averaged_weights": 0.5},
+    {"loss": "elr", "whitened": True, "score_momentum": 0.7, **STREAMED},
+]
+"""Everything that a run remembers from step to step, in company."""
+
+
+class TestStopped:
+    """SIGTERM and the like, at any moment."""
+
+    def test_it_saves_in_the_middle_of_an_epoch_and_says_so(self, tmp_path):
+        former = signal.getsignal(signal.SIGTERM)
+        error = stopped(tmp_path, minutes=10)
+        assert error.number == signal.SIGTERM
+        assert "SIGTERM in epoch 2, step 2" in str(error)
+        assert signal.getsignal(signal.SIGTERM) == former
+        assert max((tmp_path / "checkpoints").iterdir()).name == "epoch-00002-step-00000002.pt"
+
+    @pytest.mark.parametrize("changes", MUCH)
+    def test_whatever_it_remembers_it_goes_on_as_if_nothing_had_happened(self, changes, tmp_path):
+        settings = SETTINGS.replace(**({"epochs": 4, "correction_start": 1} | changes))
+        for steps in (2, 4, 6):  # in the first, the second and the last epoch
+            stopped(tmp_path, settings, steps=steps, minutes=10)
+        assert_equal_to_the_last_bit(outcome(train(tmp_path, settings)), outcome(train(None, settings)))
+
+    @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")  # all steps lie before the stop
+    @pytest.mark.parametrize(
+        ("where", "changes", "last"),
+        [
+            ("first correction", {}, "epoch-00002-step-00000000.pt"),
+            ("last correction", {}, "epoch-00006-step-00000000.pt"),
+            ("transitions", {"loss": "forward"}, "epoch-00002-step-00000000.pt"),
+            ("test", {}, "epoch-00000-step-00000004.pt"),
+            ("test", STREAMED, "epoch-00000-step-00000004.pt"),
+        ],
     )
-    assert signal.getsignal(signal.SIGTERM) == former
-    assert [path.name for path in RunFolder(tmp_path / "run", SETTINGS).checkpoints()][-1] == (
-        "epoch-00002-step-00000001.pt"
+    def test_in_a_pass_that_does_not_train_it_stops_too(self, tmp_path, monkeypatch, where, changes, last):
+        def asked(function, when):
+            def asking(*args, **kwargs):
+                if when(args):
+                    signal.raise_signal(signal.SIGTERM)
+                return function(*args, **kwargs)
+
+            return asking
+
+        settings, epochs = SETTINGS.replace(**changes), {"first correction": 2, "last correction": 6}
+        mine = asked(correct, lambda args: args[3] == epochs.get(where))
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "evaluate", asked(loop.evaluate, lambda args: where == "test"))
+            patch.setattr(loop, "look", asked(loop.look, lambda args: where == "transitions"))
+            with pytest.raises(Interrupted, match="Stopped by SIGTERM"):
+                train(tmp_path, settings, correct=mine, minutes=10)
+        assert max((tmp_path / "checkpoints").iterdir()).name == last
+        assert_equal_to_the_last_bit(outcome(train(tmp_path, settings)), outcome(train(None, settings)))
+
+    def test_a_second_signal_stops_at_once(self, tmp_path, unbroken):
+        with pytest.raises(Interrupted, match="at once"):
+            train(tmp_path, callbacks=[Stop(9, times=2)], minutes=10)
+        assert max((tmp_path / "checkpoints").iterdir()).name == "epoch-00002-step-00000000.pt"
+        assert_equal_to_the_last_bit(outcome(train(tmp_path)), unbroken)
+
+
+class TestCheckpoints:
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda content: b"", lambda content: content[: len(content) // 10], lambda content: content[:-1],
+            lambda content: bytes(len(content)), lambda content: b"a line of text",
+        ],
+    )  # fmt: skip
+    def test_a_damaged_one_is_put_aside_and_the_one_before_continues(self, tmp_path, unbroken, damage):
+        stopped(tmp_path)
+        last = max((tmp_path / "checkpoints").iterdir())
+        last.write_bytes(damage(last.read_bytes()))
+        with pytest.warns(UserWarning, match=f"{last.name} is damaged"):
+            continued = outcome(train(tmp_path))
+        assert_equal_to_the_last_bit(continued, unbroken)
+        assert last.with_suffix(".damaged").exists()
+
+    def test_where_all_are_damaged_nothing_is_begun_anew(self, tmp_path):
+        stopped(tmp_path)
+        for path in (tmp_path / "checkpoints").iterdir():
+            path.write_bytes(b"")
+        with (
+            pytest.warns(UserWarning, match="is damaged"),
+            pytest.raises(RunFolderError, match=r"No checkpoint in .* can be read"),
+        ):
+            train(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("owner", "name", "error"),
+        [
+            (Path, "read_bytes", PermissionError(errno.EACCES, "Permission denied")),
+            (Path, "read_bytes", OSError(errno.EIO, "Input/output error")),
+            (Path, "read_bytes", MemoryError()),
+            (checkpoint.torch, "load", RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")),
+            (checkpoint.torch, "load", torch.OutOfMemoryError("CUDA out of memory.")),
+        ],
     )
+    def test_one_that_cannot_be_read_now_is_no_damaged_one(self, tmp_path, monkeypatch, unbroken, owner, name, error):
+        stopped(tmp_path)
+        before = sorted((tmp_path / "checkpoints").iterdir())
+
+        def fail(*args, **kwargs):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fail)
+            with pytest.raises(RunFolderError, match="cannot be read now"):
+                train(tmp_path)
+        assert sorted((tmp_path / "checkpoints").iterdir()) == before
+        assert_equal_to_the_last_bit(outcome(train(tmp_path)), unbroken)
+
+    def test_a_full_disk_leaves_the_former_one_usable(self, tmp_path, monkeypatch, unbroken):
+        save, room = torch.save, 7
+
+        def full(content, file):
+            nonlocal room
+            room -= 1
+            if room < 0:
+                file.write(b"half of it")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            save(content, file)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint.torch, "save", full)
+            with pytest.raises(RunFolderError, match=r"checkpoint of epoch 1 .*No space left on device.* make room"):
+                train(tmp_path)
+        assert not list(tmp_path.rglob("*.part"))
+        assert_equal_to_the_last_bit(outcome(train(tmp_path)), unbroken)
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting needs root")
+    def test_a_disk_that_is_really_full(self, tmp_path, unbroken):
+        mount = ["mount", "-t", "tmpfs", "-o", "size=120k", "tmpfs", str(tmp_path)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("mounting is not allowed here")
+        try:
+            with pytest.raises(OSError, match="No space left"):
+                train(tmp_path)
+            subprocess.run(["mount", "-o", "remount,size=20m", str(tmp_path)], check=True)
+            assert_equal_to_the_last_bit(outcome(train(tmp_path)), unbroken)
+        finally:
+            subprocess.run(["umount", str(tmp_path)], check=True)
+
+    def test_a_failed_write_leaves_the_file_as_it_was(self, tmp_path):
+        path = tmp_path / "file"
+        path.write_text("before")
+        with pytest.raises(RuntimeError):
+            write_whole(path, lambda file: (_ for _ in ()).throw(RuntimeError("no")))
+        assert path.read_text() == "before"
+        assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_truncated_last_checkpoint_gives_way_to_the_one_before(tmp_path, monkeypatch, unbroken):
-    stopped_early(tmp_path / "run", monkeypatch)
-    last = max((tmp_path / "run" / "checkpoints").glob("*.pt"))
-    os.truncate(last, last.stat().st_size // 2)
-    with pytest.warns(UserWarning, match=rf"{last.name} cannot be read .* continues from the one before"):
-        continued = outcome(*train(tmp_path / "run"))
-    assert outcomes_equal(continued, unbroken)
-    assert last.with_suffix(".damaged").exists()
+class TestFolder:
+    @pytest.mark.parametrize("changes", [{}, {"averaged_weights": 0.9}])
+    def test_a_finished_run_is_not_trained_again(self, tmp_path, changes):
+        settings = SETTINGS.replace(**changes)
+        first = outcome(train(tmp_path, settings, minutes=10))
+        again = train(tmp_path, settings, callbacks=[Stop(1)])  # one step would stop it
+        assert_equal_to_the_last_bit(outcome(again), first)
 
+    def test_two_processes_cannot_write_to_one(self, tmp_path):
+        first = RunFolder(tmp_path, SETTINGS)
+        with pytest.raises(RunFolderError, match="Another process is writing"):
+            RunFolder(tmp_path, SETTINGS)
+        first.close()
+        RunFolder(tmp_path, SETTINGS).close()
 
-def test_when_no_checkpoint_can_be_read_nothing_is_begun_anew(tmp_path, monkeypatch):
-    stopped_early(tmp_path / "run", monkeypatch)
-    for path in (tmp_path / "run" / "checkpoints").glob("*.pt"):
-        path.write_bytes(b"")
-    with (
-        pytest.warns(UserWarning, match="put aside"),
-        pytest.raises(RunFolderError, match=r"No checkpoint in .* can be read"),
-    ):
-        train(tmp_path / "run")
+    @pytest.mark.parametrize("changes", [{}, STREAMED])
+    def test_corrected_labels_are_there_for_every_correction_by_index(self, tmp_path, changes):
+        made = {}
 
+        def mine(network, train, settings, epoch, **known):
+            done = correct(network, train, settings, epoch, **known)
+            made[f"epoch-{epoch:05d}.pt"] = done.labels.clone()
+            return done
 
-def test_a_full_disk_leaves_the_former_checkpoint_usable(tmp_path, monkeypatch, unbroken):
-    save, room = torch.save, 7
+        train(tmp_path, SETTINGS.replace(**changes), minutes=10, correct=mine)
+        found = {path.name: torch.load(path, weights_only=True) for path in (tmp_path / "labels").iterdir()}
+        assert sorted(found) == sorted(made) == [f"epoch-0000{epoch}.pt" for epoch in (2, 3, 4, 5, 6)]
+        assert all(torch.equal(found[name], made[name]) for name in made)
+        assert len((tmp_path / "history.jsonl").read_text().splitlines()) == SETTINGS.epochs
 
-    def full(content, file):
-        nonlocal room
-        room -= 1
-        if room < 0:
-            file.write(b"half of it")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        save(content, file)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(folders.torch, "save", full)
-        with pytest.raises(RunFolderError, match=r"checkpoint of epoch 1 .*No space left on device.* make room"):
-            train(tmp_path / "run")
-    assert not list((tmp_path / "run").rglob("*.part"))
-    assert outcomes_equal(outcome(*train(tmp_path / "run")), unbroken)
-
-
-@pytest.mark.skipif(os.name != "posix" or not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting needs root")
-def test_a_disk_that_is_really_full(tmp_path, unbroken):
-    mount = ["mount", "-t", "tmpfs", "-o", "size=120k", "tmpfs", str(tmp_path)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting is not allowed here")
-    try:
-        with pytest.raises((RunFolderError, OSError)):
-            train(tmp_path / "run")
-        subprocess.run(["mount", "-o", "remount,size=20m", str(tmp_path)], check=True)
-        assert outcomes_equal(outcome(*train(tmp_path / "run")), unbroken)
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
-
-
-def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch, unbroken):
-    train(tmp_path / "run", minutes=10)
-    monkeypatch.setattr("dsl_teach.training.loop.train_epoch", lambda *a, **k: pytest.fail("it trained again"))
-    assert outcomes_equal(outcome(*train(tmp_path / "run", minutes=10)), unbroken)
-
-
-def test_two_processes_cannot_write_to_one_folder(tmp_path):
-    first = RunFolder(tmp_path, SETTINGS)
-    with pytest.raises(RunFolderError, match="Another process is writing"):
-        RunFolder(tmp_path, SETTINGS)
-    first.close()
-    RunFolder(tmp_path, SETTINGS).close()
-
-
-def test_corrected_labels_are_there_for_every_correction_by_index(tmp_path):
-    result, _ = train(tmp_path, minutes=10)
-    found = sorted(path.name for path in (tmp_path / "labels").iterdir())
-    assert found == [f"epoch-0000{epoch}.pt" for epoch in (2, 3, 4, 5, 6)]
-    assert torch.equal(torch.load(tmp_path / "labels" / found[-1], weights_only=True), result.correction.labels)
-    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == SETTINGS.epochs
-
-
-def test_a_failed_write_leaves_the_file_as_it_was(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("before")
-    with pytest.raises(RuntimeError):
-        write_whole(path, lambda file: (_ for _ in ()).throw(RuntimeError("no")))
-    assert path.read_text() == "before"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    def test_moved_data_are_the_same_run(self, tmp_path, unbroken):
+        before = SETTINGS.replace(dataset="image_folder", data_root="here", test_root="here too", augment=True)
+        after = before.replace(data_root="there", test_root="there too")
+        stopped(tmp_path, before)
+        assert_equal_to_the_last_bit(outcome(train(tmp_path, after)), unbroken)
+        assert run_folder(tmp_path, before) == run_folder(tmp_path, after)
+        assert run_folder(tmp_path, before) != run_folder(tmp_path, before.replace(seed=1))
+        with pytest.raises(RunFolderError, match="other settings"):
+            train(tmp_path, after.replace(seed=1))

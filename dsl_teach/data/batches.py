@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from dsl_teach.data.dataset import ImageFiles, Images
-from dsl_teach.data.decode import UnreadableImage
-from dsl_teach.data.reader import Plan, SquareReader, Wanted
+from dsl_teach.data.decode import UnreadableImage, cut, decode_image, resize_short_side
 
 View = Callable[[Tensor, torch.Generator], Tensor]
 """A random view for training: (B, C, H, W) uint8 and a generator in, the same shape out."""
@@ -97,25 +95,18 @@ class InMemoryBatches:
         self.batch_size, self.view, self.share, self.balanced = batch_size, view, share, balanced
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
-        """Every sample once, or classes equally often, in an order drawn from ``generator``, in the training view.
-
-        Args:
-            generator: a CPU generator; order and views follow from it.
-            skip: leave out so many batches at the start; the others are what they would be otherwise.
-        """
+        """See :class:`Batches`; order and views follow from ``generator``, which lives on the CPU."""
         order = training_order(self.noisy_labels, generator, balanced=self.balanced).to(self.images.device)
         for step, index in enumerate(order.split(self.batch_size)):
-            images = self._seen(index, generator)  # the whole batch: its random numbers do not hang on the share
+            images = self.images[index]  # the whole batch: its random numbers do not hang on the share
+            if self.view is not None:
+                images = self.view(images, generator)
             if step >= skip:
                 mine = part_or_first(self.share.of(index), index)
                 yield Batch(part_or_first(self.share.of(images), images), self.noisy_labels[mine], mine)
 
-    def _seen(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        images = self.images[index]
-        return images if self.view is None else self.view(images, generator)
-
     def in_order(self) -> Iterator[Batch]:
-        """Every sample once, in the order of the index, unaltered."""
+        """See :class:`Batches`."""
         index = torch.arange(len(self.images), device=self.images.device)
         for first in range(0, len(index), self.batch_size):
             start, stop = self.share.bounds(min(self.batch_size, len(index) - first))
@@ -125,18 +116,17 @@ class InMemoryBatches:
 
 
 class OnDiskBatches:
-    """Images that stay on disk: read, scaled and cut by worker processes, a batch at a time.
+    """Images read from disk as they are needed, by worker processes of a ``DataLoader``.
 
     The training view is the paper's: short side to 256, a random square of 224, mirrored or not. The fixed view is the
     square in the middle. What an image looks like in an epoch follows from ``generator`` alone: not from the number of
-    loader_workers, nor from the batch size.
+    workers, nor from the batch size.
 
     Args:
         files: where the images are.
         noisy_labels: (N,) int64.
         batch_size: samples a batch; the last batch of an epoch may be smaller.
-        loader_workers: processes that read ahead; with 0, this one reads. They share memory with this one: two batches
-            each, and one more.
+        loader_workers: processes that read ahead; with 0, this one reads.
         short_side: pixels of an image's short side before it is cut. A copy made by data_scripts/prepare.py
             with the same number need not be scaled again.
         crop: side of the square in pixels.
@@ -161,32 +151,32 @@ class OnDiskBatches:
         share: Share = WHOLE,
         balanced: bool = False,
     ):
-        _require_settings(batch_size=batch_size, loader_workers=loader_workers, short_side=short_side, crop=crop)
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("loader_workers", loader_workers, 0),
+            ("crop", crop, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, but it is {value}.")
+        if crop > short_side:
+            raise ValueError(f"crop must be at most short_side: {crop} pixels cannot be cut out of {short_side}.")
         if len(files) != len(noisy_labels):
             raise ValueError(f"There are {len(files)} images and {len(noisy_labels)} noisy_labels; give one an image.")
-        self.files, self.batch_size, self.share, self.device = files, batch_size, share, torch.device(device)
-        self.balanced = balanced
-        self.noisy_labels = noisy_labels.to(self.device)
-        self._plan, self._pass = Plan(), object()
-        slots = 1 + 2 * loader_workers  # two that each worker reads ahead, and the one that is taken out
-        folder, numbers = files.root.as_posix(), {"short_side": short_side, "crop": crop}
-        self._reader = SquareReader(folder, batch_size=min(batch_size, len(files)), slots=slots, **numbers)
+        self.files, self.batch_size, self.share, self.balanced = files, batch_size, share, balanced
+        self.device, self.noisy_labels = torch.device(device), noisy_labels.to(device)
+        self._wanted = _Wanted()
         self._loader = DataLoader(
-            self._reader,
-            sampler=self._plan,
-            batch_size=None,  # a worker makes a whole batch
+            _Squares(files, short_side, crop),
+            batch_sampler=self._wanted,
+            collate_fn=_side_by_side,
             num_workers=loader_workers,
-            prefetch_factor=2 if loader_workers else None,
             persistent_workers=loader_workers > 0,
+            pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # torch's own random numbers stay untouched
         )
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
-        """Every sample once, or classes equally often, in an order drawn from ``generator``, in the training view.
-
-        Args:
-            generator: a CPU generator; order and views follow from it.
-            skip: leave out so many batches at the start, without reading them.
+        """See :class:`Batches`; batches left out are not read.
 
         Raises:
             UnreadableImage: naming the file.
@@ -195,46 +185,62 @@ class OnDiskBatches:
         order = training_order(self.noisy_labels, generator, balanced=self.balanced)
         draws = torch.rand(len(self.files), 3, generator=generator)
         draws = draws if self.balanced else draws[order]  # balanced: a sample drawn twice is seen in two views
-        parts, views = (
-            [part_or_first(self.share.of(batch), batch) for batch in self._split(x)[skip:]] for x in (order, draws)
+        return self._read(
+            *([part_or_first(self.share.of(x), x) for x in self._split(y)[skip:]] for y in (order, draws))
         )
-        return self._batches(parts, views)
 
     def in_order(self) -> Iterator[Batch]:
-        """Every sample once, in the order of the index, in the fixed view. Raises as ``shuffled`` does."""
+        """See :class:`Batches`; raises as :meth:`shuffled` does."""
         parts = [self.share.of(index) for index in self._split(torch.arange(len(self.files)))]
-        return self._batches([index for index in parts if len(index)], None)
+        return self._read([index for index in parts if len(index)])
 
     def _split(self, order: Tensor) -> Sequence[Tensor]:
         return order.split(self.batch_size) if len(order) else ()
 
-    def _batches(self, parts: Sequence[Tensor], views: Sequence[Tensor] | None) -> Iterator[Batch]:
-        self._plan.wanted = wanted = (
-            self._want(number, index, None if views is None else views[number]) for number, index in enumerate(parts)
-        )
-        self._pass = this_pass = object()
-        read = iter(self._loader)
+    def _read(self, parts: Sequence[Tensor], draws: Sequence[Tensor] | None = None) -> Iterator[Batch]:
+        self._wanted.parts, self._wanted.draws = parts, draws
+        this_pass = self._wanted.current = object()
+        for index, images in zip(parts, self._loader, strict=True):
+            if self._wanted.current is not this_pass:
+                raise RuntimeError("Another pass over these batches has begun; finish one before the next.")
+            if isinstance(images, UnreadableImage):
+                raise UnreadableImage(images.path, images.reason)  # a new one: it must not refer to itself
+            index = index.to(self.device, non_blocking=True)
+            images = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+            yield Batch(images, self.noisy_labels[index], index)
+
+
+class _Wanted:
+    """Tells the data loader, whose workers stay, what the pass under way wants: samples and their random numbers."""
+
+    parts: Sequence[Tensor] = ()
+    draws: Sequence[Tensor] | None = None
+    current: object = None
+
+    def __iter__(self) -> Iterator[list[tuple[int, list[float] | None]]]:
+        for place, index in enumerate(self.parts):
+            draws = [None] * len(index) if self.draws is None else self.draws[place].tolist()
+            yield list(zip(index.tolist(), draws, strict=True))
+
+
+class _Squares(Dataset["Tensor | UnreadableImage"]):
+    """Squares cut out of images, (crop, crop, 3): pixels lie in memory as decoders give them."""
+
+    def __init__(self, files: ImageFiles, short_side: int, crop: int):
+        self.files, self.short_side, self.crop = files, short_side, crop
+
+    def __getitem__(self, wanted: tuple[int, list[float] | None]) -> Tensor | UnreadableImage:
+        row, draws = wanted
         try:
-            for number, (index, answer) in enumerate(zip(parts, read, strict=True)):
-                if self._pass is not this_pass:
-                    raise RuntimeError("Another pass over these batches has begun; finish one before the next.")
-                yield self._batch(number, index, answer)
-        except (GeneratorExit, UnreadableImage):
-            if self._pass is this_pass:  # take what is under way: loader_workers with unread batches end late
-                wanted.close()
-                deque(read, maxlen=0)
-            raise
+            image = decode_image(f"{self.files.root}/{self.files.paths[row]}")
+        except UnreadableImage as error:
+            return error  # not raised here: the loader would bury the sentence under its own
+        return cut(resize_short_side(image, self.short_side), self.crop, draws).permute(1, 2, 0)
 
-    def _want(self, number: int, index: Tensor, view: Tensor | None) -> Wanted:
-        paths = [self.files.paths[i] for i in index.tolist()]
-        return Wanted(number, paths, None if view is None else view.tolist())
 
-    def _batch(self, number: int, index: Tensor, answer: bool | UnreadableImage) -> Batch:
-        if isinstance(answer, UnreadableImage):
-            raise UnreadableImage(answer.path, answer.reason)  # a new one: it must not refer to itself
-        images = self._reader.take(number, len(index), answer, pinned=self.device.type == "cuda")
-        index = index.to(self.device)
-        return Batch(images.to(self.device, non_blocking=True), self.noisy_labels[index], index)
+def _side_by_side(squares: list[Tensor | UnreadableImage]) -> Tensor | UnreadableImage:
+    broken = [x for x in squares if isinstance(x, UnreadableImage)]
+    return broken[0] if broken else default_collate(squares)
 
 
 def make_batches(
@@ -250,19 +256,8 @@ def make_batches(
     share: Share = WHOLE,
     balanced: bool = False,
 ) -> Batches:
-    """Batches of images wherever they live: pixels on the device, files through loader_workers.
-
-    Args:
-        images: pixels, points or files.
-        noisy_labels: (N,) int64.
-        batch_size: samples a batch.
-        view: what training does to pixels or points, see :class:`InMemoryBatches`; files are cut and mirrored.
-        device: where batches go.
-        loader_workers: for files, see :class:`OnDiskBatches`.
-        short_side: for files.
-        crop: for files.
-        share: the part of every batch to hand out, where several processes train together.
-        balanced: draw every class equally often for training, see :func:`training_order`.
+    """Batches of images wherever they live: pixels and points by :class:`InMemoryBatches`, which says what ``view``
+    is, files by :class:`OnDiskBatches`, which says what ``loader_workers``, ``short_side`` and ``crop`` are.
     """
     both: dict[str, Any] = {"batch_size": batch_size, "device": device, "share": share, "balanced": balanced}
     if not isinstance(images, ImageFiles):
@@ -300,7 +295,7 @@ def part_or_first(part: Tensor, whole: Tensor) -> Tensor:
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 4) -> Tensor:
-    """Shift every image by up to ``padding`` pixels each way and mirror half of them.
+    """Shift every image by up to ``padding`` pixels each way, mirroring its border, and mirror half of them.
 
     Args:
         images: (B, C, H, W) uint8.
@@ -319,11 +314,3 @@ def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 
     columns = left + torch.where(flip == 1, width - 1 - columns, columns)
     sample = torch.arange(batch, device=images.device)[:, None, None]
     return padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-def _require_settings(*, batch_size: int, loader_workers: int, short_side: int, crop: int) -> None:
-    for name, value, least in (("batch_size", batch_size, 1), ("loader_workers", loader_workers, 0), ("crop", crop, 1)):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, but it is {value}.")
-    if crop > short_side:
-        raise ValueError(f"crop must be at most short_side: {crop} pixels cannot be cut out of {short_side}.")

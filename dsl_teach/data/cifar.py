@@ -1,50 +1,64 @@
-"""CIFAR-10 and CIFAR-100 from their official files, and the human labels of CIFAR-10N and CIFAR-100N.
-
-Which files there are, and their checksums, is what torchvision publishes; they are read without running any code that
-a pickle could hold (:mod:`dsl_teach.data.plain_pickle`).
+"""CIFAR-10 and CIFAR-100, with labels that people published for them, or wrong ones where images look alike.
 
 Sources: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009; Wei et al., "Learning with Noisy
-Labels Revisited: A Study Using Real-World Human Annotations", ICLR 2022.
+Labels Revisited: A Study Using Real-World Human Annotations", ICLR 2022 (CIFAR-10N and CIFAR-100N).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
-from torchvision.datasets import CIFAR10, CIFAR100
 
 from dsl_teach._validate import require_labels
-from dsl_teach.data.cifar_files import CifarFiles
-from dsl_teach.data.dataset import NoisyDataset
-from dsl_teach.data.label_files import PublishedLabels, require_same_order, warn_if_unrelated, whole_numbers
-from dsl_teach.data.plain_pickle import read_torch
-from dsl_teach.data.relabel import describe_subset, subset_rows, without_test_images
+from dsl_teach.data.arrays import read_arrays
+from dsl_teach.data.batches import InMemoryBatches, crop_and_flip
+from dsl_teach.data.dataset import NoisyDataset, subset, thinned, with_labels, without_test_images
+from dsl_teach.noise import in_words, instance_dependent_noise, keep_direction, towards
+from dsl_teach.seeds import stream
 
-Labels100 = Literal["fine", "coarse"]
+if TYPE_CHECKING:
+    from dsl_teach.config import Settings
 
 
-def cifar10(
-    root: str | Path,
-    *,
-    labels: PublishedLabels | None = None,
-    subset: int | None = None,
-    seed: int | None = 0,
-    checksum: bool = True,
-) -> NoisyDataset:
-    """CIFAR-10: 50,000 training and 10,000 test images of 32 x 32 pixels in 10 classes.
+class PublishedLabels(NamedTuple):
+    """Labels that somebody published for every training image of a data set, in its original order."""
+
+    noisy_labels: Tensor
+    """(N,) int64."""
+    clean_labels: Tensor | None
+    """(N,) int64, the true labels by the same file: they show whether its order is the data set's. None: no such."""
+    made_from: str
+    """Which labels of which file."""
+
+
+def load(settings: Settings) -> NoisyDataset:
+    """CIFAR as the settings name it: with published labels, with synthetic noise at ``noise_rate``, or clean."""
+    s = settings
+    labels = published_labels(s.labels_file, s.labels_name) if s.labels_file else None
+    data = cifar(s.dataset, s.data_root, labels=labels, official=s.official_files)
+    data = subset(data, s.subset, seed=s.seed) if s.subset else data
+    data = thinned(data, s.rarest_share, seed=s.seed) if s.rarest_share < 1 else data
+    if s.noise_rate:
+        return with_look_alike_noise(data, s)
+    if s.noise_direction == "any" or labels is None or data.clean_labels is None:
+        return data
+    kept = keep_direction(data.noisy_labels, data.clean_labels, s.noise_direction, num_classes=data.num_classes)
+    return with_labels(data, kept, made_from=f"{labels.made_from}{in_words(s.noise_direction)}, the others set right")
+
+
+def cifar(name: str, root: str | Path, *, labels: PublishedLabels | None = None, official: bool = True) -> NoisyDataset:
+    """50,000 training and 10,000 test images of 32 x 32 pixels.
 
     Args:
-        root: the folder that holds ``cifar-10-batches-py``.
-        labels: noisy labels for the training images, from :func:`cifar_n_labels` or
-            :func:`dsl_teach.data.label_files.labels_from_file`; None: the official labels.
-        subset: keep so many training images, for a quick run; a multiple of the number of classes.
-        seed: draw the subset at random, equally many images of each class. None: keep the first ones; then labels
-            for just these will do.
-        checksum: compare the files with the official checksums. False reads a copy whose pixels differ, and
-            ``made_from`` says so.
+        name: ``"cifar10"`` or ``"cifar100"``, the latter with its 100 fine classes.
+        root: the folder that holds ``cifar-10-batches-py`` or ``cifar-100-python``.
+        labels: noisy labels for the training images, from :func:`published_labels`; None: the official labels.
+        official: whether the files must have the checksums that torchvision publishes. False reads a copy of your own
+            in the same layout, and ``made_from`` says so.
 
     Returns:
         uint8 images (N, 3, 32, 32). Training images that are also in the test set are left out, with a warning.
@@ -53,123 +67,152 @@ def cifar10(
         FileNotFoundError: if a file is missing; the message says how to download it.
         ValueError: if a file is damaged or unofficial, or the labels do not belong to these images.
     """
-    files = CifarFiles("CIFAR-10", CIFAR10, Path(root), checksum)
-    return _dataset(files, "labels", CIFAR10.meta["key"], labels, subset, seed)
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    kind, title = {"cifar10": (CIFAR10, "CIFAR-10"), "cifar100": (CIFAR100, "CIFAR-100")}[name]
+    folder = Path(root) / kind.base_folder
+    for file, md5 in official_files(kind):
+        _require(folder / file, md5 if official else None, f"python data_scripts/download.py {name} --output {root}")
+    (images, clean_labels), (test_images, test_labels) = (
+        [torch.cat(x) for x in zip(*(_images_and_labels(folder / file) for file, _ in files), strict=True)]
+        for files in (kind.train_list, kind.test_list)
+    )
+    class_names = read_arrays(folder / kind.meta["filename"]).get(kind.meta["key"])
+    if not isinstance(class_names, list) or not all(isinstance(x, str) for x in class_names):
+        raise ValueError(f"{folder / kind.meta['filename']} holds no list of class names {kind.meta['key']!r}.")
+    noisy_labels = clean_labels if labels is None else _aligned(labels, clean_labels, title, len(class_names))
+    rows = without_test_images(images, test_images, name=title)
+    made_from = f"{title}, {'official files' if official else 'a copy, not the official files'}"
+    data = NoisyDataset(
+        title, images[rows], clean_labels[rows], tuple(class_names), test_images, test_labels, clean_labels[rows],
+        made_from,
+    )  # fmt: skip
+    return with_labels(data, noisy_labels[rows], made_from=labels.made_from if labels else "clean labels")
 
 
-def cifar100(
-    root: str | Path,
-    *,
-    kind: Labels100 = "fine",
-    labels: PublishedLabels | None = None,
-    subset: int | None = None,
-    seed: int | None = 0,
-    checksum: bool = True,
-) -> NoisyDataset:
-    """CIFAR-100: 50,000 training and 10,000 test images of 32 x 32 pixels in 100 classes.
+def official_files(kind: Any) -> list[tuple[str, str]]:
+    """Names and MD5 checksums of the files of a CIFAR class of torchvision."""
+    return [*map(tuple, kind.train_list + kind.test_list), (kind.meta["filename"], kind.meta["md5"])]
+
+
+def with_look_alike_noise(data: NoisyDataset, settings: Settings) -> NoisyDataset:
+    """Wrong labels where images are confusing: a small network, trained shortly on the true labels, says which are.
 
     Args:
-        root: the folder that holds ``cifar-100-python``.
-        kind: the 100 ``"fine"`` classes, or the 20 ``"coarse"`` ones that group them.
-        labels: see :func:`cifar10`; they must be of the same kind.
-        subset: see :func:`cifar10`.
-        seed: see :func:`cifar10`.
-        checksum: see :func:`cifar10`.
-
-    Returns:
-        As :func:`cifar10`.
-
-    Raises:
-        FileNotFoundError: see :func:`cifar10`.
-        ValueError: see :func:`cifar10`.
+        data: images in memory whose true labels are all known.
+        settings: noise rate, temperature and direction; and network and optimizer, with other first weights than the
+            run's. Losses and corrections play no part: every method gets the same labels.
     """
-    if kind not in ("fine", "coarse"):
-        raise ValueError(f"kind must be 'fine' or 'coarse', but it is {kind!r}.")
-    files = CifarFiles("CIFAR-100", CIFAR100, Path(root), checksum)
-    return _dataset(files, f"{kind}_labels", f"{kind}_label_names", labels, subset, seed)
+    if not isinstance(data.images, Tensor) or data.clean_labels is None:
+        raise ValueError(f"{data.name}: look-alike noise needs images in memory, and all their true labels.")
+    probabilities = _judged(data.images, data.clean_labels, data.num_classes, settings)
+    noise = instance_dependent_noise(
+        towards(probabilities, data.clean_labels, settings.noise_direction), data.clean_labels,
+        settings.noise_rate or 0.0, generator=stream(settings.seed, "noise"), temperature=settings.noise_temperature,
+    )  # fmt: skip
+    told = f"{settings.noise_rate:.0%} label noise by a small network's confusions{in_words(settings.noise_direction)}"
+    return with_labels(data, noise.noisy_labels, made_from=told)
 
 
-def cifar_n_labels(path: str | Path, name: str) -> PublishedLabels:
-    """Labels by human hand for CIFAR-10 or CIFAR-100, from the published ``CIFAR-10_human.pt``.
+def _judged(images: Tensor, labels: Tensor, num_classes: int, settings: Settings, epochs: int = 3) -> Tensor:
+    """(N, K) class probabilities by a network after so many epochs on the true labels. Always on the CPU, by each
+    process alone: the same settings mean the same labels, wherever the run itself is trained.
+    """
+    from dsl_teach.training.hardware import make_optimizer, prepare
+    from dsl_teach.training.networks import build_network
+
+    seed, view = settings.seed + 10_000, crop_and_flip if settings.augment else None
+    network = build_network(
+        settings.network, images=images, num_classes=num_classes, width=settings.width,
+        generator=stream(seed, "weights"), weights=settings.weights,
+    )  # fmt: skip
+    batches = InMemoryBatches(images, labels, batch_size=settings.batch_size, view=view)
+    optimizer, schedule = make_optimizer(prepare(network, settings).train(), settings)
+    for epoch in range(epochs):
+        for batch in batches.shuffled(stream(seed, "shuffle", epoch)):
+            optimizer.zero_grad(set_to_none=True)
+            torch.nn.functional.cross_entropy(network(batch.images)[0], batch.noisy_labels).backward()
+            optimizer.step()
+        schedule.step()
+    with torch.inference_mode():
+        network.eval()
+        return torch.cat([network(batch.images)[0].softmax(dim=1) for batch in batches.in_order()])
+
+
+def published_labels(path: str | Path, name: str = "") -> PublishedLabels:
+    """Labels from a file, one whole number for each training image, in the data set's order.
 
     Args:
-        path: the file, as ``data_scripts/download_cifar_n.py`` fetches it.
-        name: CIFAR-10N: ``aggre_label`` (majority of three people), ``random_label1`` to ``3`` (one person),
-            ``worse_label`` (a wrong one wherever there is one). CIFAR-100N: ``noisy_label``, ``noisy_coarse_label``.
-
-    Returns:
-        The labels, and the true ones by which their order can be checked.
+        path: ``.pt`` (CIFAR-N), ``.npz`` (named arrays), ``.npy`` (one array), or ``.txt`` (one number a line).
+        name: which labels of a ``.pt`` or ``.npz`` file; not needed if it holds one array. CIFAR-10N has
+            ``aggre_label`` (majority of three people), ``random_label1`` to ``3`` (one person each) and
+            ``worse_label`` (a wrong one wherever there is one), CIFAR-100N ``noisy_label``.
 
     Raises:
-        FileNotFoundError: if there is no such file; the message says how to download it.
-        ValueError: if the file holds anything but arrays of whole numbers, or not these labels.
+        FileNotFoundError: if there is no such file; the message says how to download CIFAR-N.
+        ValueError: if the file holds anything but rows of whole numbers, or not the labels that were named.
     """
     path = Path(path)
+    is_human = path.suffix == ".pt"
     if not path.is_file():
         which = "cifar100n" if "100" in path.name else "cifar10n"
-        raise FileNotFoundError(
-            f"There is no label file {path}. Run: python data_scripts/download_cifar_n.py {which} --root {path.parent}"
+        command = f" Run: python data_scripts/download.py {which} --output {path.parent}" if is_human else ""
+        raise FileNotFoundError(f"There is no label file {path}.{command}")
+    if path.suffix not in (".pt", ".npz", ".npy", ".txt"):
+        raise ValueError(f"{path}: the name of a label file must end in .pt, .npz, .npy or .txt.")
+    arrays = read_arrays(path)
+    name = next(iter(arrays)) if not name and len(arrays) == 1 else name
+    noisy_labels, *clean_labels = (
+        _whole_numbers(arrays, key, path) for key in (name, *(["clean_label"] if is_human else []))
+    )
+    told = f"{'human labels' if is_human else 'labels'} from {path.name}" + (f", {name}" if name else "")
+    return PublishedLabels(noisy_labels, clean_labels[0] if is_human else None, told)
+
+
+def _whole_numbers(arrays: dict[str, Any], name: str, path: Path) -> Tensor:
+    array = arrays.get(name)
+    if not isinstance(array, np.ndarray):
+        asked = f"no array {name!r}" if name else "several arrays; name one"
+        raise ValueError(f"{path} holds {asked}. It has: {', '.join(sorted(map(str, arrays))) or 'none'}.")
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{path}, {name}: labels must be one row of whole numbers, not {array.dtype} of shape {array.shape}."
         )
-    content = read_torch(path)
-    clean_name = "clean_coarse_label" if "coarse" in name else "clean_label"
-    missing = [key for key in (name, clean_name) if not isinstance(content.get(key), np.ndarray)]
-    if missing:
-        raise ValueError(f"{path} holds no labels {missing[0]!r}. It has: {', '.join(sorted(content)) or 'none'}.")
-    noisy_labels, clean_labels = (whole_numbers(content[key], f"{path}, {key}") for key in (name, clean_name))
-    return PublishedLabels(noisy_labels, clean_labels, f"human labels from {path.name}, {name}")
-
-
-def _dataset(
-    files: CifarFiles,
-    label_key: str,
-    names_key: str,
-    published: PublishedLabels | None,
-    subset: int | None,
-    seed: int | None,
-) -> NoisyDataset:
-    """Read, check the labels against the images, and only then leave images out: labels stay with their images."""
-    class_names = files.class_names(names_key)
-    train = files.pixels(files.official.train_list, label_key)
-    test = files.pixels(files.official.test_list, label_key)
-    if subset is not None and seed is None:
-        rows = subset_rows(train.labels, subset, class_names=class_names, seed=None)
-        train, published = train.take(rows), published and published.first(subset)
-    noisy_labels = (
-        _aligned(published, train.labels, files.name, len(class_names)) if published else train.labels.clone()
-    )
-    rows = without_test_images(train.images, test.images, name=files.name)
-    if subset is not None and seed is not None:
-        rows = rows[subset_rows(train.labels[rows], subset, class_names=class_names, seed=seed)]
-    if len(rows) < len(train.images):
-        train, noisy_labels = train.take(rows), noisy_labels[rows]
-    return NoisyDataset(
-        name=files.name,
-        images=train.images,
-        noisy_labels=noisy_labels,
-        clean_labels=train.labels,
-        class_names=class_names,
-        test_images=test.images,
-        test_labels=test.labels,
-        made_from=_made_from(files, published, subset, seed),
-    )
+    return torch.from_numpy(array.astype(np.int64))
 
 
 def _aligned(published: PublishedLabels, clean_labels: Tensor, name: str, num_classes: int) -> Tensor:
     """The published labels, if they belong to the images that ``clean_labels`` belong to."""
-    noisy_labels = published.noisy_labels
-    if len(noisy_labels) != len(clean_labels):
+    noisy_labels, theirs, source = published
+    require_labels(noisy_labels, source, length=len(clean_labels), num_classes=num_classes)
+    differ = [] if theirs is None else (theirs != clean_labels).nonzero().flatten().tolist()
+    if differ:
         raise ValueError(
-            f"{published.made_from}: labels of {len(noisy_labels)} images, but {name} has {len(clean_labels)} training "
-            "images. If they are meant for the first ones only, set subset to their number and seed=None."
+            f"{source}: its true labels are not those of {name} for {len(differ)} of {len(clean_labels)} images, the "
+            f"first is image {differ[0]}. The labels belong to another data set or stand in another order; use a file "
+            "in the order of torchvision's training set."
         )
-    require_labels(noisy_labels, published.made_from, length=len(clean_labels), num_classes=num_classes)
-    require_same_order(published, clean_labels, name=name)
-    warn_if_unrelated(noisy_labels, clean_labels, num_classes=num_classes, source=published.made_from)
     return noisy_labels
 
 
-def _made_from(files: CifarFiles, published: PublishedLabels | None, subset: int | None, seed: int | None) -> str:
-    images = f"{files.name}, " + ("official files" if files.checksum else "a copy, not the official files")
-    if subset is not None:
-        images += f", {describe_subset(subset, seed)}"
-    return f"{images}; {published.made_from if published else 'clean labels'}"
+def _require(path: Path, md5: str | None, command: str) -> None:
+    from torchvision.datasets.utils import check_integrity
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing. Run: {command}")
+    if not check_integrity(path, md5):
+        raise ValueError(
+            f"{path} is not the official file: its checksum is another one. Delete it and download it again; or, if "
+            "this is a copy whose pixels are meant to differ, set official_files to false."
+        )
+
+
+def _images_and_labels(path: Path) -> tuple[Tensor, Tensor]:
+    """(n, 3, 32, 32) uint8 and (n,) int64 of one batch file."""
+    content = read_arrays(path)
+    data, labels = content.get("data"), content.get("fine_labels", content.get("labels"))
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3 * 32 * 32,):
+        raise ValueError(f"{path} holds no images in the layout of CIFAR: 'data' must be (n, 3072) uint8.")
+    if not isinstance(labels, list) or len(labels) != len(data) or not all(type(label) is int for label in labels):
+        raise ValueError(f"{path} must hold a list of labels, one whole number for each of its {len(data)} images.")
+    return torch.from_numpy(data.reshape(-1, 3, 32, 32).copy()), torch.tensor(labels)

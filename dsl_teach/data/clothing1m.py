@@ -6,86 +6,50 @@ by request to its authors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from dsl_teach.data.dataset import UNKNOWN, ImageFiles, NoisyDataset
-from dsl_teach.data.lists import read_key_values, read_keys, read_lines
-from dsl_teach.data.parts import Listed, known_or_none, made_from, require_both_sides, take
-from dsl_teach.data.usable import Check, usable_rows
+from dsl_teach.data.dataset import UNKNOWN, NoisyDataset
+from dsl_teach.data.folders import Listed, add_once, assemble, read_lines
 
-Train = Literal["noisy", "noisy_and_both", "both", "clean"]
-Test = Literal["clean_test", "clean_val"]
+if TYPE_CHECKING:
+    from dsl_teach.config import Settings
 
 PREFIX = "images/"
 
 
-def clothing1m(
-    root: str | Path,
-    *,
-    train: Train = "noisy",
-    test: Test = "clean_test",
-    check: Check = "auto",
-    max_unreadable: float = 0.001,
-) -> NoisyDataset:
+def load(settings: Settings) -> NoisyDataset:
+    """Clothing1M as the settings name it."""
+    return clothing1m(settings.data_root, trust=settings.trust)
+
+
+def clothing1m(root: str | Path, *, trust: bool = False) -> NoisyDataset:
     """Read Clothing1M from the folder it was unpacked to, or from a copy made by data_scripts/prepare.py.
 
-    The lists may lie in the folder or under ``annotations/``, and name the images with or without ``images/``.
-
-    ==================== ===========================================================================
-    ``train``
-    ==================== ===========================================================================
-    ``"noisy"``          the noisy key list, a million images; no true label is known
-    ``"noisy_and_both"`` and those of the clean-train list that carry a noisy label too: it is the
-                         one to train on, the clean one goes to ``clean_labels``
-    ``"both"``           only those: small, and every error is known
-    ``"clean"``          the clean-train list with its clean labels, for comparison
-    ==================== ===========================================================================
+    Trained on are the million images of the noisy key list, whose true labels nobody knows; tested on those of the
+    clean test list. The lists may lie in the folder or under ``annotations/``, and name the images with or without
+    ``images/``.
 
     Args:
         root: the data folder.
-        train: which images to train on.
-        test: which clean list to test on; ``"clean_val"`` is for choosing settings.
-        check: how thoroughly to look at the files, see :mod:`dsl_teach.data.usable`.
-        max_unreadable: the share of a list's images that may be missing, unreadable or without a label. They are
-            left out with a warning, and listed in ``left_out.tsv`` in the data folder.
-
-    Returns:
-        The data set; its images stay on disk.
+        trust: see :func:`dsl_teach.data.folders.assemble`.
 
     Raises:
         FileNotFoundError: if a list is missing, or no image is there.
-        ValueError: if a line is wrong, an image stands in two lists, or too many images cannot be used.
+        ValueError: if a line is wrong, or an image stands in two lists.
     """
     lists = Clothing1MLists(Path(root))
-    train_part, clean_labels = lists.train(train)
-    test_part = lists.test(test)
-    rows, test_rows = usable_rows(train_part, test_part, folder=lists.root, check=check, max_unreadable=max_unreadable)
-    noisy_labels, test_labels = train_part.labels[rows], test_part.labels[test_rows]
-    require_both_sides(noisy_labels, test_labels, lists.class_names, (train_part.source, test_part.source))
-    return NoisyDataset(
-        name="Clothing1M",
-        images=take(train_part.files, rows),
-        noisy_labels=noisy_labels,
-        class_names=lists.class_names,
-        test_images=take(test_part.files, test_rows),
-        test_labels=test_labels,
-        clean_labels=known_or_none(clean_labels[rows]),
-        made_from=made_from("Clothing1M", f"train={train}, labels from the words around the images", lists.root),
-    )
+    train, test = lists.images("noisy_train"), lists.images("clean_test")
+    told = "labels from the words around the images"
+    return assemble("Clothing1M", train, test, lists.class_names, told, trust=trust)
 
 
 class Clothing1MLists:
-    """The lists of a Clothing1M folder; each is read when it is first asked for.
-
-    Args:
-        root: the data folder.
-    """
+    """The lists of a Clothing1M folder; each is read when it is first asked for."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -99,7 +63,7 @@ class Clothing1MLists:
 
     @cached_property
     def noisy(self) -> dict[str, int]:
-        """The noisy label of each image that has one."""
+        """The noisy label of each image that has one, ``UNKNOWN`` where the line holds a path alone."""
         return self._labels("noisy_label_kv.txt")
 
     @cached_property
@@ -109,33 +73,24 @@ class Clothing1MLists:
 
     def keys(self, name: str) -> tuple[str, ...]:
         """The images of a list: ``noisy_train``, ``clean_train``, ``clean_val`` or ``clean_test``."""
-        return read_keys(self._path(f"{name}_key_list.txt"), hint=self._hint, prefix=PREFIX)
+        path, keys = self._path(f"{name}_key_list.txt"), dict[str, int]()
+        for number, line in read_lines(path, hint=self._hint):
+            add_once(keys, line, number, path, number, PREFIX)
+        return tuple(keys)
 
-    def train(self, train: Train) -> tuple[Listed, Tensor]:
-        """The training images and their clean labels where known; see :func:`clothing1m`."""
-        if train not in get_args(Train):
-            raise ValueError(f"train must be one of {', '.join(get_args(Train))}, but it is {train!r}.")
-        noisy_keys = self.keys("noisy_train") if train.startswith("noisy") else ()
-        clean_keys = self.keys("clean_train") if train != "noisy" else ()
-        if train != "clean":
-            clean_keys = tuple(key for key in clean_keys if key in self.noisy)
-        _require_apart(noisy_keys, clean_keys)
-        keys, labels = noisy_keys + clean_keys, self.clean if train == "clean" else self.noisy
-        source = {"noisy": "noisy_train_key_list.txt", "noisy_and_both": "the noisy and clean train key lists"}
-        part = self._listed(keys, labels, source.get(train, "clean_train_key_list.txt"))
-        return part, _look_up(self.clean, keys)
+    def images(self, name: str) -> Listed:
+        """The images of a list with their labels, noisy ones for ``noisy_train``, else clean ones."""
+        labels = self.noisy if name == "noisy_train" else self.clean
+        return self._listed(f"{name}_key_list.txt", self.keys(name), labels)
 
-    def test(self, test: Test) -> Listed:
-        """The test images with their clean labels."""
-        if test not in get_args(Test):
-            raise ValueError(f"test must be one of {', '.join(get_args(Test))}, but it is {test!r}.")
-        return self._listed(self.keys(test), self.clean, f"{test}_key_list.txt")
+    def with_both_labels(self) -> tuple[Listed, Tensor]:
+        """The images of the clean-train list that carry a noisy label too, and their clean labels, (N,) int64."""
+        keys = tuple(key for key in self.keys("clean_train") if key in self.noisy)
+        clean_labels = torch.tensor([self.clean.get(key, UNKNOWN) for key in keys])
+        return self._listed("clean_train_key_list.txt", keys, self.noisy), clean_labels
 
-    def _listed(self, keys: tuple[str, ...], labels: dict[str, int], source: str) -> Listed:
-        return Listed(source, ImageFiles(self._image_folder(keys), keys), _look_up(labels, keys))
-
-    def _image_folder(self, keys: tuple[str, ...]) -> Path:
-        """Where the images lie: the folder in which most of the first hundred are found."""
+    def _listed(self, source: str, keys: tuple[str, ...], labels: dict[str, int]) -> Listed:
+        """With the folder in which most of the first hundred images are found."""
         folders = [self.root / PREFIX.rstrip("/"), self.root]
         found = [sum((folder / key).exists() for key in keys[:100]) for folder in folders]
         if not max(found):
@@ -143,24 +98,24 @@ class Clothing1MLists:
                 f"None of the first images is in {folders[0]} or {folders[1]}, {keys[:1]} say. Unpack 0.tar to 9.tar "
                 f"with data_scripts/prepare.py, or check that {self.root} is the data folder."
             )
-        return folders[found.index(max(found))]
+        return Listed.by(labels, keys, source, self.root, folders[found.index(max(found))])
 
     def _labels(self, name: str) -> dict[str, int]:
-        return read_key_values(self._path(name), len(self.class_names), hint=self._hint, prefix=PREFIX)
+        """Lines of a path, one space and a number; paths hold commas."""
+        path, labels, highest = self._path(name), dict[str, int](), len(self.class_names) - 1
+        for number, line in read_lines(path, hint=self._hint):
+            key, _, word = line.rpartition(" ")
+            if not key or not word:  # a path alone, with or without the space
+                add_once(labels, line.strip(), UNKNOWN, path, number, PREFIX)
+                continue
+            if not word.isdecimal() or int(word) > highest:
+                raise ValueError(
+                    f"{path}, line {number}: the label {word!r} must be a whole number from 0 to {highest}. Correct "
+                    "the line, or check that the list of class names belongs to it."
+                )
+            add_once(labels, key, int(word), path, number, PREFIX)
+        return labels
 
     def _path(self, name: str) -> Path:
         beside = self.root / name
         return beside if beside.exists() else self.root / "annotations" / name
-
-
-def _look_up(labels: dict[str, int], keys: Sequence[str]) -> Tensor:
-    return torch.tensor([labels.get(key, UNKNOWN) for key in keys], dtype=torch.int64)
-
-
-def _require_apart(noisy_keys: Sequence[str], clean_keys: Sequence[str]) -> None:
-    shared = set(noisy_keys).intersection(clean_keys)
-    if shared:
-        raise ValueError(
-            f"{len(shared)} image(s) stand in noisy_train_key_list.txt and in clean_train_key_list.txt, one is "
-            f"{min(shared)}. Remove the line from one of the two."
-        )

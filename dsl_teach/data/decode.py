@@ -9,9 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 Decoder = Literal["torchcodec", "pillow"]
@@ -50,7 +48,7 @@ def decode_image(path: str | os.PathLike[str], *, decoder: Decoder | None = None
     Raises:
         UnreadableImage: if the file is missing, cut off, no image, or absurdly long and narrow.
     """
-    decode = _DECODERS[decoder or default_decoder()]
+    decode = _with_torchcodec if (decoder or default_decoder()) == "torchcodec" else _with_pillow
     try:
         with open(path, "rb") as file:
             image = decode(file.read())
@@ -83,15 +81,7 @@ def reason_of(error: Exception) -> str:
 
 
 def resize_short_side(image: Tensor, short_side: int) -> Tensor:
-    """Scale an image until its short side has ``short_side`` pixels; one that has them already stays as it is.
-
-    Args:
-        image: (3, H, W) uint8.
-        short_side: in pixels.
-
-    Returns:
-        (3, H', W') uint8 with min(H', W') = ``short_side``.
-    """
+    """Scale a (3, H, W) uint8 image until its short side has so many pixels; one that has them stays as it is."""
     height, width = image.shape[-2:]
     short = min(height, width)
     if short == short_side:
@@ -123,21 +113,21 @@ def cut(image: Tensor, crop: int, draws: Sequence[float] | None = None) -> Tenso
 
 def _with_torchcodec(data: bytes) -> Tensor:
     try:
-        image = _torchcodec()(data)
+        image: Tensor = _torchcodec()(data)
     except ValueError:  # not a format of TorchCodec; Pillow knows more, and says so if it does not
         return _with_pillow(data)
     return image if image.ndim == 3 else image[0]
 
 
 def _with_pillow(data: bytes) -> Tensor:
+    import numpy as np
+    from PIL import Image, ImageOps
+
     with Image.open(io.BytesIO(data)) as image:
         turned = ImageOps.exif_transpose(image)
         if turned.mode.startswith("I"):  # 16 bits a pixel: keep the upper eight
             turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
         return torch.from_numpy(np.array(turned.convert("RGB"))).permute(2, 0, 1)
-
-
-_DECODERS: dict[Decoder, Callable[[bytes], Tensor]] = {"torchcodec": _with_torchcodec, "pillow": _with_pillow}
 
 
 @functools.cache

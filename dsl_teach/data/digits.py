@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from dsl_teach.data.dataset import NoisyDataset
-from dsl_teach.data.relabel import thin
+from dsl_teach.data.dataset import NoisyDataset, thin
 from dsl_teach.noise import Direction, in_words, instance_dependent_noise, towards
 from dsl_teach.seeds import stream
+
+if TYPE_CHECKING:
+    from dsl_teach.config import Settings
+
+TEST_SHARE = 0.3
+"""The share of the images that is held out."""
+
+
+def load(settings: Settings) -> NoisyDataset:
+    """Digits as the settings name them."""
+    return digits(
+        seed=settings.seed,
+        noise_rate=settings.noise_rate or 0.0,
+        temperature=settings.noise_temperature,
+        rarest_share=settings.rarest_share,
+        direction=settings.noise_direction,
+    )
 
 
 def digits(
@@ -17,7 +35,6 @@ def digits(
     noise_rate: float = 0.4,
     temperature: float = 2.0,
     rarest_share: float = 1.0,
-    test_share: float = 0.3,
     direction: Direction = "any",
 ) -> NoisyDataset:
     """Digits of 8 x 8 pixels, a share of them mislabelled as the digit they resemble most.
@@ -31,22 +48,21 @@ def digits(
         noise_rate: share of wrong training labels.
         temperature: 0 mislabels exactly the most confusable images; the larger, the more it is up to chance.
         rarest_share: size of the rarest class over the commonest, above 0 and at most 1.
-        test_share: share of the images held out.
-        direction: which classes wrong labels may go to, see :func:`dsl_teach.noise.direction.towards`.
+        direction: which classes wrong labels may go to, see :func:`dsl_teach.noise.towards`.
 
     Returns:
         uint8 images (N, 1, 8, 8), noisy and clean labels, and a balanced test set.
     """
     images, labels = _all_digits()
-    train, test = split(labels, test_share=test_share, generator=stream(seed, "split"))
+    train, test = _split(labels, stream(seed, "split"))
     train = thin(train, labels[train], rarest_share=rarest_share, generator=stream(seed, "thin"))
-    test = balance(test, labels[test])
+    test = _balanced(test, labels[test])
     probabilities = neighbour_probabilities(images[train].flatten(1), labels[train], num_classes=10)
     noise = instance_dependent_noise(
         towards(probabilities, labels[train], direction), labels[train], noise_rate, generator=stream(seed, "noise"),
         temperature=temperature,
     )  # fmt: skip
-    shares = "" if rarest_share == 1 else f", classes thinned from 1 to {rarest_share:g}"
+    told = f"scikit-learn's handwritten digits, {noise_rate:.0%} input-dependent label noise{in_words(direction)}"
     return NoisyDataset(
         name="digits",
         images=images[train],
@@ -55,9 +71,7 @@ def digits(
         class_names=tuple(str(digit) for digit in range(10)),
         test_images=images[test],
         test_labels=labels[test],
-        made_from=f"scikit-learn's handwritten digits, {noise_rate:.0%} input-dependent label noise"
-        + in_words(direction)
-        + shares,
+        made_from=told + ("" if rarest_share == 1 else f", classes thinned from 1 to {rarest_share:g}"),
     )
 
 
@@ -87,14 +101,14 @@ def neighbour_probabilities(points: Tensor, labels: Tensor, *, num_classes: int)
     return by_class / by_class.sum(dim=1, keepdim=True)
 
 
-def split(labels: Tensor, *, test_share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _split(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Training and test rows at random, both in ascending order."""
     order = torch.randperm(len(labels), generator=generator)
-    held_out = round(test_share * len(labels))
+    held_out = round(TEST_SHARE * len(labels))
     return order[held_out:].sort().values, order[:held_out].sort().values
 
 
-def balance(rows: Tensor, labels: Tensor) -> Tensor:
+def _balanced(rows: Tensor, labels: Tensor) -> Tensor:
     """Keep equally many rows of each class: as many as the rarest has."""
     smallest = int(torch.bincount(labels).min())
     kept = [rows[labels == c][:smallest] for c in labels.unique()]
@@ -102,7 +116,7 @@ def balance(rows: Tensor, labels: Tensor) -> Tensor:
 
 
 def _all_digits() -> tuple[Tensor, Tensor]:
-    from sklearn.datasets import load_digits  # slow to import, and only digits need it
+    from sklearn.datasets import load_digits
 
     bunch = load_digits()
     pixels = torch.from_numpy(bunch.images).unsqueeze(1)

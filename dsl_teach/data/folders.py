@@ -1,20 +1,43 @@
-"""Any folder of images with one folder a class: ``root/cat/1.jpg``, ``root/dog/7.png``."""
+"""Images on disk: the lists that name them, the files that cannot be read, and any folder with one folder a class."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import filecmp
+import functools
+import hashlib
+import os
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from dsl_teach.data.dataset import ImageFiles, NoisyDataset
-from dsl_teach.data.parts import Listed, made_from, require_both_sides, take
-from dsl_teach.data.usable import Check, usable_rows
+from dsl_teach.data.dataset import UNKNOWN, ImageFiles, NoisyDataset
+from dsl_teach.data.decode import UnreadableImage, decode_image, reason_of
 from dsl_teach.seeds import stream
 
+if TYPE_CHECKING:
+    from dsl_teach.config import Settings
+
+Found = dict[str, str]
+"""Paths of images that are to be left out, and why."""
+
+UNREADABLE = "unreadable.txt"
+"""In a data folder: what data_scripts/verify.py found; the first line says what it looked at."""
+SYNTHETIC = "SYNTHETIC.txt"
+"""Marks a folder of images that the project drew itself."""
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
 """What counts as an image; other files are passed over."""
+
+
+def load(settings: Settings) -> NoisyDataset:
+    """A folder of images as the settings name it."""
+    return image_folder(settings.data_root, settings.test_root or None, seed=settings.seed, trust=settings.trust)
 
 
 def image_folder(
@@ -23,10 +46,9 @@ def image_folder(
     *,
     held_out: float = 0.2,
     seed: int = 0,
-    check: Check = "auto",
-    max_unreadable: float = 0.001,
+    trust: bool = False,
 ) -> NoisyDataset:
-    """Read a folder of images; the folder an image lies in is its given, perhaps wrong, label.
+    """Read a folder of images, ``root/cat/1.jpg`` say; the folder an image lies in is its given, perhaps wrong, label.
 
     Args:
         root: the training images, one folder a class. Classes are numbered in the order of their names.
@@ -34,36 +56,26 @@ def image_folder(
             the test labels are as perhaps wrong as the others.
         held_out: the share of each class to hold out, at least one image; used without ``test_root``.
         seed: which images are held out.
-        check: how thoroughly to look at the files, see :mod:`dsl_teach.data.usable`.
-        max_unreadable: the share of the images that may be unreadable. They are left out with a warning, and listed
-            in ``left_out.tsv`` in the data folder.
-
-    Returns:
-        The data set; its images stay on disk.
+        trust: see :func:`assemble`.
 
     Raises:
         FileNotFoundError: if a folder is missing.
-        ValueError: if a class is empty or exists on one side only, or too many images cannot be used.
+        ValueError: if a class is empty or exists on one side only.
     """
-    everything, class_names = list_folder(Path(root))
+    whole, class_names = list_folder(Path(root))
     if test_root is None:
-        train, test = _hold_out(everything, held_out=held_out, seed=seed)
+        train, test = _hold_out(whole, held_out, stream(seed, "held out"))
+        told = "tested on held-out images, labels as given, perhaps wrong"
     else:
-        train, (test, test_names) = everything, list_folder(Path(test_root))
-        _require_same_classes(class_names, test_names, Path(root), Path(test_root))
-    rows, test_rows = usable_rows(train, test, folder=Path(root), check=check, max_unreadable=max_unreadable)
-    noisy_labels, test_labels = train.labels[rows], test.labels[test_rows]
-    require_both_sides(noisy_labels, test_labels, class_names, (train.source, test.source))
-    origin = f"tested on {test_root}" if test_root else "tested on held-out images, labels as given, perhaps wrong"
-    return NoisyDataset(
-        name=Path(root).name,
-        images=take(train.files, rows),
-        noisy_labels=noisy_labels,
-        class_names=class_names,
-        test_images=take(test.files, test_rows),
-        test_labels=test_labels,
-        made_from=made_from(f"the images of {Path(root).name}", f"labels are folder names, {origin}", Path(root)),
-    )
+        train, (test, test_names), told = whole, list_folder(Path(test_root)), f"tested on {test_root}"
+        if lacking := set(class_names) ^ set(test_names):
+            raise ValueError(
+                f"{root} and {test_root} must hold the same class folders, but only one of them holds "
+                f"{', '.join(sorted(lacking))}."
+            )
+    sides = (train, test) if test_root else (whole, whole)
+    name, told = Path(root).name, f"labels are folder names, {told}"
+    return assemble(name, train, test, class_names, told, trust=trust, looked_at=sides)
 
 
 def list_folder(root: Path) -> tuple[Listed, tuple[str, ...]]:
@@ -81,47 +93,282 @@ def list_folder(root: Path) -> tuple[Listed, tuple[str, ...]]:
     paths: list[str] = []
     labels: list[int] = []
     for label, folder in enumerate(folders):
-        found = sorted(path.relative_to(root).as_posix() for path in _images_in(folder))
+        images = (x for x in folder.rglob("*") if x.suffix.lower() in SUFFIXES and not x.name.startswith("."))
+        found = sorted(image.relative_to(root).as_posix() for image in images)
         if not found:
             raise ValueError(f"The class folder {folder} holds no image. Remove it, or put its images there.")
         paths += found
         labels += [label] * len(found)
-    listed = Listed(str(root), ImageFiles(root, tuple(paths)), torch.tensor(labels, dtype=torch.int64))
-    return listed, tuple(folder.name for folder in folders)
+    return Listed(str(root), root, ImageFiles(root, tuple(paths)), torch.tensor(labels)), tuple(x.name for x in folders)
 
 
-def _images_in(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
-
-
-def _hold_out(everything: Listed, *, held_out: float, seed: int) -> tuple[Listed, Listed]:
+def _hold_out(whole: Listed, held_out: float, generator: torch.Generator) -> tuple[Listed, Listed]:
     if not 0 < held_out < 1:
         raise ValueError(f"held_out must be a share above 0 and below 1, but it is {held_out}.")
-    generator = stream(seed, "held out")
-    drawn = [_draw(everything.labels == label, held_out, generator) for label in everything.labels.unique().tolist()]
-    is_test = torch.zeros(len(everything.labels), dtype=torch.bool)
-    is_test[torch.cat(drawn)] = True
-    root = everything.source
-    return _part(everything, ~is_test, root), _part(everything, is_test, f"the held-out images of {root}")
+    is_test = torch.zeros(len(whole.labels), dtype=torch.bool)
+    for label in whole.labels.unique().tolist():
+        rows = (whole.labels == label).nonzero().flatten()
+        is_test[rows[torch.randperm(len(rows), generator=generator)[: max(1, round(held_out * len(rows)))]]] = True
+    return whole.of(~is_test, whole.source), whole.of(is_test, f"the held-out images of {whole.source}")
 
 
-def _draw(of_class: Tensor, held_out: float, generator: torch.Generator) -> Tensor:
-    rows = of_class.nonzero().flatten()
-    return rows[torch.randperm(len(rows), generator=generator)[: max(1, round(held_out * len(rows)))]]
+# -------------------------------------------------------------------------------- from two lists to a data set
 
 
-def _part(everything: Listed, chosen: Tensor, source: str) -> Listed:
-    rows = chosen.nonzero().flatten()
-    return Listed(source, take(everything.files, rows), everything.labels[rows])
+@dataclass(frozen=True)
+class Listed:
+    """Images that a list names, with the labels it gives."""
+
+    source: str
+    """The list, for messages."""
+    folder: Path
+    """The data folder, where ``unreadable.txt`` lies."""
+    files: ImageFiles
+    labels: Tensor
+    """(N,) int64, ``UNKNOWN`` where the list gives none."""
+
+    @classmethod
+    def by(cls, labels: Mapping[str, int], paths: Iterable[str], source: str, folder: Path, images: Path) -> Listed:
+        """Some paths in the folder ``images``, each with its label in ``labels``."""
+        files = ImageFiles(images, tuple(paths))
+        return cls(source, folder, files, torch.tensor([labels.get(path, UNKNOWN) for path in files.paths]))
+
+    def of(self, chosen: Tensor, source: str = "") -> Listed:
+        """Only the images for which ``chosen``, (N,) bool, holds."""
+        rows = chosen.nonzero().flatten()
+        files = ImageFiles(self.files.root, tuple(self.files.paths[row] for row in rows.tolist()))
+        return Listed(source or self.source, self.folder, files, self.labels[rows])
+
+    def full_paths(self) -> list[str]:
+        """The paths with their folder in front."""
+        return [f"{self.files.root.as_posix()}/{path}" for path in self.files.paths]
+
+    def stamp(self) -> str:
+        """Number and checksum of the paths: by it a loader knows that verify.py looked at just these."""
+        digest = hashlib.sha256("\n".join(self.files.paths).encode()).hexdigest()
+        return f"{len(self.labels)} files ({digest[:16]})"
 
 
-def _require_same_classes(names: tuple[str, ...], test_names: tuple[str, ...], root: Path, test_root: Path) -> None:
-    for here, there, lacking in (
-        (root, test_root, set(names) - set(test_names)),
-        (test_root, root, set(test_names) - set(names)),
-    ):
-        if lacking:
-            raise ValueError(
-                f"The class(es) {', '.join(sorted(lacking))} stand in {here}, but not in {there}. "
-                "Both folders must hold the same class folders."
+def assemble(
+    name: str,
+    train: Listed,
+    test: Listed,
+    class_names: tuple[str, ...],
+    told: str,
+    *,
+    trust: bool = False,
+    looked_at: Sequence[Listed] = (),
+    verified: Tensor | None = None,
+) -> NoisyDataset:
+    """Leave out what cannot be used, with one warning, and make a data set of the rest; its images stay on disk.
+
+    What is left out stands in ``unreadable.txt`` of the data folder, which data_scripts/verify.py writes.
+
+    Args:
+        name: of the data set.
+        train: the training images.
+        test: the test images.
+        class_names: K names.
+        told: how the labels came to be, for ``made_from``.
+        trust: where verify.py has not looked at the images, do not look at all of them now: a broken one then stops
+            the run that meets it, and training images that stand in the test set under another name stay.
+        looked_at: the lists that verify.py looks at, where they are not ``train`` and ``test``.
+        verified: (N,) int64, see :class:`NoisyDataset`.
+
+    Raises:
+        ValueError: if an image or a class stands on the wrong side, or verify.py found too many images broken.
+    """
+    if train.files.root == test.files.root and (shared := set(train.files.paths) & set(test.files.paths)):
+        raise ValueError(
+            f"{len(shared)} image(s) stand in {train.source} and in {test.source}, one is {min(shared)}. A test on "
+            f"images that were trained on says nothing: remove the line from {train.source}."
+        )
+    synthetic = any((side.folder / SYNTHETIC).exists() for side in (train, test))
+    noted = [left_out(side) for side in looked_at or (train, test)]
+    if None in noted and not trust:
+        if not synthetic:
+            warnings.warn(
+                f"{name} has not been verified: its {len(train.labels) + len(test.labels):,} files are looked at now, "
+                f"one by one. Run data_scripts/verify.py on {train.folder} once.",
+                stacklevel=3,
             )
+        noted = list(look_at(train, test))
+    found = [problems or {} for problems in noted]
+    kept = [
+        torch.tensor([path not in problems for path in side.files.paths]) & (side.labels != UNKNOWN)
+        for side, problems in zip((train, test), found, strict=True)
+    ]
+    _warn_of_left_out(name, (train, test), kept, found)
+    train, test = train.of(kept[0]), test.of(kept[1])
+    _require_both_sides(train, test, class_names)
+    missing = sum(int((~x).sum()) for x in kept)
+    images = f"synthetic data set drawn by the project, not {name}" if synthetic else name
+    return NoisyDataset(
+        name, train.files, train.labels, class_names, test.files, test.labels,
+        made_from=f"{images}{f', {missing} left out' if missing else ''}; {told}",
+        verified=None if verified is None else verified[kept[0]],
+    )  # fmt: skip
+
+
+def left_out(listed: Listed) -> Found | None:
+    """What verify.py wrote down about the images of a list; None if it has not looked at just these.
+
+    Raises:
+        ValueError: if it found too many broken, or its file is damaged.
+    """
+    path, hint = listed.folder / UNREADABLE, "Run data_scripts/verify.py again."
+    if not path.is_file():
+        return None
+    lines = read_lines(path, hint=hint)
+    _, first = next(lines, (1, ""))
+    if listed.stamp() not in first:
+        return None
+    if not first.startswith("verified"):
+        raise ValueError(f"{path}: {first} Restore the files, or raise --max-unreadable. {hint}")
+    prefix = listed.files.root.relative_to(listed.folder).as_posix().removesuffix(".")
+    found = {}
+    for number, line in lines:
+        key, tab, reason = line.rpartition("\t")
+        if not tab:
+            raise ValueError(f"{path}, line {number}: {line!r} must be a path, a tab and a reason. {hint}")
+        found[key.removeprefix(f"{prefix}/")] = reason
+    return found
+
+
+class Look(NamedTuple):
+    """What a look at one file told."""
+
+    problem: str
+    """Why it cannot be used; empty if it can."""
+    mark: tuple[int, int]
+    """Size and checksum of its last bytes: equal for equal files, and hardly ever for others."""
+
+
+def look(path: str, *, decode: bool = False) -> Look:
+    """Read the ends of a file, and decode it if they are not those of a whole JPEG or PNG file, or if ``decode``."""
+    problem = ""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(8)
+            file.seek(max(0, size - 64))
+            tail = file.read(64)
+        jpeg = head.startswith(b"\xff\xd8\xff") and tail.endswith(b"\xff\xd9")
+        png = head == b"\x89PNG\r\n\x1a\n" and tail.endswith(b"IEND\xaeB`\x82")
+        if decode or not (jpeg or png):
+            decode_image(path)
+    except UnreadableImage as error:
+        problem = error.reason
+    except OSError as error:
+        return Look(reason_of(error), (0, 0))
+    return Look(problem, (size, zlib.crc32(tail)))
+
+
+def look_at(train: Listed, test: Listed) -> tuple[Found, Found]:
+    """Look at every file of both sides, a few at a time; what cannot be used of each."""
+    from tqdm import tqdm
+
+    with ThreadPool(8) as pool:
+        seen, test_seen = (
+            list(tqdm(pool.imap(look, x.full_paths(), 100), x.source, len(x.labels), disable=None, delay=1))
+            for x in (train, test)
+        )
+    return broken(train, seen) | copies(train, seen, test, test_seen), broken(test, test_seen)
+
+
+def broken(listed: Listed, seen: Sequence[Look]) -> Found:
+    """The images that cannot be read."""
+    return {path: x.problem for path, x in zip(listed.files.paths, seen, strict=True) if x.problem}
+
+
+def copies(train: Listed, seen: Sequence[Look], test: Listed, test_seen: Sequence[Look]) -> Found:
+    """The training images that can be read, and hold the same bytes as a test image."""
+    by_mark = {x.mark: path for path, x in zip(test.files.paths, test_seen, strict=True) if not x.problem}
+    same = functools.partial(filecmp.cmp, shallow=False)
+    pairs = ((path, by_mark.get(x.mark)) for path, x in zip(train.files.paths, seen, strict=True) if not x.problem)
+    return {
+        path: f"the same bytes as the test image {other}"
+        for path, other in pairs
+        if other and same(train.files.root / path, test.files.root / other)
+    }
+
+
+def _warn_of_left_out(name: str, sides: Sequence[Listed], kept: Sequence[Tensor], found: Sequence[Found]) -> None:
+    gone = [(~x).nonzero().flatten().tolist() for x in kept]
+    if any(gone):
+        counts = " and ".join(
+            f"{len(rows)} of {len(x.labels)} images of {x.source}" for rows, x in zip(gone, sides, strict=True)
+        )
+        rows, side, problems = next(x for x in zip(gone, sides, found, strict=True) if x[0])
+        path = side.files.paths[rows[0]]
+        warnings.warn(
+            f"{name}: {counts} are left out; the first is {side.files.root / path}: {problems.get(path, 'no label')}.",
+            stacklevel=4,
+        )
+
+
+def _require_both_sides(train: Listed, test: Listed, class_names: tuple[str, ...]) -> None:
+    counts = [torch.bincount(side.labels, minlength=len(class_names)).tolist() for side in (train, test)]
+    lacking = [name for name, a, b in zip(class_names, *counts, strict=True) if bool(a) != bool(b)]
+    if lacking:
+        raise ValueError(
+            f"The class(es) {', '.join(lacking)} have images in one of {train.source} and {test.source}, and none in "
+            "the other. Both sides must hold the same classes: check that the two belong together."
+        )
+
+
+# ----------------------------------------------------------------------------------------------- reading text lists
+
+
+def read_lines(path: Path, *, hint: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text file that hold something, with their numbers from 1.
+
+    Raises:
+        FileNotFoundError: if the file is missing; the sentence ends with ``hint``, which says where to get it.
+        ValueError: if the file is not text in UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"The list {path} is missing. {hint}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"The list {path} is not text in UTF-8 ({error.reason}). {hint}") from None
+    lines = (line.rstrip("\r") for line in text.split("\n"))
+    return ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def read_table(path: Path, header: tuple[str, ...], *, hint: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table with tabs between its columns, with their line numbers.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        ValueError: if the first line is not ``header``, or a row has another number of columns.
+    """
+    for place, (number, line) in enumerate(read_lines(path, hint=hint)):
+        row = line.split("\t")
+        if place == 0 and tuple(row) != header:
+            raise ValueError(
+                f"{path} must begin with the header {'<tab>'.join(header)!r}, but its first line is {line!r}. "
+                "Take the file as it was published."
+            )
+        if len(row) != len(header):
+            raise ValueError(f"{path}, line {number}: {line!r} has {len(row)} column(s), not {len(header)}.")
+        if place:
+            yield number, row
+
+
+def add_once(found: dict[str, int], key: str, value: int, path: Path, number: int, prefix: str = "") -> None:
+    """Note the value of an image path, without ``prefix``.
+
+    Raises:
+        ValueError: if the path could point outside the data folder, on any system, or is there already; the sentence
+            gives file and line.
+    """
+    if key[:1] == "/" or "\\" in key or "\0" in key or key[1:2] == ":" or ".." in key.split("/"):
+        raise ValueError(
+            f"{path}, line {number}: {key!r} leaves the data folder. Image paths must be relative and without '..'; "
+            "correct the line, or remove it."
+        )
+    if (key := key.removeprefix(prefix)) in found:
+        raise ValueError(f"{path}, line {number}: {key!r} stands in this list twice. Remove one of the two lines.")
+    found[key] = value

@@ -8,69 +8,52 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from dsl_teach.data.dataset import UNKNOWN, ImageFiles, NoisyDataset
-from dsl_teach.data.lists import add_once, inside, read_lines, read_table
-from dsl_teach.data.parts import Listed, known_or_none, made_from, require_both_sides, take
-from dsl_teach.data.usable import Check, usable_rows
+from dsl_teach.data.dataset import UNKNOWN, NoisyDataset
+from dsl_teach.data.folders import Listed, add_once, assemble, read_lines, read_table
+
+if TYPE_CHECKING:
+    from dsl_teach.config import Settings
 
 FOOD101N = "Food-101N_release"
 FOOD101 = "food-101"
 VERIFIED = ("verified_train.tsv", "verified_val.tsv")
-VERIFIED_HEADER = ("class_name/key", "verification_label")
 
 
-def food101n(
-    root: str | Path,
-    food101_root: str | Path,
-    *,
-    check: Check = "auto",
-    max_unreadable: float = 0.001,
-) -> NoisyDataset:
+def load(settings: Settings) -> NoisyDataset:
+    """Food-101N as the settings name it."""
+    return food101n(settings.data_root, settings.test_root, trust=settings.trust)
+
+
+def food101n(root: str | Path, food101_root: str | Path, *, trust: bool = False) -> NoisyDataset:
     """Read Food-101N to train on, and the test list of Food-101 to test on.
 
     A class has one number on both sides, whatever the order of the two lists of class names (they differ at
     cheesecake and cheese_plate): its place in the list of Food-101N. An image is known by its class and its file: the
     same file may stand in two classes.
 
-    Where a person found the label right, ``clean_labels`` holds it. Where a person found it wrong, the true class is
-    not known: ``verified`` is 0 there, and ``clean_labels`` ``UNKNOWN``.
+    No true label is known: ``verified`` says where a person found the given one right, 1, or wrong, 0.
 
     Args:
         root: the folder ``Food-101N_release``, or the one that holds it.
         food101_root: the folder ``food-101``, or the one that holds it.
-        check: how thoroughly to look at the files, see :mod:`dsl_teach.data.usable`.
-        max_unreadable: the share of a list's images that may be missing or unreadable. They are left out with a
-            warning, and listed in ``left_out.tsv`` in the data folder.
-
-    Returns:
-        The data set; its images stay on disk.
+        trust: see :func:`dsl_teach.data.folders.assemble`.
 
     Raises:
         FileNotFoundError: if a list is missing.
-        ValueError: if a line is wrong, a class exists on one side only, or too many images cannot be used.
+        ValueError: if a line is wrong, or a class exists on one side only.
     """
     folder, test_folder = find_folder(root, FOOD101N), find_folder(food101_root, FOOD101)
     class_names = food101n_classes(folder)
     train, test = food101n_images(folder, class_names), food101_images(test_folder, class_names)
-    verified = verification(folder, train)
-    rows, test_rows = usable_rows(train, test, folder=folder, check=check, max_unreadable=max_unreadable)
-    noisy_labels, test_labels = train.labels[rows], test.labels[test_rows]
-    require_both_sides(noisy_labels, test_labels, class_names, (train.source, test.source))
-    return NoisyDataset(
-        name="Food-101N",
-        images=take(train.files, rows),
-        noisy_labels=noisy_labels,
-        class_names=class_names,
-        test_images=take(test.files, test_rows),
-        test_labels=test_labels,
-        clean_labels=known_or_none(torch.where(verified[rows] == 1, noisy_labels, UNKNOWN)),
-        verified=known_or_none(verified[rows]),
-        made_from=made_from("Food-101N", "labels from a web search, tested on Food-101", folder, test_folder),
-    )
+    told = "labels from a web search, tested on Food-101"
+    return assemble(
+        "Food-101N", train, test, class_names, told, trust=trust, verified=verification(folder, train)
+    )  # fmt: skip
 
 
 def find_folder(root: str | Path, name: str) -> Path:
@@ -81,38 +64,39 @@ def find_folder(root: str | Path, name: str) -> Path:
 
 def food101n_classes(folder: Path) -> tuple[str, ...]:
     """The class names of Food-101N in the order of its list."""
-    path = folder / "meta" / "classes.txt"
-    names: dict[str, int] = {}
+    path, names = folder / "meta" / "classes.txt", dict[str, int]()
     for number, (name,) in read_table(path, ("class_name",), hint=_hint(folder, "Food-101N")):
-        add_once(names, inside(name, path, number), number, path, number)
+        add_once(names, name, number, path, number)
     return tuple(names)
 
 
 def food101n_images(folder: Path, class_names: tuple[str, ...]) -> Listed:
     """The images of ``imagelist.tsv`` with the class they were found for."""
-    path = folder / "meta" / "imagelist.tsv"
+    path, labels = folder / "meta" / "imagelist.tsv", dict[str, int]()
     numbers = {name: number for number, name in enumerate(class_names)}
-    labels: dict[str, int] = {}
     for line, (key,) in read_table(path, ("class_name/key",), hint=_hint(folder, "Food-101N")):
-        add_once(labels, inside(key, path, line), _class_number(key, numbers, path, line), path, line)
-    return _listed(folder, labels, "Food-101N's imagelist.tsv")
+        add_once(labels, key, _class_number(key, numbers, path, line), path, line)
+    return Listed.by(labels, labels, "Food-101N's imagelist.tsv", folder, folder / "images")
 
 
-def food101_images(folder: Path, class_names: tuple[str, ...], part: str = "test") -> Listed:
-    """The images of a list of Food-101, ``test`` or ``train``, with the numbers of ``class_names``.
+def food101_images(folder: Path, class_names: tuple[str, ...]) -> Listed:
+    """The images of Food-101's test list with the numbers of ``class_names``.
 
     Raises:
         FileNotFoundError: if a list is missing.
         ValueError: if Food-101 has other classes, or a line is wrong.
     """
-    _require_same_classes(folder / "meta" / "classes.txt", class_names)
-    path = folder / "meta" / f"{part}.txt"
+    others, hint = food101_classes(folder), _hint(folder, "Food-101")
+    if differ := set(class_names) ^ set(others):
+        raise ValueError(
+            f"Food-101N and Food-101 must have the same classes, but {', '.join(sorted(differ))} stand(s) in one of "
+            f"{folder / 'meta' / 'classes.txt'} and the list of Food-101N only."
+        )
+    path, labels = folder / "meta" / "test.txt", dict[str, int]()
     numbers = {name: number for number, name in enumerate(class_names)}
-    labels: dict[str, int] = {}
-    for line, key in read_lines(path, hint=_hint(folder, "Food-101")):
-        label = _class_number(inside(key, path, line), numbers, path, line)
-        add_once(labels, f"{key}.jpg", label, path, line)
-    return _listed(folder, labels, f"Food-101's {part}.txt")
+    for line, key in read_lines(path, hint=hint):
+        add_once(labels, f"{key}.jpg", _class_number(key, numbers, path, line), path, line)
+    return Listed.by(labels, labels, "Food-101's test.txt", folder, folder / "images")
 
 
 def food101_classes(folder: Path) -> tuple[str, ...]:
@@ -121,63 +105,47 @@ def food101_classes(folder: Path) -> tuple[str, ...]:
     return tuple(line.strip() for _, line in read_lines(path, hint=_hint(folder, "Food-101")))
 
 
-def verification(folder: Path, train: Listed) -> Tensor:
+def verification(folder: Path, train: Listed) -> Tensor | None:
     """What people found on looking at the labels of ``train``: 1 right, 0 wrong, ``UNKNOWN`` where nobody looked.
 
     Rows about an image that the image list does not hold are left out with a warning: the published files have one.
     """
     lists = [verification_list(folder, name) for name in VERIFIED]
+    if twice := lists[0].keys() & lists[1].keys():
+        raise ValueError(f"{min(twice)!r} stands in both {' and '.join(VERIFIED)}. Remove it from one of them.")
     marks = lists[0] | lists[1]
-    if len(marks) < len(lists[0]) + len(lists[1]):
-        twice = min(lists[0].keys() & lists[1].keys())
-        raise ValueError(f"{twice!r} stands in both {' and '.join(VERIFIED)}. Remove it from one of them.")
-    stray = sorted(marks.keys() - set(train.files.paths))
-    if stray:
+    if stray := sorted(marks.keys() - set(train.files.paths)):
         warnings.warn(
             f"{len(stray)} verification label(s) of {folder / 'meta'} belong to no image of imagelist.tsv and are left "
             f"out, the first is {stray[0]}.",
             stacklevel=3,
         )
-    return torch.tensor([marks.get(key, UNKNOWN) for key in train.files.paths], dtype=torch.int64)
+    found = torch.tensor([marks.get(key, UNKNOWN) for key in train.files.paths])
+    return found if bool((found != UNKNOWN).any()) else None
 
 
 def verification_list(folder: Path, name: str) -> dict[str, int]:
     """The rows of ``verified_train.tsv`` or ``verified_val.tsv``: 1 or 0 for each image."""
-    path = folder / "meta" / name
-    marks: dict[str, int] = {}
-    for line, (key, mark) in read_table(path, VERIFIED_HEADER, hint=_hint(folder, "Food-101N")):
+    path, marks = folder / "meta" / name, dict[str, int]()
+    for line, (key, mark) in read_table(
+        path, ("class_name/key", "verification_label"), hint=_hint(folder, "Food-101N")
+    ):
         if mark not in ("0", "1"):
             raise ValueError(f"{path}, line {line}: the verification label must be 0 or 1, but it is {mark!r}.")
-        add_once(marks, inside(key, path, line), int(mark), path, line)
+        add_once(marks, key, int(mark), path, line)
     return marks
-
-
-def _listed(folder: Path, labels: dict[str, int], source: str) -> Listed:
-    files = ImageFiles(folder / "images", tuple(labels))
-    return Listed(source, files, torch.tensor(list(labels.values()), dtype=torch.int64))
 
 
 def _class_number(key: str, numbers: dict[str, int], path: Path, line: int) -> int:
     name, slash, file = key.partition("/")
     if not (slash and file):
         raise ValueError(f"{path}, line {line}: {key!r} must be a class name, a slash and a file name.")
-    if name not in numbers:
+    if name not in numbers and name != "..":  # a path that leaves the folder is refused where it is noted
         raise ValueError(
             f"{path}, line {line}: the class {name!r} is not in the list of classes. Correct the line, or check that "
             "classes.txt belongs to it."
         )
-    return numbers[name]
-
-
-def _require_same_classes(path: Path, class_names: tuple[str, ...]) -> None:
-    others = food101_classes(path.parent.parent)
-    only = [f"{name} (only in Food-101N)" for name in class_names if name not in others]
-    only += [f"{name} (only in Food-101)" for name in others if name not in class_names]
-    if only:
-        raise ValueError(
-            f"Food-101N and Food-101 must have the same classes, but these stand on one side only: {', '.join(only)}. "
-            f"Check {path} and the list of Food-101N."
-        )
+    return numbers.get(name, UNKNOWN)
 
 
 def _hint(folder: Path, name: str) -> str:

@@ -7,12 +7,31 @@ nearness to the eye and nearness to the method are the same thing.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from dsl_teach.data.dataset import NoisyDataset
+from dsl_teach.data.dataset import NoisyDataset, with_labels
+from dsl_teach.data.digits import neighbour_probabilities
+from dsl_teach.noise import instance_dependent_noise
 from dsl_teach.seeds import stream
+
+if TYPE_CHECKING:
+    from dsl_teach.config import Settings
+
+
+def load(settings: Settings) -> NoisyDataset:
+    """Clusters or moons as the settings name them; points that lie close to another class are mislabelled first."""
+    s = settings
+    data = toy_clusters(seed=s.seed) if s.dataset == "toy_clusters" else toy_moons(seed=s.seed)
+    assert isinstance(data.images, Tensor)
+    probabilities = neighbour_probabilities(data.images, data.noisy_labels, num_classes=data.num_classes)
+    noise = instance_dependent_noise(
+        probabilities, data.noisy_labels, s.noise_rate or 0.0, generator=stream(s.seed, "noise"),
+        temperature=s.noise_temperature,
+    )  # fmt: skip
+    return with_labels(data, noise.noisy_labels, made_from=f"{s.noise_rate:.0%} input-dependent label noise")
 
 
 def toy_clusters(
@@ -48,34 +67,19 @@ def toy_clusters(
     Raises:
         ValueError: if a number is out of range.
     """
-    for name, value, least in (
-        ("num_classes", num_classes, 2),
-        ("modes", modes, 1),
-        ("samples_per_class", samples_per_class, 1),
-    ):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, but it is {value}.")
+    _require_at_least(2, num_classes=num_classes)
+    _require_at_least(1, modes=modes, samples_per_class=samples_per_class)
     _require_positive(overlap, "overlap")
     middles = ring(num_classes, modes, alternating=alternating)
     spread = overlap * math.sin(math.pi / (num_classes * modes))
-    points, labels = _islands(middles, spread, samples_per_class, stream(seed, "toy", "train"))
-    test_points, test_labels = _islands(middles, spread, samples_per_class, stream(seed, "toy", "test"))
-    return NoisyDataset(
-        name="toy clusters",
-        images=points,
-        noisy_labels=labels,
-        clean_labels=labels.clone(),
-        class_names=tuple(f"class {c}" for c in range(num_classes)),
-        test_images=test_points,
-        test_labels=test_labels,
-        made_from=f"points on a ring, {num_classes} classes of {modes} island(s), overlap {overlap:g}",
-    )
+    train, test = (_islands(middles, spread, samples_per_class, stream(seed, "toy", x)) for x in ("train", "test"))
+    names = tuple(f"class {c}" for c in range(num_classes))
+    told = f"points on a ring, {num_classes} classes of {modes} island(s), overlap {overlap:g}"
+    return _dataset("toy clusters", train, test, names, told)
 
 
 def toy_moons(*, seed: int, samples_per_class: int = 200, spread: float = 0.1) -> NoisyDataset:
-    """Two half-moons that reach into each other.
-
-    No straight line separates them, and no single point stands for either.
+    """Two half-moons that reach into each other: no straight line separates them, no single point stands for either.
 
     Args:
         seed: the points follow from it.
@@ -89,29 +93,16 @@ def toy_moons(*, seed: int, samples_per_class: int = 200, spread: float = 0.1) -
     Raises:
         ValueError: if a number is out of range.
     """
-    if samples_per_class < 1:
-        raise ValueError(f"samples_per_class must be at least 1, but it is {samples_per_class}.")
+    _require_at_least(1, samples_per_class=samples_per_class)
     _require_positive(spread, "spread")
-    points, labels = _moons(samples_per_class, spread, stream(seed, "toy", "train"))
-    test_points, test_labels = _moons(samples_per_class, spread, stream(seed, "toy", "test"))
-    return NoisyDataset(
-        name="toy moons",
-        images=points,
-        noisy_labels=labels,
-        clean_labels=labels.clone(),
-        class_names=("upper moon", "lower moon"),
-        test_images=test_points,
-        test_labels=test_labels,
-        made_from=f"points on two half-moons, spread {spread:g}",
+    train, test = (_moons(samples_per_class, spread, stream(seed, "toy", x)) for x in ("train", "test"))
+    return _dataset(
+        "toy moons", train, test, ("upper moon", "lower moon"), f"points on two half-moons, spread {spread:g}"
     )
 
 
 def ring(num_classes: int, modes: int, *, alternating: bool = False) -> Tensor:
-    """The middles of the islands, evenly on a circle of radius 1.
-
-    Returns:
-        (K, modes, 2): the islands of class 0 first.
-    """
+    """The middles of the islands, evenly on a circle of radius 1: (K, modes, 2), the islands of class 0 first."""
     angle = torch.arange(num_classes * modes, dtype=torch.float64) * (2 * math.pi / (num_classes * modes))
     middles = torch.stack([angle.cos(), angle.sin()], dim=1)
     if alternating:
@@ -119,9 +110,11 @@ def ring(num_classes: int, modes: int, *, alternating: bool = False) -> Tensor:
     return middles.view(num_classes, modes, 2)
 
 
-def _islands(
-    middles: Tensor, spread: float, samples_per_class: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+Points = tuple[Tensor, Tensor]
+"""(N, 2) float32 points, and their (N,) labels."""
+
+
+def _islands(middles: Tensor, spread: float, samples_per_class: int, generator: torch.Generator) -> Points:
     """Classes take turns, so the first n samples hold all of them; so do the islands within a class."""
     num_classes, modes, _ = middles.shape
     sample = torch.arange(num_classes * samples_per_class)
@@ -131,13 +124,26 @@ def _islands(
     return (middles[labels, island] + spread * noise).float(), labels
 
 
-def _moons(samples_per_class: int, spread: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _moons(samples_per_class: int, spread: float, generator: torch.Generator) -> Points:
     labels = torch.arange(2 * samples_per_class) % 2
     angle = math.pi * torch.rand(len(labels), generator=generator, dtype=torch.float64)
     side = 1.0 - 2.0 * labels  # +1 for the upper moon; the lower one is the upper turned by half a circle
     arc = torch.stack([side * (angle.cos() - 0.5), side * (angle.sin() - 0.25)], dim=1)
     noise = torch.randn(len(labels), 2, generator=generator, dtype=torch.float64)
     return (arc + spread * noise).float(), labels
+
+
+def _dataset(name: str, train: Points, test: Points, class_names: tuple[str, ...], made_from: str) -> NoisyDataset:
+    (points, labels), (test_points, test_labels) = train, test
+    return NoisyDataset(
+        name, points, labels, class_names, test_points, test_labels, clean_labels=labels.clone(), made_from=made_from
+    )
+
+
+def _require_at_least(least: int, **numbers: int) -> None:
+    for name, value in numbers.items():
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, but it is {value}.")
 
 
 def _require_positive(value: float, name: str) -> None:

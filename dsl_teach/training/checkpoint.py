@@ -158,7 +158,7 @@ class Checkpoint(Callback):
     """Keeps a run in a folder: after every epoch, every few minutes, and when it is asked to stop.
 
     As a context manager it listens to SIGINT, SIGTERM and SIGHUP: they stop the run in good order, a second one at
-    once. Several processes agree on it, so that all stop after the same step.
+    once. Several processes agree on it, so that all stop after the same step, and leave it to torchrun to kill them.
 
     Args:
         folder: where to; None: nothing is written. With several processes only the first one has it.
@@ -251,7 +251,7 @@ class Checkpoint(Callback):
             self.folder.close()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked_to_stop:
+        if self.asked_to_stop and world_size() == 1:  # torchrun passes signals on: its processes hear them twice
             raise Interrupted("Stopped at once. The last checkpoint stays.", number)
         self.asked_to_stop = number
 

@@ -126,11 +126,7 @@ def first_network(data: NoisyDataset, settings: Settings) -> EmbeddingNetwork:
 
 
 def training_view(data: NoisyDataset, settings: Settings) -> View | None:
-    """What training does to images in memory.
-
-    Raises:
-        ValueError: if points are to be shifted and mirrored.
-    """
+    """What training does to images in memory."""
     if not settings.augment or isinstance(data.images, ImageFiles):
         return None
     if data.images.ndim != 4:
@@ -138,11 +134,16 @@ def training_view(data: NoisyDataset, settings: Settings) -> View | None:
     return crop_and_flip
 
 
-def run_many(many: Sequence[Settings], *, workers: int = 1, on_run: Callable[[Run], None] | None = None) -> list[Run]:
+def run_many(
+    many: Sequence[Settings | tuple[Settings, NoisyDataset]],
+    *,
+    workers: int = 1,
+    on_run: Callable[[Run], None] | None = None,
+) -> list[Run]:
     """Several runs side by side, one thread each, so that every figure is the same for any number of workers.
 
     Args:
-        many: the settings of each run.
+        many: the settings of each run, or its settings and the caller's own data set.
         workers: how many run at a time, each in a process of its own.
         on_run: called with each run as it finishes, in the order given.
 
@@ -151,19 +152,21 @@ def run_many(many: Sequence[Settings], *, workers: int = 1, on_run: Callable[[Ru
     """
     import joblib
 
-    finished = []
-    for done in joblib.Parallel(n_jobs=workers, return_as="generator")(joblib.delayed(_run_alone)(s) for s in many):
+    finished, jobs = [], [one if isinstance(one, tuple) else (one, None) for one in many]
+    for done in joblib.Parallel(n_jobs=workers, return_as="generator")(
+        joblib.delayed(_run_alone)(*job) for job in jobs
+    ):
         finished.append(done)
         if on_run is not None:
             on_run(done)
     return finished
 
 
-def _run_alone(settings: Settings) -> Run:
+def _run_alone(settings: Settings, data: NoisyDataset | None) -> Run:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return run(settings)
+        return run(settings, data)
     finally:
         torch.set_num_threads(threads)
 

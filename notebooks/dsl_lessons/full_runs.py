@@ -1,41 +1,48 @@
-"""What lessons 05 and 06 do around a run: find the data or draw a stand-in, hold to the protocol, judge corrections."""
+"""Lessons 05 and 06: the paper's protocol, a sweep of runs, corrected labels judged where nobody trained, and cost."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+import runpy
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import torch
-import yaml
+from dsl_teach.sweep import Sweep, run_sweep
 from torch import Tensor
 
-from dsl_lessons.finished import predict
-from dsl_lessons.launch import train_in_processes
-from dsl_teach.config import Settings
+from dsl_lessons.paths import ROOT, RUNS
+from dsl_teach.config import KNOBS, Settings
 from dsl_teach.data.batches import Batches, make_batches
-from dsl_teach.data.clothing1m import Clothing1MLists
-from dsl_teach.data.dataset import ImageFiles, NoisyDataset
-from dsl_teach.data.food101n import FOOD101, FOOD101N, find_folder, food101_images, food101n_classes, food101n_images
-from dsl_teach.data.parts import is_stand_in
-from dsl_teach.data.stand_in import make_clothing1m, make_food101n
-from dsl_teach.metrics import accuracy
+from dsl_teach.data.dataset import ImageFiles, Images, NoisyDataset
+from dsl_teach.metrics import accuracy, interval
 from dsl_teach.prototypes import class_scores
-from dsl_teach.training.loop import EpochRecord, embed
-from dsl_teach.training.runs import Run, run, run_folder
+from dsl_teach.seeds import stream
+from dsl_teach.training.evaluation import evaluation, look
+from dsl_teach.training.hardware import make_optimizer, prepare
+from dsl_teach.training.loop import correction_is_due
+from dsl_teach.training.losses import self_learning_loss
+from dsl_teach.training.networks import build_network
+from dsl_teach.training.runs import Run, run
 
-CLOTHING1M_SIZES = {"noisy_train": 1_000_000, "clean_test": 10_526}
-FOOD_SIZES = {"Food-101N's imagelist.tsv": 310_009, "Food-101's test.txt": 25_250}
+LISTS = {
+    "clothing1m": {"noisy_train_key_list.txt": 1_000_000, "clean_test_key_list.txt": 10_526},
+    "food101n": {"imagelist.tsv": 310_009, "test.txt": 25_250},
+}
+"""Data set -> list of images -> how many it names: those that the figures in the literature are from."""
+INSIDE = ("", "annotations", "meta", "Food-101N_release/meta", "food-101/meta")
+SIDE = 224
 
 
-def find_data(dataset: str, data_root: str, *, stand_in: str | Path, images_per_class: int = 20) -> Path:
-    """The folder of the data; without one, a stand-in is drawn where none is yet.
+def find_data(dataset: str, data_root: str, *, images_per_class: int = 20) -> Path:
+    """The folder of the data; without one, that of a synthetic data set, which is drawn where none is yet.
 
     Args:
         dataset: ``"clothing1m"`` or ``"food101n"``.
-        data_root: the reader's folder; empty: a stand-in will do.
-        stand_in: where the stand-in goes; its size becomes part of the name.
-        images_per_class: of the stand-in.
+        data_root: the reader's folder; empty: a synthetic data set will do.
+        images_per_class: of the synthetic data set.
 
     Raises:
         FileNotFoundError: if ``data_root`` names a folder that is not there.
@@ -44,127 +51,71 @@ def find_data(dataset: str, data_root: str, *, stand_in: str | Path, images_per_
         if not Path(data_root).is_dir():
             raise FileNotFoundError(
                 f"data_root names {data_root}, and there is no such folder. Name the folder of {dataset}, or leave "
-                "data_root empty for a stand-in."
+                "data_root empty for a synthetic data set."
             )
-        return Path(data_root)
-    folder = Path(f"{stand_in}_{images_per_class}")
+        return Path(data_root).resolve()
+    folder = RUNS / "synthetic" / f"{dataset}_{images_per_class}"
     if not folder.exists():
-        make = {"clothing1m": make_clothing1m, "food101n": make_food101n}[dataset]
-        make(folder, images_per_class=images_per_class)
+        script = runpy.run_path(str(ROOT / "data_scripts" / "make_synthetic.py"))
+        script[f"make_{dataset}"](folder, images_per_class=images_per_class)
     return folder
 
 
-def require_clothing1m(root: Path) -> dict[str, int]:
-    """Hold to the paper's protocol: train on the million of the noisy key list, test on the 10,526 of the clean one.
+def require_protocol(data: NoisyDataset, dataset: str, *roots: Path) -> dict[str, int]:
+    """Hold to the protocol: train and test on the lists that the figures in the literature are from.
 
     Args:
-        root: the data folder; a stand-in may have any size.
+        data: read from the folders; a synthetic data set may have any size.
+        dataset: ``"clothing1m"`` or ``"food101n"``.
+        roots: the folders that hold the lists.
 
     Returns:
         How many images each list names.
 
     Raises:
-        ValueError: if the lists are of another size, or share an image.
+        ValueError: if a list is of another size.
     """
-    lists = Clothing1MLists(root)
-    keys = {name: lists.keys(name) for name in CLOTHING1M_SIZES}
-    found = {f"{name}_key_list.txt": len(names) for name, names in keys.items()}
-    wanted = {f"{name}_key_list.txt": size for name, size in CLOTHING1M_SIZES.items()}
-    _require_sizes(found, wanted, stand_in=is_stand_in(root), name="Clothing1M")
-    shared = set(keys["noisy_train"]) & set(keys["clean_test"])
-    if shared:
-        raise ValueError(f"{len(shared)} image(s) stand in the training and in the test list, one is {min(shared)}.")
-    return found
+    sizes = {}
+    for name, wanted in LISTS[dataset].items():
+        path = next(place for root in roots for inner in INSIDE if (place := root / inner / name).is_file())
+        lines = sum(bool(line.strip()) for line in path.read_text(encoding="utf-8").splitlines())
+        sizes[name] = lines - name.endswith(".tsv")  # these have a header
+        if sizes[name] != wanted and not data.made_from.startswith("synthetic"):
+            raise ValueError(
+                f"{name} names {sizes[name]:,} images, but the figures of {data.name} are from {wanted:,}. "
+                "Take the lists as they were published; a figure from others could not be compared."
+            )
+    return sizes
 
 
-def require_food(root: Path, test_root: Path) -> dict[str, int]:
-    """Hold to the protocol: train on the 310,009 images of Food-101N, test on the 25,250 of Food-101.
+def run_trials(sweep: Sweep, output: Path, **how: Any) -> tuple[pd.DataFrame, dict[str, Run]]:
+    """Run a sweep, or what is left of it, and take up its first finished run of each method.
 
     Args:
-        root: the folder of Food-101N; a stand-in may have any size.
-        test_root: the folder of Food-101.
+        sweep: what to run.
+        output: where the folders of the trials are made.
+        how: arguments of :func:`dsl_teach.sweep.run_sweep`, ``device`` among them.
 
-    Raises:
-        ValueError: if the lists are of another size.
+    Returns:
+        One row a run, its four knobs among the columns; and method -> run.
     """
-    folder, test_folder = find_folder(root, FOOD101N), find_folder(test_root, FOOD101)
-    names = food101n_classes(folder)
-    parts = (food101n_images(folder, names), food101_images(test_folder, names))
-    found = {part.source: len(part.labels) for part in parts}
-    _require_sizes(found, FOOD_SIZES, stand_in=is_stand_in(folder, test_folder), name="Food-101N")
-    return found
+    rows, runs, knobs = run_sweep(sweep, output, **how), dict[str, Run](), []
+    device = "cuda" if how["device"] == "auto" and torch.cuda.is_available() else how["device"].replace("auto", "cpu")
+    for trial in sweep.trials():
+        settings, method = Settings(**trial.parameters), trial.labels["method"]
+        knobs.append({name: getattr(settings, name) for name in (*KNOBS, "soft_temperature")})
+        if method not in runs:
+            runs[method] = run(settings, folder=output / trial.name / "run", device=device)
+    return pd.DataFrame([row | more for row, more in zip(rows, knobs, strict=True)]), runs
 
 
-def _require_sizes(found: dict[str, int], wanted: dict[str, int], *, stand_in: bool, name: str) -> None:
-    wrong = [list_ for list_, size in wanted.items() if found[list_] != size]
-    if wrong and not stand_in:
-        raise ValueError(
-            f"{wrong[0]} names {found[wrong[0]]:,} images, but the figures of {name} are from {wanted[wrong[0]]:,}. "
-            "Take the lists as they were published; a figure from others could not be compared."
-        )
+def batches_of(run: Run, images: Images) -> Batches:
+    """Any images, to be looked at by the network of a run, on its device."""
+    device, labels = next(run.network.parameters()).device, torch.zeros(len(images), dtype=torch.int64)
+    return make_batches(images, labels, batch_size=run.settings.batch_size, device=device)
 
 
-def train(
-    settings: Settings,
-    folder: str | Path,
-    *,
-    device: str = "cpu",
-    processes: int = 1,
-    workers: int = 0,
-    on_epoch: Callable[[EpochRecord], None] | None = None,
-) -> Run:
-    """Train a run in its run folder, continue one that broke off, or take up a finished one.
-
-    Args:
-        settings: every knob.
-        folder: where run folders are made.
-        device: ``"cpu"`` or ``"cuda"``.
-        processes: above 1, torchrun trains the run in so many.
-        workers: processes that read images ahead.
-        on_epoch: called with the record of each epoch trained now.
-    """
-    if processes > 1:
-        train_in_processes(settings, processes=processes, folder=folder, device=device)
-    return run(settings, folder=run_folder(folder, settings), device=device, workers=workers, on_epoch=on_epoch)
-
-
-def full_settings(path: str | Path, **places: str) -> Settings:
-    """The settings among the parameters that a full run's YAML file gives its notebook.
-
-    Args:
-        path: the file.
-        places: ``dataset``, ``data_root`` and ``test_root``.
-    """
-    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    content |= content.get("more_settings", {})
-    names = {knob.name for knob in fields(Settings)}
-    return Settings().replace(**places, **{name: value for name, value in content.items() if name in names})
-
-
-@dataclass(frozen=True)
-class Held:
-    """Images that nobody trains on, and whose true class is known."""
-
-    files: ImageFiles
-    noisy_labels: Tensor
-    """(N,) int64, ``UNKNOWN`` where an image has no noisy label."""
-    clean_labels: Tensor
-
-
-def both_labels(root: Path) -> Held:
-    """Clothing1M's images that carry a noisy and a clean label, out of its clean-train list; none is trained on."""
-    part, clean = Clothing1MLists(root).train("both")
-    return Held(part.files, part.labels, clean)
-
-
-def tested_images(data: NoisyDataset) -> Held:
-    """The test images; their noisy labels are not asked for."""
-    if not isinstance(data.test_images, ImageFiles):
-        raise TypeError(f"{data.name} lives in memory; this is for images on disk.")
-    return Held(data.test_images, torch.full_like(data.test_labels, -1), data.test_labels)
-
-
-def vote(run: Run, files: ImageFiles) -> Tensor:
+def vote(run: Run, images: Images) -> Tensor:
     """The labels that the prototypes of a run's last correction give to any images.
 
     Returns:
@@ -175,24 +126,26 @@ def vote(run: Run, files: ImageFiles) -> Tensor:
     """
     if run.result.correction is None:
         raise ValueError("With alpha = 0 there is no correction, so there are no prototypes to ask.")
-    if run.settings.centred or run.settings.whitened or run.settings.correct_by in ("neighbours", "head"):
+    if run.settings.whitened or run.settings.correct_by in ("neighbours", "head"):
         raise ValueError("Only prototypes in the space of the embeddings can be asked about other images.")
-    rows = embed(run.network, _batches(run, files))
-    return class_scores(rows, run.result.correction.prototypes).argmax(dim=1).cpu()
+    embeddings = look(run.network, batches_of(run, images))[1]
+    return class_scores(embeddings, run.result.correction.prototypes).argmax(dim=1).cpu()
 
 
-def answers(run: Run, files: ImageFiles) -> Tensor:
-    """(N,) int64, the class that the network of a run gives each of these images."""
-    return predict(run.network, _batches(run, files)).cpu()
+def judged(run: Run, images: Images, clean_labels: Tensor, noisy_labels: Tensor | None = None) -> dict[str, float]:
+    """How many labels of these images are right, as shares: given ones, the network's answers, the prototypes' votes.
 
-
-def judged(run: Run, held: Held) -> dict[str, float]:
-    """How many labels of these images are right, as shares: given ones, those by prototypes, the network's answers."""
-    known = held.noisy_labels >= 0
-    given = accuracy(held.noisy_labels[known], held.clean_labels[known]) if bool(known.any()) else float("nan")
-    told = {"given labels": given, "network's answers": accuracy(answers(run, held.files), held.clean_labels)}
+    Args:
+        run: a finished run, trained on other images.
+        images: N of them.
+        clean_labels: (N,) int64.
+        noisy_labels: (N,) int64; None: there are none.
+    """
+    told = {} if noisy_labels is None else {"given labels": accuracy(noisy_labels, clean_labels)}
+    answers = look(run.network, batches_of(run, images))[0].argmax(dim=1).cpu()
+    told["network's answers"] = accuracy(answers, clean_labels)
     if run.result.correction is not None:
-        told["labels by the prototypes"] = accuracy(vote(run, held.files), held.clean_labels)
+        told["labels by the prototypes"] = accuracy(vote(run, images), clean_labels)
     return told
 
 
@@ -213,6 +166,98 @@ def verified_report(run: Run) -> dict[str, float]:
     }
 
 
-def _batches(run: Run, files: ImageFiles) -> Batches:
-    device, labels = next(run.network.parameters()).device, torch.zeros(len(files), dtype=torch.int64)
-    return make_batches(files, labels, batch_size=run.settings.batch_size, device=device)
+def beside_the_paper(cited: Mapping[str, Mapping[str, str]], rows: pd.DataFrame, tested: int) -> pd.DataFrame:
+    """The paper's figures, the article's, and those of the runs at hand with an interval.
+
+    Args:
+        cited: source -> method -> figure, as text.
+        rows: finished runs, with ``method`` and ``test_accuracy``.
+        tested: test images: with a single seed the interval is that of a share among so many.
+    """
+    ours = {}
+    for method, group in rows.groupby("method", sort=False):
+        values = (100 * group["test_accuracy"]).tolist()
+        half = 1.96 * (values[0] * (100 - values[0]) / tested) ** 0.5
+        single = f"{values[0]:.1f} ± {half:.1f} (1 seed; from {tested:,} test images alone)"
+        ours[str(method)] = f"{interval(values)} ({len(values)} seeds)" if len(values) > 1 else single
+    return pd.DataFrame({source: dict(figures) for source, figures in cited.items()} | {"these runs": ours}).T.fillna(
+        ""
+    )
+
+
+def cost_card(
+    settings: Settings, *, train: int, test: int, classes: int, device: str, rate: float = 0.0
+) -> pd.DataFrame:
+    """What a full run costs: images are counted from its settings, rates are measured where this runs.
+
+    Args:
+        settings: of the run.
+        train: training images.
+        test: test images.
+        classes: K.
+        device: where to measure.
+        rate: images a second in training that the reader has measured; 0: the one measured here.
+    """
+    corrections = sum(correction_is_due(settings, epoch) for epoch in range(settings.epochs + 1))
+    passes = corrections if settings.correction_mode == "exact" else 0
+    trained, looked_at = settings.epochs * train, passes * train + settings.epochs * test
+    training, looking = measure_rates(settings, classes, device)
+    training, looking = (rate, looking * rate / training) if rate else (training, looking)
+    hours = (trained / training + looked_at / looking) / 3600
+    source = "rate given by the reader" if rate else f"rates measured here, on {device}"
+    lines = {
+        "images trained, all epochs": f"{trained:,}",
+        "images looked at (corrections, tests)": f"{looked_at:,}",
+        "images a second needed to end within 24 hours": f"{(trained + looked_at) / 24 / 3600:.0f}",
+        f"images a second, training / looking ({source})": f"{training:.1f} / {looking:.1f}",
+        "hours on one such device": f"{hours:.1f}",
+        "hours on eight, if they are eight times as fast": f"{hours / 8:.1f}",
+    }
+    return pd.DataFrame({f"full run, {settings.network}": lines})
+
+
+def measure_rates(settings: Settings, classes: int, device: str) -> tuple[float, float]:
+    """Images a second in training and in looking, on random pixels: on a CPU four at a time, else the run's batch."""
+    network = build_network(
+        settings.network, images=ImageFiles(Path(), ()), num_classes=classes, width=settings.width,
+        generator=stream(0, "weights"),
+    )  # fmt: skip
+    network = prepare(network.to(device), settings)
+    batch = 4 if device == "cpu" else settings.batch_size
+    images = torch.randint(0, 256, (batch, 3, SIDE, SIDE), dtype=torch.uint8, device=device)
+    labels = torch.zeros(batch, dtype=torch.int64, device=device)
+    optimizer, _ = make_optimizer(network, settings)
+
+    def train_step() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = self_learning_loss(network(images)[0], labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()  # waits for the device
+
+    def look_once() -> float:
+        with evaluation(network):
+            return network(images)[0].sum().item()
+
+    training, looking = (batch / _seconds(step) for step in (train_step, look_once))
+    return training, looking
+
+
+def _seconds(step: Callable[[], float]) -> float:
+    """Seconds of a step, after one that warms up."""
+    step()
+    begun = time.perf_counter()
+    step()
+    return time.perf_counter() - begun
+
+
+def measure_reading(files: ImageFiles, *, count: int = 40) -> dict[str, float]:
+    """What it takes to read image files: ``count`` of them, evenly over the list, by the loader of training."""
+    chosen = ImageFiles(files.root, files.paths[:: max(1, len(files) // count)][:count])
+    begun, none = time.process_time(), torch.zeros(len(chosen), dtype=torch.int64)
+    for _ in make_batches(chosen, none, batch_size=8).in_order():
+        pass
+    seconds = (time.process_time() - begun) / len(chosen)
+    kilobytes = sum((chosen.root / path).stat().st_size for path in chosen.paths) / len(chosen) / 1e3
+    lines = {"core milliseconds to read one image": 1e3 * seconds, "KB a file": kilobytes}
+    return {name: round(value, 1) for name, value in (lines | {"GB for a million such files": kilobytes}).items()}

@@ -1,80 +1,174 @@
-"""Tables of runs: one row a run, and means with intervals over seeds."""
+"""Rows of runs, made here or committed: one way to sum them up, and what a difference between methods shows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from dsl_lessons.methods import BASELINE
-from dsl_teach.metrics import interval, paired_difference
-from dsl_teach.training.runs import Run, summary
+from dsl_lessons.paths import RESULTS
+from dsl_teach.metrics import Interval, interval, paired_difference
+from dsl_teach.sweep import row_of
+from dsl_teach.training.checkpoint import write_atomically
+from dsl_teach.training.hardware import environment
+from dsl_teach.training.runs import Run
 
-OUR_RANKING = ("SMP", "class scores")
+SHARES = {
+    "test_accuracy": "test accuracy %",
+    "noisy_accuracy": "given labels right %",
+    "label_accuracy": "corrected labels right %",
+    "verified_kept": "verified labels kept %",
+}
+"""Columns of rows, shares from 0 to 1 -> their titles in tables, in percent."""
+BETTER, WORSE, OPEN, SINGLE = "better", "worse", "not shown", "one seed"
 
 
-def run_rows(runs: Sequence[Run], labels: Sequence[dict[str, str]]) -> pd.DataFrame:
-    """One row a run.
+def run_rows(runs: Iterable[Run], labels: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a run: its labels (``case`` and ``method`` say), its four knobs and seed, and its figures."""
+    return pd.DataFrame([row_of(run) | knobs_of(run) | dict(label) for run, label in zip(runs, labels, strict=True)])
+
+
+def knobs_of(run: Run) -> dict[str, Any]:
+    """The settings that tables and sliders go by."""
+    s = run.settings
+    return {"p": s.p, "m": s.m, "alpha": s.alpha, "correction_start": s.correction_start, "seed": s.seed}
+
+
+def write_results(output: Path, rows: pd.DataFrame, **about: Any) -> None:
+    """Write ``results.json``: the rows, what they were made from and on what machine, and what else is to be known."""
+    content = about | {"made_from": sorted(set(rows["made_from"])), "environment": environment(output)}
+    content["rows"] = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    write_atomically(output / "results.json", json.dumps(content, indent=1) + "\n")
+    print(f"{len(rows)} rows written to results.json")
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The rows of one result file, and what made them. Without the file: no rows."""
+
+    name: str
+    rows: pd.DataFrame
+    made_by: str = ""
+    made_from: tuple[str, ...] = ()
+    missing: int = 0
+    """Trials that failed, or were not finished when the file was written."""
+
+    def __str__(self) -> str:
+        if self.rows.empty:
+            return f"results/{self.name}.json is not here: nothing to show."
+        seeds = self.rows["seed"].nunique()
+        missing = f"; {self.missing} runs are missing" if self.missing else ""
+        return f"made by {self.made_by}, {len(self.rows)} runs, up to {seeds} seeds{missing}; from {self.sources}"
+
+    @property
+    def sources(self) -> str:
+        """What the rows were made from, images before labels, without the seed that differs from run to run."""
+        told = [re.sub(r"seed \d+", "the run's seed", text).partition("; ") for text in self.made_from]
+        images, labels = (dict.fromkeys(text[place] for text in told if text[place]) for place in (0, 2))
+        return "; ".join(" | ".join(part) for part in (images, labels) if part)
+
+    def case(self, name: str) -> pd.DataFrame:
+        """The rows of one case."""
+        return self.rows[self.rows["case"] == name] if len(self.rows) else self.rows
+
+    @property
+    def cases(self) -> list[str]:
+        """Names of the cases, in the order of the rows."""
+        return list(dict.fromkeys(self.rows["case"])) if len(self.rows) else []
+
+
+def read_results(name: str, folder: Path = RESULTS) -> Committed:
+    """The committed rows of a sweep or a notebook; none if the file is not there.
 
     Args:
-        runs: finished runs.
-        labels: for each run its ``case`` and ``method``.
-
-    Returns:
-        A frame with ``case``, ``method``, ``seed`` and the figures of the run's summary, shares from 0 to 1.
+        name: as its YAML file is called.
+        folder: where result files lie.
     """
-    return pd.DataFrame([label | summary(run) for run, label in zip(runs, labels, strict=True)])
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        return Committed(name, pd.DataFrame())
+    content = json.loads(path.read_text(encoding="utf-8"))
+    rows = pd.DataFrame(content["rows"])
+    made_from = tuple(sorted(set(rows["made_from"])))
+    return Committed(name, rows, content["made_by"], made_from, len(content.get("missing", ())))
 
 
-def comparison(rows: pd.DataFrame, *, baseline: str = BASELINE) -> pd.DataFrame:
-    """Test accuracy and label accuracy of each method in each case, in percent, with 95 % intervals over seeds.
+def pairs_of(rows: pd.DataFrame, ours: str, theirs: str, column: str) -> pd.DataFrame:
+    """The figures of two methods of one case, one line for each seed that both have."""
+    one, other = (rows[rows["method"] == method].set_index("seed")[column] for method in (ours, theirs))
+    return pd.DataFrame({"ours": one, "theirs": other}).dropna()
 
-    The difference to the baseline is paired: seed by seed, on the same split, noise and first weights.
+
+def against(rows: pd.DataFrame, ours: str, theirs: str = BASELINE, *, column: str = "test_accuracy") -> Interval | None:
+    """Ours minus theirs in points, seed by seed on the seeds that both have; None if they share no seed.
 
     Args:
-        rows: from :func:`run_rows`.
-        baseline: the method that others are compared with.
+        rows: of one case.
+        ours: a method.
+        theirs: another.
+        column: which share.
     """
-    lines = []
-    for (case, method), group in rows.groupby(["case", "method"], sort=False):
-        base = rows[(rows["case"] == case) & (rows["method"] == baseline)].set_index("seed")["test_accuracy"]
-        figures = group.set_index("seed")
-        line = {"case": case, "method": method, "seeds": len(group)}
-        line["test accuracy %"] = str(interval((100 * figures["test_accuracy"]).tolist()))
-        if method != baseline:
-            ours = 100 * figures["test_accuracy"]
-            line["difference"] = "{0.mean:+.1f} ± {0.half:.1f}".format(
-                paired_difference(ours.tolist(), (100 * base.loc[ours.index]).tolist())
-            )
-            line["noisy labels right %"] = str(interval((100 * figures["noisy_accuracy"]).tolist()))
-            line["corrected labels right %"] = str(interval((100 * figures["label_accuracy"]).tolist()))
-        lines.append(line)
-    return pd.DataFrame(lines).set_index(["case", "method"]).fillna("")
+    pairs = pairs_of(rows, ours, theirs, column)
+    if pairs.empty:
+        return None
+    return paired_difference((100 * pairs["ours"]).tolist(), (100 * pairs["theirs"]).tolist())
 
 
-def ranking_table(rows: pd.DataFrame, *, ours: tuple[str, str] = OUR_RANKING) -> pd.DataFrame:
-    """Mean over seeds with its 95 % interval, and how far one ranking is ahead of each other, seed by seed.
+def verdict(difference: Interval) -> str:
+    """Whether the interval of a difference leaves 0 out: better, worse, or not shown."""
+    if difference.n < 2:
+        return SINGLE
+    if difference.mean - difference.half > 0:
+        return BETTER
+    return WORSE if difference.mean + difference.half < 0 else OPEN
+
+
+def signed(difference: Interval | None) -> str:
+    """``+9.0 ± 1.7``; a single seed has no interval."""
+    if difference is None:
+        return ""
+    mean = f"{difference.mean:+.1f}".replace("-", "−")
+    return mean if math.isnan(difference.half) else f"{mean} ± {difference.half:.1f}"
+
+
+def mean_of(rows: pd.DataFrame, column: str) -> str:
+    """Mean and half interval of a share, in percent; empty where nobody knows it."""
+    known = (100 * rows[column].astype(float)).dropna().tolist() if column in rows else []
+    return "" if not known else f"{known[0]:.1f}" if len(known) == 1 else str(interval(known))
+
+
+def summarise(rows: pd.DataFrame, by: str | Sequence[str], *, baseline: str = "") -> pd.DataFrame:
+    """Means over seeds in percent with half of the 95 % interval: a line for each group of rows.
 
     Args:
-        rows: of :func:`dsl_lessons.detection.compare_rankings`, of several seeds. Rankings are compared with ours
-            after as many epochs.
-        ours: network and ranking that the others are subtracted from.
-
-    Returns:
-        A line a ranking and number of epochs; average precision in percent, ``ahead`` in points, processor seconds.
+        rows: one a run, shares from 0 to 1.
+        by: the column, or columns, whose values make a group.
+        baseline: a method that the others are compared with inside each case, seed by seed; ``by`` must be
+            ``case`` and ``method`` then. Adds the paired difference, what it shows, and the cost: the median over
+            seeds of the seconds, as a multiple of cross-entropy's.
     """
-    names, lines = ["network", "ranking"], []
-    for (epochs, *key), group in rows.groupby(["epochs", *names], sort=False):
-        best = picked(rows[rows["epochs"] == epochs], *ours).set_index("seed")["average_precision"]
-        theirs = group["average_precision"]
-        ahead = paired_difference((100 * best.loc[group["seed"]]).tolist(), (100 * theirs).tolist())
-        line = dict(zip(names, key, strict=True)) | {"epochs": epochs, "seeds": len(group)}
-        line["average precision %"] = str(interval((100 * theirs).tolist()))
-        line["ahead"] = "" if tuple(key) == ours else f"{ahead.mean:+.1f} ± {ahead.half:.1f}"
-        lines.append(line | {"seconds": str(interval(group["seconds"].tolist()))})
-    return pd.DataFrame(lines).set_index([*names, "epochs"])
+    names, lines = [by] if isinstance(by, str) else list(by), []
+    for values, group in rows.groupby(names, sort=bool(not baseline)):
+        line: dict[str, Any] = dict(zip(names, values, strict=True)) | {"seeds": group["seed"].nunique()}
+        if baseline:
+            line |= _compared(rows[rows["case"] == line["case"]], line["method"], baseline)
+        lines.append(line | {title: mean_of(group, column) for column, title in SHARES.items()})
+    table = pd.DataFrame(lines).set_index(names)
+    return table.loc[:, (table != "").any()]
 
 
-def picked(rows: pd.DataFrame, network: str, ranking: str) -> pd.DataFrame:
-    """The rows of one ranking."""
-    return rows[(rows["network"] == network) & (rows["ranking"] == ranking)]
+def _compared(rows: pd.DataFrame, method: str, baseline: str) -> dict[str, str]:
+    difference = None if method == baseline else against(rows, method, baseline)
+    cost = pairs_of(rows, method, BASELINE, "seconds") if "seconds" in rows else pd.DataFrame()
+    return {
+        f"against {baseline}": signed(difference),
+        "verdict": "" if difference is None else verdict(difference),
+        "cost": "" if cost.empty else f"{(cost['ours'] / cost['theirs']).median():.1f}",
+    }

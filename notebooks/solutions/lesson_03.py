@@ -17,7 +17,7 @@ def my_scores(embeddings, prototypes):
     return cosines.mean(dim=2)
 
 
-def my_mended(noisy_labels, corrected_labels, clean_labels):
+def my_fixed(noisy_labels, corrected_labels, clean_labels):
     """Wrong before and right now, as a share of all samples."""
     was_wrong, is_right = noisy_labels != clean_labels, corrected_labels == clean_labels
     return (was_wrong & is_right).double().mean()

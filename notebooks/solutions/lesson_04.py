@@ -16,12 +16,12 @@ def my_forward(logits, noisy_labels, transition_matrix):
     return -expected[torch.arange(len(logits)), noisy_labels].log().mean()
 
 
-def my_suspicion(class_scores, noisy_labels):
-    """Take the given class out of the race, then see how far the best of the others is ahead of it."""
+def my_margin(class_scores, noisy_labels):
+    """Take the given class out of the race, then see how far it is ahead of the best of the others."""
     rows = torch.arange(len(class_scores))
     others = class_scores.clone()
     others[rows, noisy_labels] = -torch.inf
-    return others.amax(dim=1) - class_scores[rows, noisy_labels]
+    return class_scores[rows, noisy_labels] - others.amax(dim=1)
 
 
 def my_paired(ours, theirs):

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsl_lessons.batch_command import batch_command
 from dsl_lessons.explorers.drawing import (
     FAINT,
     INK,
@@ -26,7 +25,7 @@ from dsl_lessons.explorers.drawing import (
     stars,
     words,
 )
-from dsl_lessons.explorers.shell import Explorer, Slider
+from dsl_lessons.explorers.shell import Explorer, Slider, batch_command
 from dsl_teach.config import Settings
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.metrics import CorrectionReport, correction_report
@@ -126,7 +125,7 @@ def explore_prototypes(data: NoisyDataset, settings: Settings, *, probabilities:
         ValueError: if the data are no points, or have no clean labels.
     """
     s, k, (points, clean) = settings, data.num_classes, _points_and_labels(data)
-    labels = toy_labels(data, s.noise_rate, seed=s.seed, probabilities=probabilities)
+    labels = toy_labels(data, s.noise_rate or 0.0, seed=s.seed, probabilities=probabilities)
     prototypes = select_prototypes(
         points, labels, num_classes=k, p=s.p, m=s.m, eta_max=s.eta_max, quantile=s.quantile,
         generator=stream(s.seed, "sample"), diagonal=s.diagonal, rho_ties=s.rho_ties, fill_up=s.fill_up,
@@ -159,11 +158,11 @@ def prototype_picture(view: PrototypeView) -> str:
 
 
 def prototype_summary(view: PrototypeView) -> str:
-    """One line: labels right before and after, mended, spoilt, and how the gate did."""
+    """One line: labels right before and after, fixed, broken, and how the gate did."""
     report, found, n = view.report, view.prototypes, len(view.points)
     return (
         f"Labels right: {report.noisy_accuracy:.1%} given, {report.label_accuracy:.1%} corrected "
-        f"({round(n * (report.wrong_to_right or 0))} mended, {round(n * (report.right_to_wrong or 0))} spoilt). "
+        f"({round(n * (report.wrong_to_right or 0))} fixed, {round(n * (report.right_to_wrong or 0))} broken). "
         f"Passed the gate: {', '.join(str(c) for c in found.passed.tolist())} of "
         f"{', '.join(str(c) for c in found.sampled.tolist())}; places filled up: {int(found.filled.sum())}."
     )

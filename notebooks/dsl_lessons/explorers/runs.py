@@ -9,7 +9,7 @@ import pandas as pd
 
 from dsl_lessons.explorers.drawing import FAINT, Panel, epoch_axes, picture, polyline, words
 from dsl_lessons.explorers.shell import Explorer, Slider, knob_sliders
-from dsl_lessons.finished import KNOBS
+from dsl_teach.config import KNOBS
 
 CURVE = "#1f5fa8"
 STEPS = {"p": 1, "m": 1, "alpha": 0.05, "correction_start": 1}
@@ -23,7 +23,7 @@ class RunsExplorer(Explorer):
     """Sliders that pick among finished runs.
 
     Args:
-        rows: from :func:`dsl_lessons.finished.read_rows`, or the rows of a grid with the four knobs.
+        rows: of a sweep, with the four knobs.
 
     Raises:
         ValueError: if there is no run.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from dsl_teach.config import help_text
+from dsl_teach.config import Settings
 
 HERE = Path(__file__).parent
 
@@ -29,7 +30,7 @@ class Slider:
     @property
     def label(self) -> str:
         """What the reader sees, and a screen reader says."""
-        return f"{self.name}: {self.words or help_text()[self.name]}"
+        return f"{self.name}: {self.words or Settings.model_fields[self.name].description}"
 
 
 KNOB_WORDS = {
@@ -52,6 +53,22 @@ def knob_sliders(values: Mapping[str, Sequence[Any]], steps: Mapping[str, float]
         Slider(name, min(known), max(max(known), min(known) + steps[name]), steps[name], KNOB_WORDS[name])
         for name, known in values.items()
     )
+
+
+def batch_command(notebook: str, parameters: Mapping[str, object]) -> str:
+    """The papermill command that runs a notebook with these parameters, ready for a POSIX shell in its folder.
+
+    Args:
+        notebook: file name of the notebook.
+        parameters: names and values for its parameters cell.
+
+    Returns:
+        One line; everything in it is quoted where a shell needs that. The executed notebook goes to ``../runs``.
+    """
+    words = ["papermill", notebook, f"../runs/{notebook}"]
+    for name, value in parameters.items():  # numbers without rounding dust: 0.3 and not 0.30000000000000004
+        words += ["-p", name, f"{value:.10g}" if isinstance(value, float) else str(value)]
+    return f"mkdir -p ../runs && {shlex.join(words)}"
 
 
 class Explorer(anywidget.AnyWidget):

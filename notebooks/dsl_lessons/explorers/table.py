@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dsl_lessons.batch_command import batch_command
 from dsl_lessons.explorers.drawing import (
     FAINT,
     INK,
@@ -24,10 +23,9 @@ from dsl_lessons.explorers.drawing import (
     stars,
     words,
 )
-from dsl_lessons.explorers.shell import Slider, knob_sliders
+from dsl_lessons.explorers.shell import Slider, batch_command, knob_sliders
 from dsl_lessons.explorers.training import LABELS, TEST, TrainingExplorer, TrainingView, training_summary
-from dsl_lessons.finished import KNOBS
-from dsl_teach.config import Settings
+from dsl_teach.config import KNOBS, Settings
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.metrics import interval
 
@@ -67,7 +65,7 @@ def entries(rows: pd.DataFrame) -> list[Entry]:
     """The entries of a table, in ascending order of the knobs.
 
     Args:
-        rows: of a grid over the four knobs.
+        rows: of a sweep over the four knobs.
 
     Raises:
         ValueError: if there is no row.
@@ -170,7 +168,7 @@ class TableExplorer(TrainingExplorer):
     """The table answers at once; Train runs the values of the sliders for real.
 
     Args:
-        rows: of a grid over the four knobs.
+        rows: of a sweep over the four knobs.
         data: to train on for real; those that the table was made from.
         settings: everything that has no slider, as in the table.
         made_by: which YAML made the table.

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dsl_lessons.batch_command import batch_command
 from dsl_lessons.explorers.drawing import FAINT, INK, Panel, element, epoch_axes, picture, polyline, words
-from dsl_lessons.explorers.shell import KNOB_WORDS, Explorer, Slider
-from dsl_lessons.lessons import fit_to
+from dsl_lessons.explorers.shell import KNOB_WORDS, Explorer, Slider, batch_command
 from dsl_teach.config import Settings
 from dsl_teach.data.dataset import NoisyDataset
-from dsl_teach.training.loop import EpochRecord
+from dsl_teach.training.records import Callback, EpochRecord, State
+from dsl_teach.training.runs import run
 
 TEST, LABELS, MEMORISED = "#1f5fa8", "#1b7f5c", "#c4452f"
 CURVES = {
     "test_accuracy": (TEST, "test samples right"),
     "label_accuracy": (LABELS, "corrected labels right"),
-    "memorised": (MEMORISED, "wrong labels learned by heart"),
+    "memorised": (MEMORISED, "wrong labels memorised"),
 }
 
 
@@ -35,6 +34,16 @@ class TrainingView:
 
 class _Stopped(Exception):
     """Raised at the end of an epoch to leave a run that the reader stopped."""
+
+
+class _Following(Callback):
+    """Hands each epoch's record on."""
+
+    def __init__(self, take: Callable[[EpochRecord], None]):
+        self.take = take
+
+    def on_epoch_end(self, state: State) -> None:
+        self.take(state.history[-1])
 
 
 def training_picture(view: TrainingView) -> str:
@@ -140,7 +149,7 @@ class TrainingExplorer(Explorer):
 
     def _run(self) -> None:
         try:
-            fit_to(self.data, self.view.settings, on_epoch=self._take)
+            run(self.view.settings, self.data, callbacks=[_Following(self._take)])
             self._draw("finished")
         except _Stopped:
             self._draw("stopped")

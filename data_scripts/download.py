@@ -1,0 +1,105 @@
+"""Download CIFAR-10, CIFAR-100, or labels that people gave to their training images (CIFAR-10N, CIFAR-100N).
+
+    python data_scripts/download.py cifar10 --output data
+    python data_scripts/download.py cifar100 --output data --mirror https://example.org/datasets
+    python data_scripts/download.py cifar10n --output data
+
+The archives must have their official checksums, whatever the source. Label files (licence: CC BY-NC 4.0) are read,
+without running any code that they could hold, before they count as downloaded.
+
+Exit code: 0 if everything is there, 1 if it is not, 2 if the command is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tarfile
+from pathlib import Path
+
+import pooch
+from requests.exceptions import RequestException
+from torchvision.datasets import CIFAR10, CIFAR100
+from torchvision.datasets.utils import check_integrity
+
+from dsl_teach.data.cifar import official_files, published_labels
+
+IMAGES = {"cifar10": CIFAR10, "cifar100": CIFAR100}
+LABELS = {
+    "cifar10n": (
+        "CIFAR-10_human.pt",
+        ("aggre_label", "random_label1", "random_label2", "random_label3", "worse_label"),
+    ),
+    "cifar100n": ("CIFAR-100_human.pt", ("noisy_label",)),
+}
+LABELS_SOURCE = "https://raw.githubusercontent.com/UCSC-REAL/cifar-10-100n/main/data"
+TRAINING_IMAGES = 50_000
+TRIES = 5
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Download and check; 0 if the data set is there in the end."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=[*IMAGES, *LABELS])
+    parser.add_argument("--output", type=Path, default=Path("data"), help="folder for the data set (default: data)")
+    parser.add_argument("--mirror", help="address of a folder that holds the file under its official name")
+    options = parser.parse_args(arguments)
+    try:
+        (images if options.name in IMAGES else labels)(options.name, options.output, options.mirror)
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except (OSError, ValueError, RequestException, tarfile.TarError) as error:
+        print(f"{error} If it happens again, name another source by --mirror.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def images(name: str, folder: Path, mirror: str | None) -> None:
+    """Fetch and unpack the images, unless every file is there and is the official one."""
+    kind = IMAGES[name]
+    inside = folder / kind.base_folder
+    if not is_complete(kind, folder):
+        archive = fetch(mirror or kind.url.rpartition("/")[0], kind.filename, folder, f"md5:{kind.tgz_md5}")
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")  # refuses paths and links that lead out of the folder
+        if not is_complete(kind, folder):
+            raise ValueError(f"The archive is the official one, but {inside} is not complete. Is the disk full?")
+        archive.unlink()
+    print(f"{inside} is complete; every file has its official checksum.")
+
+
+def labels(name: str, folder: Path, mirror: str | None) -> None:
+    """Fetch the labels; a file that does not hold them all is not kept."""
+    file, kinds = LABELS[name]
+    path = fetch(mirror or LABELS_SOURCE, file, folder, None)
+    try:
+        found = {kind: published_labels(path, kind) for kind in kinds}
+        if wrong := [kind for kind, x in found.items() if len(x.noisy_labels) != TRAINING_IMAGES]:
+            raise ValueError(f"{path} holds other than {TRAINING_IMAGES:,} labels {wrong[0]}.")
+    except ValueError:
+        path.unlink()
+        raise
+    print(f"{path}: labels that differ from the official ones")
+    for kind, (noisy_labels, clean_labels, _) in found.items():
+        print(f"  {kind:15s} {(noisy_labels != clean_labels).double().mean().item():6.1%}")
+
+
+def fetch(source: str, file: str, folder: Path, checksum: str | None) -> Path:
+    """Download a file, with its checksum if one is known; one that is there already is fetched only if it differs."""
+    if not source.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
+        raise ValueError(
+            f"{source} is not a safe address: it must begin with https:// (http:// only for this machine)."
+        )
+    source = f"{source.rstrip('/')}/"
+    server = pooch.create(folder, base_url=source, registry={file: checksum}, retry_if_failed=TRIES - 1)
+    return Path(server.fetch(file, downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=60)))
+
+
+def is_complete(kind: type[CIFAR10], folder: Path) -> bool:
+    """Whether every file of the data set is there and is the official one."""
+    return all(check_integrity(folder / kind.base_folder / name, md5) for name, md5 in official_files(kind))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""How a reader's function is judged: against the library, then against each usual mistake, and told in a sentence."""
+
+from __future__ import annotations
+
+import html
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TOLERANCE = 1e-4
+Function = Callable[..., Any]
+Mistakes = Mapping[str, Function]
+"""What to tell whoever wrote it -> a wrong function. They are wrong on purpose: nothing else may use them."""
+Inputs = dict[str, Any]
+"""Arguments by name."""
+
+
+@dataclass(frozen=True, repr=False)
+class Verdict:
+    """Whether a function is right, and a sentence for whoever wrote it."""
+
+    right: bool
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{'Right.' if self.right else 'Not yet.'} {self.sentence}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        colour = "#1b7f5c" if self.right else "#c4452f"
+        head, text = ("Right.", "Not yet.")[not self.right], html.escape(self.sentence)
+        style = f"border-left: 4px solid {colour}; padding: 0.4em 0.8em; max-width: 60em"
+        return f'<div style="{style}"><b style="color: {colour}">{head}</b> {text}</div>'
+
+
+class NoAnswer(Exception):
+    """What a function returned cannot be compared; the sentence says why."""
+
+
+def judge(
+    f: Function,
+    library: Function,
+    cases: Sequence[tuple[Any, ...]],
+    mistakes: Mistakes,
+    *,
+    read: Callable[[Any], Tensor] | None = None,
+) -> Verdict:
+    """Compare a reader's function with the library's and, where they differ, with each usual mistake.
+
+    Args:
+        f: the reader's function.
+        library: the right one.
+        cases: the first arguments of ``library``, the case that is easiest to read first; lists become tensors.
+        mistakes: the usual ones.
+        read: turns what a function returns into a tensor, or raises :class:`NoAnswer`; by default :func:`numbers`.
+    """
+    read = read or numbers
+    inputs = [_named(library, case) for case in cases]
+    rights = [read(_call(library, given)) for given in inputs]
+    try:
+        answers = [_answer_of(f, given, read) for given in inputs]
+    except NoAnswer as why:
+        return Verdict(False, str(why))
+    if _all_close(answers, rights):
+        return Verdict(True, f"It agrees with the library on {len(inputs)} inputs, hostile ones among them.")
+    for sentence, wrong in mistakes.items():
+        if _all_close(answers, [read(_call(wrong, given)) for given in inputs]):
+            return Verdict(False, sentence)
+    return Verdict(False, _first_difference(inputs, answers, rights))
+
+
+def _named(library: Function, case: tuple[Any, ...]) -> Inputs:
+    """The arguments of a case by the names that they have in the library."""
+    names = list(inspect.signature(library).parameters)
+    return {name: torch.tensor(x) if isinstance(x, list) else x for name, x in zip(names, case, strict=False)}
+
+
+def _call(f: Function, given: Inputs) -> Any:
+    """Arguments by place, so that the reader may name them freely; p and eta_max by name, as in the library."""
+    copies = {name: value.clone() if isinstance(value, Tensor) else value for name, value in given.items()}
+    by_name = {name: copies.pop(name) for name in ("p", "eta_max") if name in copies}
+    try:
+        inspect.signature(f).bind(*copies.values(), **by_name)
+    except TypeError:
+        raise TypeError(f"it must take the arguments ({', '.join(given)}).") from None
+    except ValueError:  # a function without a signature, written in C: just try
+        pass
+    return f(*copies.values(), **by_name)
+
+
+def _answer_of(f: Function, given: Inputs, read: Callable[[Any], Tensor]) -> Tensor:
+    """What a reader's function returns, as a tensor.
+
+    Raises:
+        NoAnswer: if there is nothing to compare.
+    """
+    try:
+        answer = _call(f, given)
+    except NotImplementedError:
+        raise NoAnswer("Nothing is written here yet. Replace the line with “raise” by your own.") from None
+    except Exception as error:
+        line = (str(error).strip() or "no more is said").splitlines()[0][:200].removesuffix(".")
+        raise NoAnswer(f"It stopped with {type(error).__name__}: {line}. Tried: {_told(given)}.") from error
+    if answer is None or answer is ...:
+        raise NoAnswer("It returned nothing (None). Write your formula, and end with “return”.")
+    return read(answer)
+
+
+def numbers(answer: Any) -> Tensor:
+    """An answer as a tensor of float64: tensors, arrays, lists and single numbers will do."""
+    try:
+        return torch.as_tensor(answer).detach().cpu().double()
+    except (TypeError, ValueError, RuntimeError):
+        kind = type(answer).__name__
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise NoAnswer(f"It returned {article} {kind}, which is not a tensor of numbers.") from None
+
+
+def row_numbers(answer: Any) -> Tensor:
+    """The rows that an answer names, in ascending order: which were chosen counts, not in which order."""
+    rows = numbers(answer)
+    if torch.as_tensor(answer).dtype == torch.bool:
+        raise NoAnswer(
+            "It returned a mask of True and False. Return the row numbers, with .nonzero().flatten() for instance."
+        )
+    if not bool((rows == rows.round()).all()):
+        raise NoAnswer("It returned numbers that are not whole: row numbers are wanted, as argsort gives them.")
+    return rows.flatten().sort().values
+
+
+def given(rows: Tensor, labels: Tensor) -> Tensor:
+    """(N,) the entry of each row, of (N, K), that its label names."""
+    return rows.gather(1, labels[:, None]).squeeze(1)
+
+
+def _all_close(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
+    return all(
+        a.shape == b.shape and torch.allclose(a, b, atol=TOLERANCE, rtol=0, equal_nan=True)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def _first_difference(inputs: Sequence[Inputs], answers: Sequence[Tensor], rights: Sequence[Tensor]) -> str:
+    """The first input on which the answers differ: shapes, NaN, or the first number that is another."""
+    for given, answer, right in zip(inputs, answers, rights, strict=True):
+        if answer.shape != right.shape:
+            hint = " Is it transposed?" if answer.ndim == 2 and answer.T.shape == right.shape else ""
+            return f"It returned {_shape(answer)}, but should return {_shape(right)}.{hint} For {_told(given)}."
+        if bool((answer.isnan() & ~right.isnan()).any()):
+            return f"The answer holds NaN. Is something divided by 0? For {_told(given)}."
+        if not _all_close([answer], [right]):
+            place = int(((answer - right).abs() > TOLERANCE).flatten().nonzero()[0])
+            at = [place] if right.ndim < 2 else list(divmod(place, right.shape[1]))
+            where = "" if right.ndim == 0 else f" at place {at if right.ndim > 1 else place}"
+            ours, theirs = answer.flatten()[place], right.flatten()[place]
+            return f"For {_told(given)}: you say {_short(ours)}{where}, and {_short(theirs)} is right."
+    raise AssertionError("the answers do not differ")
+
+
+def _shape(answer: Tensor) -> str:
+    if answer.ndim == 0:
+        return "a single number"
+    return f"{len(answer)} numbers" if answer.ndim == 1 else f"a tensor of shape {tuple(answer.shape)}"
+
+
+def _told(given: Inputs) -> str:
+    return ", ".join(f"{name} = {_short(value)}" for name, value in given.items())
+
+
+def _short(value: Any) -> str:
+    """Numbers with at most three decimals, without trailing zeros."""
+    if isinstance(value, Tensor):
+        return _short(value.tolist())
+    if isinstance(value, list):
+        return "[" + ", ".join(_short(entry) for entry in value) + "]"
+    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

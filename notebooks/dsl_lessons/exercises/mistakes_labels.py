@@ -1,0 +1,161 @@
+"""The usual mistakes in counting labels: what noise did, what a correction did, and what chance would do."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from dsl_lessons.exercises.judge import Mistakes
+from dsl_teach.metrics import class_shares
+from dsl_teach.noise import more_frequent, noise_report, share_to_frequent
+
+
+def share(mask: Tensor) -> Tensor:
+    """Of how many it is true, from 0 to 1."""
+    return mask.double().mean()
+
+
+def counts(labels: Tensor, k: int) -> Tensor:
+    """(K,) how many labels each class has; those below 0 are unknown."""
+    return torch.bincount(labels[labels >= 0], minlength=k).double()
+
+
+CHANCE: Mistakes = {
+    "You took 1 − Σ p_c², the noisy shares with themselves. The corrected labels have shares of their own: "
+    "1 − Σ q_c q̂_c.": lambda y, y_hat, k: 1 - class_shares(y, k) @ class_shares(y, k),
+    "You took the corrected shares with themselves: 1 − Σ q_c q̂_c needs the noisy ones too.": lambda y, y_hat, k: (
+        1 - class_shares(y_hat, k) @ class_shares(y_hat, k)
+    ),
+    "You took 1 − 1/K. That holds only where all classes are equally frequent.": lambda y, y_hat, k: 1 - 1 / k,
+    "That is the chance that the label stays: take 1 minus it.": lambda y, y_hat, k: (
+        class_shares(y, k) @ class_shares(y_hat, k)
+    ),
+    "That is the share that did change. The chance level asks what it would be if "
+    "corrected labels were dealt out blindly.": lambda y, y_hat, k: share(y != y_hat),
+    "You multiplied counts: divide them by the number of samples first.": lambda y, y_hat, k: (
+        1 - counts(y, k) @ counts(y_hat, k)
+    ),
+}
+
+
+def fixed(noisy_labels: Tensor, corrected_labels: Tensor, clean_labels: Tensor) -> Tensor:
+    """The share of samples whose label was wrong and is right now."""
+    return share((noisy_labels != clean_labels) & (corrected_labels == clean_labels))
+
+
+FIXED: Mistakes = {
+    "You counted every label that is right now. Fixed are only those that were wrong before.": lambda y, y_hat, t: (
+        share(y_hat == t)
+    ),
+    "That is the share broken: right before, wrong now.": lambda y, y_hat, t: share((y == t) & (y_hat != t)),
+    "That is the share changed. A changed label may have been right before, "
+    "or may be wrong still.": lambda y, y_hat, t: share(y != y_hat),
+    "You counted every wrong label that was changed: some were changed to another wrong one.": lambda y, y_hat, t: (
+        share((y != t) & (y_hat != y))
+    ),
+    "You divided by the number of wrong labels: divide by the number of all samples.": lambda y, y_hat, t: share(
+        (y_hat == t)[y != t]
+    ),
+    "You returned how many: divide by the number of samples.": lambda y, y_hat, t: ((y != t) & (y_hat == t)).sum(),
+    "You took fixed minus broken: here only the fixed ones count.": lambda y, y_hat, t: (
+        fixed(y, y_hat, t) - share((y == t) & (y_hat != t))
+    ),
+}
+
+
+def memorised(predicted: Tensor, noisy_labels: Tensor, clean_labels: Tensor) -> Tensor:
+    """Among the wrongly labelled samples, the share for which the network gives the wrong label it was given."""
+    return share((predicted == noisy_labels)[noisy_labels != clean_labels])
+
+
+MEMORISED: Mistakes = {
+    "You looked at all samples: memorising is about the wrongly labelled ones only.": lambda f, y, t: share(f == y),
+    "You compared with the true labels. Memorised means: "
+    "the network gives the wrong label that it was given.": lambda f, y, t: share((f == t)[y != t]),
+    "You divided by the number of all samples: divide by the number of wrongly labelled ones.": lambda f, y, t: share(
+        (f == y) & (y != t)
+    ),
+    "You looked at the rightly labelled samples: "
+    "take those whose noisy label differs from the clean one.": lambda f, y, t: share((f == y)[y == t]),
+    "You counted every wrong answer on them: only the given, wrong label counts, "
+    "not some third class.": lambda f, y, t: share((f != t)[y != t]),
+    "You returned how many: divide by the number of wrongly labelled samples.": lambda f, y, t: (
+        (f == y) & (y != t)
+    ).sum(),
+}
+
+
+def transition(clean_labels: Tensor, noisy_labels: Tensor, num_classes: int) -> Tensor:
+    """The library's transition matrix: rows are true classes, columns are given labels, rows sum to 1."""
+    return noise_report(clean_labels, noisy_labels, num_classes).transition_matrix
+
+
+def _pairs(clean: Tensor, noisy: Tensor, k: int) -> Tensor:
+    return counts(clean * k + noisy, k * k).view(k, k)
+
+
+TRANSITION: Mistakes = {
+    "Rows and columns are swapped: rows are true classes, columns are given labels.": lambda t, y, k: (
+        transition(t, y, k).T
+    ),
+    "Your columns sum to 1: divide each row by its sum (dim=1, keepdim=True).": lambda t, y, k: (
+        _pairs(t, y, k) / _pairs(t, y, k).sum(dim=0, keepdim=True)
+    ),
+    "The whole matrix sums to 1: each row must, "
+    "so divide by the number of samples of the true class.": lambda t, y, k: _pairs(t, y, k) / len(y),
+    "These are counts: divide each row by its sum.": _pairs,
+    "Rows and columns are swapped, and the columns of the matrix wanted sum to something else than 1: "
+    "rows are true classes, and each row sums to 1.": lambda t, y, k: transition(y, t, k),
+}
+
+
+def symmetric_matrix(noise_rate: float, num_classes: int) -> Tensor:
+    """T of symmetric noise: 1 - r on the diagonal, r / (K - 1) elsewhere."""
+    return _matrix(num_classes, 1 - noise_rate, noise_rate / (num_classes - 1))
+
+
+def _matrix(k: int, right: float, wrong: float) -> Tensor:
+    return torch.full((k, k), wrong, dtype=torch.float64).fill_diagonal_(right)
+
+
+SYMMETRIC_MATRIX: Mistakes = {
+    "You spread the rate over all K classes, the true one too. A flipped label is always wrong: "
+    "spread it over the K − 1 others.": lambda r, k: _matrix(k, 1 - r + r / k, r / k),
+    "Your rows do not sum to 1: each of the K − 1 wrong labels gets r / (K − 1).": lambda r, k: _matrix(
+        k, 1 - r, r / k
+    ),
+    "Every wrong label got the whole rate: all K − 1 together have it.": lambda r, k: _matrix(k, 1 - r, r),
+    "The diagonal holds the wrong labels: a label stays right with probability 1 − r.": lambda r, k: _matrix(
+        k, r, (1 - r) / (k - 1)
+    ),
+    "That is the matrix without noise: the rate is missing.": lambda r, k: torch.eye(k),
+}
+
+SHARES: Mistakes = {
+    "These are counts: divide by their sum.": counts,
+    "You divided by all samples. Labels of -1 are unknown: count among those that are known.": lambda y, k: (
+        counts(y, k) / len(y)
+    ),
+    "You divided by the largest class: shares add up to 1.": lambda y, k: counts(y, k) / counts(y, k).max(),
+    "Every class got the same share: count its labels.": lambda y, k: torch.full((k,), 1 / k),
+}
+
+DIRECTION: Mistakes = {
+    "You counted among all labels. Asked is the share of the **wrong** labels.": lambda t, y, k: share(
+        more_frequent(t, k)[t, y]
+    ),
+    "You took the sizes of the classes from the noisy labels, which the noise itself has moved. "
+    "Take clean ones.": lambda t, y, k: share(more_frequent(y, k)[t, y][y != t]),
+    "That is the share of wrong labels that go to a rarer class, or one of the same size: "
+    "look the other way.": lambda t, y, k: 1 - share_to_frequent(t, y, k),
+    "That is the share of wrong labels.": lambda t, y, k: share(y != t),
+}
+
+SOFT: Mistakes = {
+    "The temperature does not take part: divide the scores by it first.": lambda s, t: s.softmax(dim=1),
+    "You multiplied by the temperature: divide.": lambda s, t: (s * t).softmax(dim=1),
+    "You divided after the softmax: divide the scores before it.": lambda s, t: s.softmax(dim=1) / t,
+    "Your softmax runs over the samples: over the classes, dim=1.": lambda s, t: (s / t).softmax(dim=0),
+    "That is a hard label, one class with all the weight.": lambda s, t: one_hot(s.argmax(dim=1), s.shape[1]).double(),
+}

@@ -1,0 +1,128 @@
+"""Figures of lesson 07. Each takes rows of :mod:`dsl_lessons.injected_bugs.runs` and returns a matplotlib figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dsl_lessons import figures
+from dsl_lessons.figures import METHOD_COLOURS, NEUTRAL, RIGHT, WRONG, styled
+from dsl_lessons.injected_bugs.tables import difference
+from dsl_lessons.tables import BETTER, WORSE, verdict
+
+PANELS = {
+    "test_curve": "test accuracy",
+    "label_curve": "corrected labels right",
+    "changed_curve": "labels changed (dotted: by chance)",
+}
+
+
+def curves(rows: pd.DataFrame, names: Sequence[str], *, panels: Sequence[str] = tuple(PANELS)) -> Figure:
+    """Curves epoch by epoch: the variants beside the right run and cross-entropy.
+
+    Args:
+        rows: one a run.
+        names: the variants; those without a row are left out.
+        panels: which curves, by their names in the rows.
+    """
+    order = list(dict.fromkeys(["cross-entropy", "SMP", *names]))
+    shown = rows[rows["method"].isin(order)].sort_values("method", key=lambda column: column.map(order.index))
+    parts = [shown.assign(case=PANELS[name], curve=shown[name]) for name in panels]
+    figure = figures.curves(pd.concat(parts), column="curve", ylabel="%")
+    if "changed_curve" in panels:
+        chance = 100 * shown["chance_changed"].astype(float).mean()
+        figure.axes[panels.index("changed_curve")].axhline(chance, color=NEUTRAL, linewidth=1, linestyle=":")
+    return figure
+
+
+@styled
+def differences(rows: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> Figure:
+    """Every variant's difference to the right run on the same seeds, with its interval, in points.
+
+    Args:
+        rows: one a run.
+        groups: title -> names of variants; those without a row are left out.
+    """
+    lines = [(title, name) for title, names in groups.items() for name in names if (rows["method"] == name).any()]
+    figure, colours = Figure(figsize=(9.5, 0.27 * len(lines) + 1.0)), {BETTER: RIGHT, WORSE: WRONG}
+    panels, titles = (
+        figure.subplots(1, 2, sharey=True),
+        {"test_accuracy": "test accuracy", "label_accuracy": PANELS["label_curve"]},
+    )
+    for axes, (column, title) in zip(panels, titles.items(), strict=True):
+        for place, (_, name) in enumerate(lines):
+            apart = difference(rows, name, column)
+            if apart is not None:
+                half, colour = np.nan_to_num(apart.half), colours.get(verdict(apart), NEUTRAL)
+                axes.errorbar(apart.mean, place, xerr=half, color=colour, marker="o", markersize=4, capsize=3)
+        for place, (above, below) in enumerate(pairwise(lines)):
+            if above[0] != below[0]:
+                axes.axhline(place + 0.5, color="#dddddd", linewidth=0.8)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_title(f"{title}: difference, points")
+    panels[0].set_yticks(range(len(lines)), [name for _, name in lines], fontsize=9)
+    panels[0].invert_yaxis()
+    return figure
+
+
+@styled
+def seeds_apart(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """Every run's test accuracy as a dot, joined by seed."""
+    figure = Figure(figsize=(5.2, 3.4))
+    axes, by_seed = figure.subplots(), rows.pivot(index="seed", columns="method", values="test_accuracy")[list(names)]
+    axes.plot(range(len(names)), 100 * by_seed.to_numpy().T, color=NEUTRAL, marker="o", linewidth=0.6, alpha=0.6)
+    axes.set_xticks(range(len(names)), names)
+    axes.set(xlim=(-0.4, len(names) - 0.6), title="test accuracy, %: a dot a run, a line a seed")
+    return figure
+
+
+@styled
+def luck(spreads: Mapping[str, float], gains: Mapping[str, float]) -> Figure:
+    """Differences that one run a side shows between two methods that are equally good.
+
+    Args:
+        spreads: title -> standard deviation of a method over seeds, in points.
+        gains: title -> a reported gain, drawn as a line.
+    """
+    figure = Figure(figsize=(7.4, 3.2))
+    axes, x = figure.subplots(), np.linspace(-4, 4, 2001) * 2**0.5 * max(spreads.values())
+    for (title, spread), style in zip(spreads.items(), ("-", "--", "-.", ":"), strict=False):
+        gap = 2**0.5 * spread  # the standard deviation of the difference of two runs
+        bell = np.exp(-((x / gap) ** 2) / 2) / (gap * (2 * np.pi) ** 0.5)
+        axes.plot(x, bell, style, color=METHOD_COLOURS.get(title.removesuffix(" here"), WRONG), label=title)
+    for title, gain in gains.items():
+        axes.axvline(gain, color=NEUTRAL, linewidth=0.9)
+        axes.text(gain, 0.97, f" {title}", transform=axes.get_xaxis_transform(), va="top", fontsize=9)
+    axes.legend(loc="center left")
+    axes.set(yticks=[], title="two equally good methods, one run each", xlabel="difference between the two, points")
+    return figure
+
+
+def many_classes(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """Test accuracy, right labels and agreement with the given labels, by the number of classes."""
+    shown = rows[rows["method"].isin(names)].assign(agree=lambda rows: 1 - rows["changed"].astype(float))
+    titles = {
+        "test_accuracy": "test accuracy, %",
+        "label_accuracy": "corrected labels right, %",
+        "agree": "corrected = given label, %",
+    }
+    return figures.intervals(shown, "classes", titles, by="method")
+
+
+@styled
+def chance_levels(formula: Sequence[float], dealt: Sequence[Sequence[float]], names: Sequence[str]) -> Figure:
+    """The chance level by the formula as a line, and by dealing labels out at random as dots; a column a case."""
+    figure = Figure(figsize=(6.2, 3.0))
+    axes = figure.subplots()
+    for place, (level, shares) in enumerate(zip(formula, dealt, strict=True)):
+        x = place + np.linspace(-0.25, 0.25, len(shares))
+        axes.scatter(x, 100 * np.asarray(shares), s=8, color=NEUTRAL, alpha=0.6, label="" if place else "dealt out")
+        axes.hlines(100 * level, place - 0.35, place + 0.35, color=WRONG, label="" if place else "formula")
+    axes.set_xticks(range(len(names)), names)
+    axes.legend()
+    axes.set_title("labels changed, %")
+    return figure

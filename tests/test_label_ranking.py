@@ -1,0 +1,126 @@
+"""Rankings of doubtful labels: cleanlab's scores, networks that never saw the sample, the benchmark's table."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pandas as pd
+import pytest
+import torch
+from dsl_lessons.label_ranking import label_quality, probabilities_of
+from dsl_lessons.toy import noisy_clusters
+
+from benchmarks import rankings
+from benchmarks.detection import ranking_table
+from benchmarks.rankings import compare_rankings, out_of_sample, rows_of, snapshots
+from dsl_teach import Settings, class_scores, load_dataset, run
+from dsl_teach.data.dataset import with_labels
+from dsl_teach.data.toy import toy_clusters
+from dsl_teach.metrics import average_precision, interval, paired_difference
+from dsl_teach.noise import symmetric_noise
+from dsl_teach.prototypes import label_margin
+from dsl_teach.training.evaluation import embed
+from dsl_teach.training.runs import make_batches
+
+QUICK = Settings(dataset="toy_clusters", network="mlp", width=8, epochs=3, correction_start=1, p=2)
+
+
+@pytest.fixture(scope="module")
+def toys():
+    return noisy_clusters(seed=0, noise_rate=0.3, samples_per_class=40)
+
+
+@pytest.fixture(scope="module")
+def rows(toys):
+    return compare_rankings(toys, QUICK, folds=3, at=(2, 3))
+
+
+def test_cleanlabs_scores_by_hand():
+    shares, given = torch.tensor([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1]]), torch.tensor([0, 2])
+    assert label_quality(shares, given, "self_confidence").tolist() == pytest.approx([0.7, 0.1])
+    assert label_quality(shares, given, "normalized_margin").tolist() == pytest.approx([0.75, 0.2])
+
+
+def test_every_ranking_has_its_row(rows):
+    names = {"SMP", "SMP, in sample", "cross-entropy", "cross-entropy, in sample", "cross-entropy, 3 folds"}
+    assert set(rows["network"]) == names
+    assert len(rows) == 2 * (3 + 3 + 2)
+    assert rows["average_precision"].between(0, 1).all()
+    assert (rows["wrong"] == 0.3).all()
+    seconds = rows.groupby(["network", "epochs"])["seconds"].min()
+    assert (seconds > 0).all()
+
+
+def test_our_ranking_is_that_of_a_run_of_so_many_epochs(toys, rows):
+    """The network after 2 of 3 epochs is the network of a run with 2 epochs."""
+    for epochs in (2, 3):
+        fitted = run(QUICK.replace(epochs=epochs), toys)
+        embeddings = embed(fitted.network, make_batches(toys, QUICK, "cpu")[0])
+        margin = label_margin(class_scores(embeddings, fitted.result.correction.prototypes), toys.noisy_labels)
+        ours = rows[(rows["network"] == "SMP") & (rows["epochs"] == epochs)]["average_precision"]
+        assert ours.tolist() == [average_precision(margin, toys.noisy_labels, toys.clean_labels)]
+
+
+def test_a_sample_is_judged_by_a_network_that_never_saw_it(toys, monkeypatch):
+    seen_by, asked = [], []
+
+    def watched(data, settings, at):
+        seen_by.append({tuple(point) for point in data.images.tolist()})
+        return snapshots(data, settings, at)
+
+    def asking(network, batches):
+        asked.append({tuple(point) for point in batches.images.tolist()})
+        return probabilities_of(network, batches)
+
+    monkeypatch.setattr(rankings, "snapshots", watched)
+    monkeypatch.setattr(rankings, "probabilities_of", asking)
+    found, _ = out_of_sample(toys, QUICK.replace(alpha=0.0), (3,), 3)[3]
+    assert len(seen_by) == len(asked) == 3
+    for trained_on, judged in zip(seen_by, asked, strict=True):
+        assert not trained_on & judged
+        assert len(trained_on | judged) == len(toys)
+    assert len(set.union(*asked)) == len(toys)
+    assert found.sum(dim=1).tolist() == pytest.approx([1.0] * len(toys), abs=1e-5)
+
+
+def test_rows_of_keeps_each_label_with_its_image(toys, small_clothing1m):
+    chosen = torch.tensor([5, 2, 9])
+    part = rows_of(toys, chosen)
+    for field in ("images", "noisy_labels", "clean_labels"):
+        assert torch.equal(getattr(part, field), getattr(toys, field)[chosen])
+    data = load_dataset(Settings(dataset="clothing1m", data_root=str(small_clothing1m), trust=True))
+    with pytest.raises(TypeError, match="live on disk"):
+        rows_of(data, chosen)
+
+
+def test_where_clusters_lie_apart_every_ranking_is_far_better_than_chance():
+    clean = toy_clusters(seed=1, modes=1, overlap=0.05, samples_per_class=60)
+    noise = symmetric_noise(clean.noisy_labels, 0.2, num_classes=3, generator=torch.Generator().manual_seed(0))
+    data = with_labels(clean, noise.noisy_labels, made_from="symmetric noise")
+    found = compare_rankings(data, QUICK.replace(epochs=8, correction_start=2), folds=3)
+    assert (found["average_precision"] > 3 * found["wrong"]).all()
+
+
+def test_what_cannot_be_compared_is_refused(toys):
+    with pytest.raises(ValueError, match="no clean labels"):
+        compare_rankings(dataclasses.replace(toys, clean_labels=None), QUICK)
+    with pytest.raises(ValueError, match="alpha must be above 0"):
+        compare_rankings(toys, QUICK.replace(alpha=0.0))
+    with pytest.raises(ValueError, match="at must name epochs from 1 to 3"):
+        compare_rankings(toys, QUICK, at=(0, 3))
+    with pytest.raises(ValueError, match="folds must be from 2 to 4, the size of the smallest class"):
+        compare_rankings(toy_clusters(seed=0, samples_per_class=4), QUICK, folds=5)
+
+
+def test_the_table_is_paired_by_seed_and_epochs():
+    lines = [
+        {"network": network, "ranking": ranking, "epochs": epochs, "seed": seed, "seconds": 1.0 + seed, "wrong": 0.3}
+        | {"average_precision": precision + 0.1 * seed + 0.01 * epochs}
+        for seed in (1, 0)
+        for epochs in (2, 5)
+        for network, ranking, precision in (("SMP", "class scores", 0.5), ("other", "x", 0.4))
+    ]
+    table, ahead = ranking_table(pd.DataFrame(lines)), paired_difference([65.0, 55.0], [55.0, 45.0])
+    assert table.loc[("other", "x", 5), "ahead"] == f"{ahead.mean:+.1f} ± {ahead.half:.1f}"
+    assert table.loc[("SMP", "class scores", 2), "ahead"] == ""
+    assert table.loc[("other", "x", 2), "average precision %"] == str(interval([52.0, 42.0]))

@@ -1,0 +1,155 @@
+"""Rows summed up: verdicts by hand, tables that cope with what is missing, committed rows, the README's table."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from dsl_lessons import comparison, tables
+from dsl_lessons.methods import BASELINE, SMP, compared, correctors, methods
+from dsl_lessons.paths import CONFIGS, RUNS, output_folder
+from dsl_lessons.power import seeds_needed
+
+from dsl_teach.config import Settings
+from dsl_teach.metrics import interval
+from dsl_teach.sweep import read_sweep
+from tools.readme_table import FILES, readme_table
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ACCURACIES = {
+    "cross-entropy": [0.60, 0.70, 0.80],
+    "SMP": [0.70, 0.80, 0.91],  # +10, +10, +11: better, though the groups overlap
+    "careful SMP": [0.55, 0.66, 0.75],  # -5, -4, -5: worse
+    "GCE": [0.70, 0.65, 0.85],  # +10, -5, +5: not shown
+}
+LABELS = {"SMP": 0.7, "careful SMP": 0.5}
+SAID = [
+    ("digits_methods", "digits, 40 % wrong", "careful SMP", "mixup, averaged weights"),
+    ("digits_methods", "digits, 40 % wrong", "SMP", "label smoothing"),
+    ("cifar10_parts", "CIFAR-10, idn_40", "careful SMP", "mixup, averaged weights"),
+    ("cifar10_more_seeds", "CIFAR-10, idn_20", "careful SMP", "cross-entropy"),
+]
+
+
+@pytest.fixture
+def rows():
+    return pd.DataFrame(
+        {
+            "case": "toy", "method": method, "seed": seed, "test_accuracy": share, "noisy_accuracy": 0.6,
+            "label_accuracy": LABELS.get(method), "seconds": 10.0 * (seed + 1) * (2 if method == "SMP" else 1),
+            "made_from": f"images drawn with seed {seed}; labels",
+        }
+        for method, shares in ACCURACIES.items() for seed, share in enumerate(shares)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "said"), [("SMP", "better"), ("careful SMP", "worse"), ("GCE", "not shown")])
+def test_verdicts_by_hand(rows, method, said):
+    mixed = rows.sample(frac=1, random_state=0)  # whatever the order of the rows
+    table = tables.summarise(mixed, ["case", "method"], baseline="cross-entropy")
+    assert table.loc[("toy", method), "verdict"] == said
+    points = 100 * (np.array(ACCURACIES[method]) - ACCURACIES["cross-entropy"])
+    assert table.loc[("toy", method), "against cross-entropy"] == tables.signed(interval(points.tolist()))
+    assert f"over 3 seeds, {said}." in comparison.in_words(rows, method)
+
+
+def test_only_seeds_that_both_have_are_compared(rows):
+    part = rows[~((rows["method"] == "cross-entropy") & (rows["seed"] == 2))]
+    assert tables.against(part, "SMP").n == 2
+    assert tables.verdict(tables.against(part[part["seed"] != 1], "SMP")) == "one seed"
+    assert tables.against(part[part["method"] == "SMP"], "SMP") is None
+    assert "no seed" in comparison.in_words(rows, "ELR")
+
+
+def test_a_summary_by_hand(rows):
+    table = tables.summarise(rows, ["case", "method"], baseline="cross-entropy")
+    assert table.loc[("toy", "SMP"), "cost"] == "2.0"  # the median ratio of the same seeds
+    assert table.loc[("toy", "GCE"), "corrected labels right %"] == ""
+    assert table.loc[("toy", "SMP"), "corrected labels right %"] == "70.0 ± 0.0"
+    assert "verified labels kept %" not in table  # nobody looked
+    by_seed = tables.summarise(rows, "seed")
+    assert by_seed.loc[0, "test accuracy %"] == str(interval([60, 70, 55, 70]))
+    assert tables.mean_of(rows[:1], "test_accuracy") == "60.0"
+
+
+def test_seeds_follow_from_the_spread_of_pairs(rows):
+    table = comparison.seeds_table(rows, wished=(5,))
+    assert table.loc["GCE", "for 5 points"] == seeds_needed(5, float(np.std([10, -5, 5], ddof=1)))
+    assert "cross-entropy" not in table.index
+
+
+def test_the_best_other_is_no_smp(rows):
+    assert list(comparison.differences_of(rows)) == ["SMP", "GCE", "careful SMP"]
+    assert comparison.best_other(rows) == "GCE"
+    assert comparison.best_other(rows[rows["method"] != "GCE"]) is None
+
+
+def test_results_are_written_and_read_with_what_made_them(rows, tmp_path):
+    tables.write_results(tmp_path, rows, made_by="a.yaml", missing=["trial 1"])
+    (tmp_path / "results.json").rename(tmp_path / "toy.json")
+    file = tables.read_results("toy", tmp_path)
+    assert file.rows["label_accuracy"].isna().sum() == 6
+    assert json.loads((tmp_path / "toy.json").read_text())["rows"][0]["label_accuracy"] is None
+    expected = (
+        "made by a.yaml, 12 runs, up to 3 seeds; 1 runs are missing; from images drawn with the run's seed; labels"
+    )
+    assert str(file) == expected
+    nothing = tables.read_results("nothing", tmp_path)
+    assert (nothing.cases, len(nothing.case("toy"))) == ([], 0)
+    assert "is not here" in str(nothing)
+
+
+def test_a_bare_name_lies_in_runs_and_a_path_where_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dsl_lessons.paths.RUNS", tmp_path / "repository" / "runs")
+    assert output_folder("x") == tmp_path / "repository" / "runs" / "x"
+    assert output_folder("./x").resolve() == tmp_path / "x"
+    assert RUNS.parent == Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("name", methods())
+def test_every_method_is_a_valid_run_of_its_own(name):
+    settings = Settings(**methods()[name])
+    assert (settings == Settings()) == (name == SMP)
+
+
+def test_the_groups_of_methods_follow_from_what_they_change():
+    assert compared()[0] == BASELINE
+    assert all(not methods()[name].get("alpha", 0.5) for name in compared())
+    assert len(correctors()) == 4
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_sweep_is_valid_and_means_by_a_name_what_the_others_mean(path):
+    if "methods:" not in path.read_text(encoding="utf-8"):
+        pytest.skip("parameters of a notebook")
+    sweep = read_sweep(path)
+    assert sweep.changed({"data_root": "x", "test_root": "x"}).trials()
+    shared = set(sweep.methods) & set(methods()) - {"class means"}
+    assert {name: dict(sweep.methods[name]) for name in shared} == {name: methods()[name] for name in shared}
+
+
+def test_the_readme_table_by_hand(rows):
+    lines = readme_table([tables.Committed("toy", rows), tables.Committed("none", pd.DataFrame())]).splitlines()
+    assert lines[2] == (
+        "| toy | 3 | 60.0 ± 0.0 → 70.0 ± 0.0 | 70.0 ± 24.8 | 80.3 ± 26.1 | **+10.3 ± 1.4, better** | "
+        "−4.7 ± 1.4, worse | GCE: +3.3 ± 19.0, not shown |"
+    )
+    assert len({line.count("|") for line in lines}) == 1
+    plain = readme_table([tables.Committed("toy", rows[rows["method"] == "cross-entropy"])])
+    assert plain.splitlines()[2] == "| toy | 3 |  | 70.0 ± 24.8 |  |  |  |  |"
+
+
+def test_the_readme_has_the_table_of_the_committed_rows():
+    """Paste what ``python tools/readme_table.py`` prints between the two markers."""
+    parts = re.findall(r"<!-- results -->\n(.*?)\n<!-- /results -->", README, flags=re.DOTALL)
+    assert parts == [readme_table([tables.read_results(name) for name in FILES])]
+
+
+@pytest.mark.parametrize(("file", "case", "ours", "other"), SAID)
+def test_differences_told_in_the_readme_are_those_of_the_rows(file, case, ours, other):
+    assert tables.signed(tables.against(tables.read_results(file).case(case), ours, other)) in README

@@ -1,0 +1,50 @@
+"""``make demo``: run lesson 00 in batch and print its table. ``python tools/demo.py -h`` tells the rest."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import papermill
+import yaml
+
+from dsl_lessons.methods import BASELINE
+from dsl_lessons.paths import NOTEBOOKS, output_folder
+from dsl_lessons.tables import summarise
+
+
+def main() -> int:
+    """Execute the notebook, showing its progress; then print the table and where everything lies."""
+    parser = argparse.ArgumentParser(description="Cross-entropy against SMP on mislabelled digits (lesson 00).")
+    parser.add_argument("--parameters", type=Path, help="a YAML file with other values for the parameters cell")
+    parser.add_argument("--output", default="start_here", help="folder of the results; a bare name lies in runs/")
+    options = parser.parse_args()
+    said = yaml.safe_load(options.parameters.read_text(encoding="utf-8")) if options.parameters else {}
+    parameters: dict[str, Any] = {"output_folder": options.output, **said}
+    output = output_folder(parameters["output_folder"])
+    parameters["output_folder"] = str(output.resolve())
+    executed, start = output / "start_here.ipynb", time.perf_counter()
+    try:
+        papermill.execute_notebook(
+            NOTEBOOKS / "00_start_here.ipynb", executed, parameters, kernel_name="python3", stderr_file=sys.stderr
+        )
+    except papermill.PapermillExecutionError as error:
+        print(f"\nThe notebook stopped in a cell: {error.ename}: {error.evalue}", file=sys.stderr)
+        print(f"What ran so far is in {executed}", file=sys.stderr)
+        return 1
+    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
+    print(f"\n{summarise(pd.DataFrame(results['rows']), ['case', 'method'], baseline=BASELINE).to_string()}\n")
+    print("Made from:", "; ".join(results["made_from"]))
+    print(f"Mean over seeds ± half of the 95 % interval. It took {time.perf_counter() - start:.0f} s.\n")
+    for path in (executed, output / "results.json", *sorted(output.glob("*.png"))):
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Print the README's result table from the committed rows: ``python tools/readme_table.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from dsl_lessons.comparison import best_other
+from dsl_lessons.methods import BASELINE, PRESET, SMP
+from dsl_lessons.tables import BETTER, Committed, against, mean_of, read_results, signed, verdict
+
+FILES = ("digits_methods", "digits_noise", "cifar10_methods")
+"""Result files behind the table, in its order."""
+HEAD = (
+    "data and wrong labels", "seeds", "labels right: given, by SMP", BASELINE, SMP, f"{SMP} against {BASELINE}",
+    f"{PRESET} against {BASELINE}", "best of the others",
+)  # fmt: skip
+
+
+def readme_table(files: Sequence[Committed]) -> str:
+    """The table in Markdown: a line a case.
+
+    Args:
+        files: whose cases, in this order; a file without rows gives no line.
+    """
+    lines = [HEAD, ["---"] * len(HEAD), *(_line(case, file.case(case)) for file in files for case in file.cases)]
+    return "\n".join(f"| {' | '.join(entries)} |" for entries in lines)
+
+
+def _line(case: str, rows: pd.DataFrame) -> list[str]:
+    smp, other = rows[rows["method"] == SMP], best_other(rows)
+    right = f"{mean_of(smp, 'noisy_accuracy')} → {mean_of(smp, 'label_accuracy')}" if len(smp) else ""
+    counts = rows.groupby("method")["seed"].nunique()
+    seeds = str(counts.max()) if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    plain, published = (mean_of(rows[rows["method"] == method], "test_accuracy") for method in (BASELINE, SMP))
+    compared = [_told(rows, method) for method in (SMP, PRESET)]
+    return [case, seeds, right, plain, published, *compared, f"{other}: {_told(rows, other)}" if other else ""]
+
+
+def _told(rows: pd.DataFrame, method: str) -> str:
+    difference = against(rows, method)
+    if difference is None:
+        return ""
+    words = f"{signed(difference)}, {verdict(difference)}"
+    return f"**{words}**" if verdict(difference) == BETTER else words
+
+
+if __name__ == "__main__":
+    print(readme_table([read_results(name) for name in FILES]))
