@@ -1,6 +1,6 @@
 """A sweep: cases x methods x grid x seeds of a YAML file -> trials -> rows; each trial is a process of its own.
 
-base_from: clothing1m.yaml       # settings that all trials share, from another file beside this one
+base_from: other.yaml            # settings that all trials share, from another file beside this one
 base: {epochs: 40}               # and here; this counts
 cases: {even: {}, uneven: {rarest_share: 0.2}}
 methods: {cross-entropy: {alpha: 0}, SMP: {}}
@@ -335,7 +335,7 @@ def _train(folder: Path, job: Mapping[str, Any]) -> None:
     """A run in the folder ``run``; one that was broken off is continued."""
     settings = Settings(**job["parameters"])
     finished = run(settings, folder=folder / "run", device=job["device"], loader_workers=job["loader_workers"])
-    if os.environ.get("RANK", "0") == "0":
+    if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0":
         unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
         memory = {"peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)}
         if torch.cuda.is_initialized():
