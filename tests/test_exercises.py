@@ -175,7 +175,7 @@ WRONG = [
     ("similarity", lambda x: 1 - torch.tensor(reference.cosine_similarity(x.tolist())), "cosine distance"),
     ("similarity", lambda x: x @ x.T / torch.outer(x.norm(dim=1), x.norm(dim=1)), "NaN"),
     ("similarity", lambda x: (x / x.norm(dim=0)) @ (x / x.norm(dim=0)).T, "columns"),
-    ("similarity", lambda x: F.cosine_similarity(x[:, None], x[None], dim=-1) * (1 - torch.eye(len(x))), "self-similarity"),
+    ("similarity", lambda x: cosine_similarity(x) * (1 - torch.eye(len(x))), "self-similarity"),
     ("threshold", lambda s, q: np.quantile(s, 1 - q, method="inverted_cdf"), "wrong end"),
     ("threshold", lambda s, q: np.quantile(s[~torch.eye(len(s)).bool()], q, method="inverted_cdf"), "diagonal"),
     ("threshold", lambda s, q: np.quantile(s, q), "interpolated"),
