@@ -2,7 +2,7 @@
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 demo: .venv/ready        ## the main job on real images: cross-entropy against SMP on mislabelled digits
-	.venv/bin/python -m dsl_lessons.demo $(if $(PARAMETERS),--parameters $(PARAMETERS))
+	.venv/bin/python tools/demo.py $(if $(PARAMETERS),--parameters $(PARAMETERS))
 
 test: .venv/ready        ## style, types, every test, and the notebooks
 	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 600 tests notebooks

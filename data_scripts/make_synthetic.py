@@ -3,10 +3,10 @@
     python data_scripts/make_synthetic.py clothing1m --output runs/clothing1m
     python data_scripts/make_synthetic.py food101n --output runs/food --images-per-class 20
 
-For people without access to the data, and for tests. The images are drawn, not photographed: stripes and a disc in the
-angle and colours of a class, with some of a neighbouring class mixed in. The more of it there is, the likelier the label
-is the neighbour's: the errors depend on the input. The truth is written beside them. A file SYNTHETIC.txt marks the
-folder, and the loaders say so in every result.
+For people without access to the data, and for tests. The images are stripes and a disc in the angle and colours of a
+class, with some of a neighbouring class mixed in. The more of it there is, the likelier the label is the neighbour's:
+the errors depend on the input. The truth is written beside them. A file SYNTHETIC.txt marks the folder, and the loaders
+say so in every result.
 
 Exit code: 0 if all is done, 1 if it is not, 2 if the command is wrong.
 """

@@ -62,8 +62,8 @@ def _unpack_one(archive: Path, folder: Path) -> int:
             for member in tqdm(files, archive.name, unit=" files", disable=None, leave=False):
                 target = folder / member.name.removeprefix("./").removeprefix("images/")
                 if not (target.exists() and target.stat().st_size == member.size):
-                    with whole_file(target) as part, part.open("wb") as copy:
-                        shutil.copyfileobj(tar.extractfile(member), copy)
+                    with whole_file(target) as part:
+                        part.write_bytes(content.read() if (content := tar.extractfile(member)) else b"")
     except (tarfile.TarError, EOFError) as error:
         raise ValueError(f"{archive} is damaged or not safe to unpack: {error}. Get it again.") from error
     return len(files)

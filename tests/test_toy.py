@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsl_teach.data.dataset import ImageFiles, NoisyDataset
-from dsl_teach.data.relabel import subset, take, with_labels, without_test_images
+from dsl_teach.data.dataset import ImageFiles, NoisyDataset, subset, take, with_labels, without_test_images
 from dsl_teach.data.toy import ring, toy_clusters, toy_moons
 from dsl_teach.prototypes import correct_labels, select_prototypes
 

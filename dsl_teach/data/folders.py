@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from dsl_teach.data.dataset import UNKNOWN, ImageFiles, NoisyDataset, take
+from dsl_teach.data.dataset import UNKNOWN, ImageFiles, NoisyDataset
 from dsl_teach.data.decode import UnreadableImage, decode_image, reason_of
 from dsl_teach.seeds import stream
 
@@ -136,7 +136,8 @@ class Listed:
     def of(self, chosen: Tensor, source: str = "") -> Listed:
         """Only the images for which ``chosen``, (N,) bool, holds."""
         rows = chosen.nonzero().flatten()
-        return Listed(source or self.source, self.folder, take(self.files, rows), self.labels[rows])
+        files = ImageFiles(self.files.root, tuple(self.files.paths[row] for row in rows.tolist()))
+        return Listed(source or self.source, self.folder, files, self.labels[rows])
 
     def full_paths(self) -> list[str]:
         """The paths with their folder in front."""
@@ -187,8 +188,8 @@ def assemble(
     if None in noted and not trust:
         if not synthetic:
             warnings.warn(
-                f"{name} has not been verified: each of its {len(train.labels) + len(test.labels):,} files is looked at "
-                f"now. Run data_scripts/verify.py on {train.folder} once.",
+                f"{name} has not been verified: its {len(train.labels) + len(test.labels):,} files are looked at now, "
+                f"one by one. Run data_scripts/verify.py on {train.folder} once.",
                 stacklevel=3,
             )
         noted = list(look_at(train, test))

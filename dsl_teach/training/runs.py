@@ -126,11 +126,7 @@ def first_network(data: NoisyDataset, settings: Settings) -> EmbeddingNetwork:
 
 
 def training_view(data: NoisyDataset, settings: Settings) -> View | None:
-    """What training does to images in memory.
-
-    Raises:
-        ValueError: if points are to be shifted and mirrored.
-    """
+    """What training does to images in memory."""
     if not settings.augment or isinstance(data.images, ImageFiles):
         return None
     if data.images.ndim != 4:

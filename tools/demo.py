@@ -1,4 +1,4 @@
-"""``make demo``: run lesson 00 in batch and print its table. ``python -m dsl_lessons.demo -h`` tells the rest."""
+"""``make demo``: run lesson 00 in batch and print its table. ``python tools/demo.py -h`` tells the rest."""
 
 from __future__ import annotations
 
