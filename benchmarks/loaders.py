@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks.measure import figure, paired_ratio
 from dsl_teach.data.batches import InMemoryBatches, OnDiskBatches, crop_and_flip
 from dsl_teach.data.dataset import ImageFiles
-from dsl_teach.data.decode import decode_image, default_decoder, resize_short_side
+from dsl_teach.data.decode import decode_image, resize_short_side, torchcodec_decoder
 from dsl_teach.training.networks import small_cnn
 
 IMAGES, TIMES, ROUNDS = 320, 4, 9
@@ -46,7 +46,8 @@ def on_disk(files: ImageFiles, what: str, workers: int, limit: float) -> dict[st
 
         ratio, all_ratios = paired_ratio(bare, load, n=ROUNDS)
     name = f"on-disk loader, {workers} worker(s), over bare decoding and scaling in {workers} process(es), {what}"
-    note = f"images a second, {default_decoder()}, {all_ratios[0]:.2f} to {all_ratios[-1]:.2f}"
+    decoder = "TorchCodec" if torchcodec_decoder() else "Pillow"
+    note = f"images a second, {decoder}, {all_ratios[0]:.2f} to {all_ratios[-1]:.2f}"
     return figure(name, ratio, limit, n=ROUNDS, better="higher", note=note)
 
 

@@ -134,12 +134,12 @@ def make_clothing1m(
             if part != "noisy_train":
                 clean |= images
                 noisy |= {key: images[key] for key in list(images)[: -(-len(images) // 2)]}
-        for name, labels in (
+        for kind, labels in (
             ("noisy", {key: image.noisy_label for key, image in noisy.items()}),
             ("clean", {key: image.true_label for key, image in clean.items()}),
         ):
             _write_lines(
-                new / f"{name}_label_kv.txt", (f"{PREFIX}{key} {labels[key]}" for key in sorted(labels)), end=""
+                new / f"{kind}_label_kv.txt", (f"{PREFIX}{key} {labels[key]}" for key in sorted(labels)), end=""
             )
         _write_lines(new / "category_names_eng.txt", CLOTHES[:classes], end="")
     return Path(folder)

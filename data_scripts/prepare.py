@@ -87,8 +87,8 @@ def prepare(source: Path, target: Path, *, short_side: int = 256, workers: int =
     make = partial(make_small, source=source, target=target, short_side=short_side)
     with processes(workers) as pool:
         reasons = pool.imap(make, images, 100) if pool else map(make, images)
-        reasons = tqdm(reasons, f"short side to {short_side}", len(images), unit=" files", disable=None)
-        return {path.as_posix(): reason for path, reason in zip(images, reasons, strict=True) if reason}
+        shown = tqdm(reasons, f"short side to {short_side}", len(images), unit=" files", disable=None)
+        return {path.as_posix(): reason for path, reason in zip(images, shown, strict=True) if reason}
 
 
 def make_small(path: Path, *, source: Path, target: Path, short_side: int) -> str:

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from dsl_teach.data import decode
-from dsl_teach.data.decode import UnreadableImage, cut, decode_image, default_decoder, resize_short_side
+from dsl_teach.data.decode import UnreadableImage, cut, decode_image, resize_short_side, torchcodec_decoder
 
 DECODERS = ["torchcodec", "pillow"]
 PICTURE = Image.fromarray(np.kron(np.arange(60, dtype=np.uint8).reshape(5, 4, 3) * 4, np.ones((12, 15, 1), np.uint8)))
@@ -22,9 +22,10 @@ def save(path, image=PICTURE, kind="JPEG", **options):
 
 @pytest.fixture(params=DECODERS)
 def decoder(request, monkeypatch):
-    if request.param == "torchcodec" and default_decoder() != "torchcodec":
+    if request.param == "torchcodec" and torchcodec_decoder() is None:
         pytest.skip("TorchCodec is not installed")
-    monkeypatch.setattr(decode, "default_decoder", lambda: request.param)
+    if request.param == "pillow":
+        monkeypatch.setattr(decode, "torchcodec_decoder", lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -94,15 +95,12 @@ def test_an_absurdly_narrow_image_is_refused(tmp_path, decoder):
 
 def test_pillow_takes_over_where_torchcodec_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
-    cached = (decode._torchcodec, decode.default_decoder)
-    for function in cached:
-        function.cache_clear()
+    torchcodec_decoder.cache_clear()
     try:
-        assert default_decoder() == "pillow"
+        assert torchcodec_decoder() is None
         assert decode_image(save(tmp_path / "image.jpg")).shape == (3, 60, 60)
     finally:
-        for function in cached:
-            function.cache_clear()
+        torchcodec_decoder.cache_clear()
 
 
 def test_the_error_survives_the_way_from_a_worker():

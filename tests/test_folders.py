@@ -128,25 +128,19 @@ def test_gray_and_cmyk_images_are_kept(small_clothing1m):
     assert all(decode_image(data.images.root / path).shape[0] == 3 for path in data.images.paths[:2])
 
 
-LISTS = [
-    "category_names_eng.txt",
-    "noisy_label_kv.txt",
-    "clean_label_kv.txt",
-    "noisy_train_key_list.txt",
-    "clean_test_key_list.txt",
-]
-
-
-@pytest.mark.parametrize("name", LISTS)
-def test_clothing1m_refuses_a_missing_list(clothing, name):
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("category_names_eng.txt", "noisy_label_kv.txt", "clean_label_kv.txt"),
+        *("noisy_train_key_list.txt", "clean_test_key_list.txt"),
+    ],
+)
+def test_clothing1m_refuses_a_list_that_is_missing_or_no_text(clothing, name):
+    (clothing / name).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=rf"{name} is not text in UTF-8"):
+        clothing1m(clothing)
     (clothing / name).unlink()
     with pytest.raises(FileNotFoundError, match=rf"{name} is missing\. Put the lists of Clothing1M into"):
-        clothing1m(clothing)
-
-
-def test_clothing1m_refuses_a_list_that_is_no_text(clothing):
-    (clothing / "clean_label_kv.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match=r"clean_label_kv\.txt is not text in UTF-8"):
         clothing1m(clothing)
 
 
@@ -156,39 +150,27 @@ def test_clothing1m_refuses_a_folder_that_is_not_unpacked(clothing):
         clothing1m(clothing)
 
 
-@pytest.mark.parametrize("label", ["3", "-1", "99", "Shirt"])
-def test_clothing1m_refuses_a_label_that_is_no_class(clothing, label):
-    path = clothing / "noisy_label_kv.txt"
-    first = lines(path)[0]
-    change(path, first, first.rsplit(" ", 1)[0] + " " + label)
-    message = rf"noisy_label_kv\.txt, line 1: the label '{label}' must be a whole number from 0 to 2"
-    with pytest.raises(ValueError, match=message):
-        clothing1m(clothing)
+OUTSIDE = ["../secret.jpg", "images/../../secret.jpg", "/etc/secret.jpg", "..\\secret", "C:/a.jpg"]
 
 
 @pytest.mark.parametrize(
-    "key", ["../secret.jpg", "images/../../secret.jpg", "/etc/secret.jpg", "..\\secret", "C:/a.jpg"]
+    ("name", "line", "message"),
+    [
+        *(("noisy_label_kv.txt", f"a.jpg {x}", f"'{x}' must be a whole number from 0 to 2") for x in (3, -1, "Shirt")),
+        *(("noisy_train_key_list.txt", key, "leaves the data folder") for key in OUTSIDE),
+        *(("clean_label_kv.txt", f"{key} 1", "leaves the data folder") for key in OUTSIDE),
+        *(
+            (name, "{first}", "stands in this list twice")
+            for name in ("noisy_train_key_list.txt", "noisy_label_kv.txt")
+        ),
+        ("noisy_train_key_list.txt", "{without_prefix}", "stands in this list twice"),
+    ],
 )
-@pytest.mark.parametrize("name", ["noisy_train_key_list.txt", "clean_label_kv.txt"])
-def test_clothing1m_refuses_a_path_that_leaves_the_folder(clothing, name, key):
+def test_clothing1m_refuses_a_wrong_line_and_says_which(clothing, name, line, message):
     path = clothing / name
-    path.write_text(f"{key}{' 1' if 'kv' in name else ''}\n" + path.read_text())
-    with pytest.raises(ValueError, match=rf"{name}, line 1: .* leaves the data folder"):
-        clothing1m(clothing)
-
-
-@pytest.mark.parametrize("name", ["noisy_train_key_list.txt", "noisy_label_kv.txt"])
-def test_clothing1m_refuses_a_key_that_stands_twice(clothing, name):
-    path = clothing / name
-    path.write_text(path.read_text() + "\n" + lines(path)[0])
-    with pytest.raises(ValueError, match=rf"{name}, line {len(lines(path))}: .* stands in this list twice"):
-        clothing1m(clothing)
-
-
-def test_clothing1m_refuses_a_key_that_stands_twice_with_and_without_its_prefix(clothing):
-    path = clothing / "noisy_train_key_list.txt"
-    path.write_text(path.read_text() + "\n" + lines(path)[0].removeprefix("images/"))
-    with pytest.raises(ValueError, match="stands in this list twice"):
+    first = lines(path)[0]
+    path.write_text(f"{path.read_text()}\n{line.format(first=first, without_prefix=first.removeprefix('images/'))}")
+    with pytest.raises(ValueError, match=rf"{name}, line {len(lines(path))}: .*{message}"):
         clothing1m(clothing)
 
 
@@ -203,71 +185,38 @@ def test_clothing1m_refuses_to_train_on_a_test_image(clothing):
 
 def test_clothing1m_refuses_a_class_on_one_side_only(clothing):
     path = clothing / "clean_label_kv.txt"
-    path.write_text(path.read_text().replace(" 2\n", " 1\n"))
-    if path.read_text().endswith(" 2"):
-        path.write_text(path.read_text()[:-1] + "1")
-    message = r"Knitwear have images in one of noisy_train_key_list\.txt and clean_test"
-    with pytest.raises(ValueError, match=message):
+    path.write_text("\n".join(line.removesuffix(" 2") + " 1" * line.endswith(" 2") for line in lines(path)))
+    with pytest.raises(ValueError, match=r"Knitwear have images in one of noisy_train_key_list\.txt and clean_test"):
         clothing1m(clothing)
 
 
 # --------------------------------------------------------------------------------------------- broken images
 
 
-def remove(root):
-    clothing_image(root).unlink()
-    return "missing"
+def relabel(root, change):
+    """Change the line of the first training image in the list of noisy labels."""
+    path, key = root / "noisy_label_kv.txt", lines(root / "noisy_train_key_list.txt")[0]
+    changed = (change(line) if line.startswith(key) else line for line in lines(path))
+    path.write_text("\n".join(line for line in changed if line))
 
 
-def truncate(root):
-    cut_off(clothing_image(root))
-    return "truncated"
-
-
-def fill_with_zeros(root):
-    path = clothing_image(root)
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
-    return ""
-
-
-def overwrite(root):
-    clothing_image(root).write_text("<html>404</html>")
-    return ""
-
-
-def empty(root):
-    clothing_image(root).write_bytes(b"")
-    return ""
-
-
-def copy_a_test_image(root):
-    shutil.copy(clothing_image(root, name="clean_test"), clothing_image(root))
-    return "the same bytes as the test image"
-
-
-def drop_label(root):
-    path = root / "noisy_label_kv.txt"
-    line = next(line for line in lines(path) if line.startswith(lines(root / "noisy_train_key_list.txt")[0]))
-    change(path, line, line.rsplit(" ", 1)[0])
-    return "no label"
-
-
-def drop_line(root):
-    path = root / "noisy_label_kv.txt"
-    line = next(line for line in lines(path) if line.startswith(lines(root / "noisy_train_key_list.txt")[0]))
-    change(path, line + "\n", "")
-    return "no label"
-
-
-BREAK = [remove, truncate, fill_with_zeros, overwrite, empty, copy_a_test_image, drop_label, drop_line]
+BREAK = [
+    (lambda root: clothing_image(root).unlink(), "missing"),
+    (lambda root: cut_off(clothing_image(root)), "truncated"),
+    (lambda root: clothing_image(root).write_bytes(clothing_image(root).read_bytes()[:2000] + bytes(2000)), ""),
+    (lambda root: clothing_image(root).write_text("<html>404</html>"), ""),
+    (lambda root: clothing_image(root).write_bytes(b""), ""),
+    (lambda root: shutil.copy(clothing_image(root, name="clean_test"), clothing_image(root)), "the same bytes"),
+    (lambda root: relabel(root, lambda line: line.rsplit(" ", 1)[0]), "no label"),
+    (lambda root: relabel(root, lambda line: ""), "no label"),
+]
 
 
 @pytest.mark.parametrize("verified", [False, True])
-@pytest.mark.parametrize("break_it", BREAK)
-def test_what_cannot_be_used_is_left_out_counted_and_told(clothing, break_it, verified):
+@pytest.mark.parametrize(("break_it", "reason"), BREAK)
+def test_what_cannot_be_used_is_left_out_counted_and_told(clothing, break_it, reason, verified):
     whole = clothing1m(clothing)
-    reason = break_it(clothing)
+    break_it(clothing)
     if verified:
         verify("clothing1m", clothing, max_unreadable=0.05)
     with pytest.warns(UserWarning, match=rf"1 of 30 images of noisy_train_key_list\.txt .*left out.*{reason}") as told:
@@ -304,7 +253,7 @@ def test_a_folder_that_nobody_verified_is_looked_at_and_the_loader_says_so(cloth
 
 def test_trust_looks_at_nothing_and_stops_at_the_first_unreadable_image(clothing):
     (clothing / SYNTHETIC).unlink()
-    truncate(clothing)
+    cut_off(clothing_image(clothing))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         data = clothing1m(clothing, trust=True)
@@ -318,7 +267,7 @@ def test_trust_looks_at_nothing_and_stops_at_the_first_unreadable_image(clothing
 
 @pytest.mark.parametrize("trust", [False, True])
 def test_the_loader_goes_by_what_verify_found(clothing, trust):
-    truncate(clothing)
+    cut_off(clothing_image(clothing))
     verify("clothing1m", clothing, max_unreadable=0.05)
     shutil.copy(clothing_image(clothing, 5), clothing_image(clothing))  # restored behind its back
     with pytest.warns(UserWarning, match="left out; the first is .* truncated"):
@@ -335,7 +284,7 @@ def test_what_was_found_about_other_lists_does_not_count(clothing):
 
 
 def test_a_folder_with_too_many_broken_images_is_refused(clothing):
-    truncate(clothing)
+    cut_off(clothing_image(clothing))
     verify("clothing1m", clothing)
     with pytest.raises(ValueError, match=r"unreadable\.txt: NOT IN ORDER.*max_unreadable 0\.001.*Restore the files"):
         clothing1m(clothing)
@@ -395,75 +344,57 @@ def test_a_verified_row_without_an_image_is_told(small_food101n):
         food101n(small_food101n, small_food101n)
 
 
-FOOD_LISTS = [
-    ("Food-101N_release", "classes.txt"),
-    ("Food-101N_release", "imagelist.tsv"),
-    ("Food-101N_release", "verified_train.tsv"),
-    ("Food-101N_release", "verified_val.tsv"),
-    ("food-101", "classes.txt"),
-    ("food-101", "test.txt"),
-]
+WEB, TEST = "Food-101N_release/meta", "food-101/meta"
+FOOD_LISTS = [f"{WEB}/{x}" for x in ("classes.txt", "imagelist.tsv", "verified_train.tsv", "verified_val.tsv")]
 
 
 @STRAY
-@pytest.mark.parametrize(("side", "name"), FOOD_LISTS)
-def test_food101n_refuses_a_missing_list(food, side, name):
-    (food / side / "meta" / name).unlink()
+@pytest.mark.parametrize("name", [*FOOD_LISTS, f"{TEST}/classes.txt", f"{TEST}/test.txt"])
+def test_food101n_refuses_a_missing_list(food, name):
+    (food / name).unlink()
     with pytest.raises(FileNotFoundError, match=rf"{name} is missing\. Unpack Food-101"):
         food101n(food, food)
 
 
 @STRAY
-@pytest.mark.parametrize("name", ["classes.txt", "imagelist.tsv", "verified_train.tsv", "verified_val.tsv"])
-def test_food101n_refuses_a_wrong_header(food, name):
-    path = food / "Food-101N_release" / "meta" / name
-    change(path, "class_name", "name")
-    with pytest.raises(ValueError, match=rf"{name} must begin with the header 'class_name.*its first line is 'name"):
-        food101n(food, food)
-
-
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("name", "old", "new", "message"),
     [
-        ("\t1", "\t2", "the verification label must be 0 or 1, but it is '2'"),
-        ("\t1", "", r"has 1 column\(s\), not 2"),
-        ("apple_pie/", "../apple_pie/", "leaves the data folder"),
+        *(
+            (name, "class_name", "name", "must begin with the header 'class_name.*first line is 'name")
+            for name in FOOD_LISTS
+        ),
+        (FOOD_LISTS[2], "\t1", "\t2", r"line \d+: the verification label must be 0 or 1, but it is '2'"),
+        (FOOD_LISTS[2], "\t1", "", r"line \d+: .* has 1 column\(s\), not 2"),
+        (FOOD_LISTS[2], "apple_pie/", "../apple_pie/", r"line \d+: .* leaves the data folder"),
+        *(
+            (name, "apple_pie/", new, rf"line \d+: .*{message}")
+            for name in (FOOD_LISTS[1], f"{TEST}/test.txt")
+            for new, message in (
+                ("apple_cake/", "the class 'apple_cake' is not in the list of classes"),
+                ("../", "leaves the data folder"),
+                ("", "must be a class name, a slash and a file name"),
+            )
+        ),
     ],
 )
-def test_food101n_refuses_a_wrong_verification(food, old, new, message):
-    change(food / "Food-101N_release" / "meta" / "verified_train.tsv", old, new)
-    with pytest.raises(ValueError, match=rf"verified_train\.tsv, line \d+: .*{message}"):
+def test_food101n_refuses_a_wrong_line_and_says_which(food, name, old, new, message):
+    change(food / name, old, new)
+    with pytest.raises(ValueError, match=rf"{name}.* {message}"):
         food101n(food, food)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("apple_pie/", "apple_cake/", "the class 'apple_cake' is not in the list of classes"),
-        ("apple_pie/", "../", "leaves the data folder"),
-        ("apple_pie/", "", "must be a class name, a slash and a file name"),
-    ],
-)
-@pytest.mark.parametrize(("side", "name"), [("Food-101N_release", "imagelist.tsv"), ("food-101", "test.txt")])
-@STRAY
-def test_food101n_refuses_a_wrong_line(food, side, name, old, new, message):
-    change(food / side / "meta" / name, old, new)
-    with pytest.raises(ValueError, match=rf"{name}, line \d+: .*{message}"):
-        food101n(food, food)
-
-
-@pytest.mark.parametrize(("side", "name"), FOOD_LISTS[1:3] + FOOD_LISTS[5:])
-def test_food101n_refuses_a_line_that_stands_twice(food, side, name):
-    path = food / side / "meta" / name
+@pytest.mark.parametrize("name", [*FOOD_LISTS[1:3], f"{TEST}/test.txt"])
+def test_food101n_refuses_a_line_that_stands_twice(food, name):
+    path = food / name
     path.write_text(path.read_text() + lines(path)[-1] + "\n")
     with pytest.raises(ValueError, match=rf"{name}, line {len(lines(path))}: .* stands in this list twice"):
         food101n(food, food)
 
 
 def test_food101n_refuses_a_row_in_both_verification_lists(food):
-    meta = food / "Food-101N_release" / "meta"
-    row = lines(meta / "verified_train.tsv")[1]
-    (meta / "verified_val.tsv").write_text((meta / "verified_val.tsv").read_text() + row + "\n")
+    row = lines(food / FOOD_LISTS[2])[1]
+    (food / FOOD_LISTS[3]).write_text((food / FOOD_LISTS[3]).read_text() + row + "\n")
     with pytest.raises(ValueError, match=r"stands in both verified_train\.tsv and verified_val\.tsv"):
         food101n(food, food)
 

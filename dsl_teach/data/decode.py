@@ -7,7 +7,6 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -42,26 +41,15 @@ def decode_image(path: str | os.PathLike[str]) -> Tensor:
     Raises:
         UnreadableImage: if the file is missing, cut off, no image, or absurdly long and narrow.
     """
-    decode = _with_torchcodec if default_decoder() == "torchcodec" else _with_pillow
     try:
         with open(path, "rb") as file:
-            image = decode(file.read())
+            image = _decode(file.read())
     except Exception as error:  # each format has its own kinds
         raise UnreadableImage(path, reason_of(error)) from error
     height, width = image.shape[-2:]
     if max(height, width) > LONGEST * min(height, width):
         raise UnreadableImage(path, f"{width} x {height} pixels is too long and narrow")
     return image
-
-
-@functools.cache
-def default_decoder() -> Literal["torchcodec", "pillow"]:
-    """TorchCodec, or Pillow where TorchCodec is missing, too old to decode images, or does not load."""
-    try:
-        _torchcodec()
-    except (ImportError, OSError, RuntimeError):
-        return "pillow"
-    return "torchcodec"
 
 
 def reason_of(error: Exception) -> str:
@@ -98,9 +86,10 @@ def cut(image: Tensor, crop: int, draws: Sequence[float] | None = None) -> Tenso
     return square.flip(-1) if draws is not None and draws[2] < 0.5 else square
 
 
-def _with_torchcodec(data: bytes) -> Tensor:
+def _decode(data: bytes) -> Tensor:
+    decode = torchcodec_decoder()
     try:
-        image: Tensor = _torchcodec()(data)
+        image = decode(data) if decode else _with_pillow(data)
     except ValueError:  # not a format of TorchCodec; Pillow knows more, and says so if it does not
         return _with_pillow(data)
     return image if image.ndim == 3 else image[0]
@@ -118,7 +107,10 @@ def _with_pillow(data: bytes) -> Tensor:
 
 
 @functools.cache
-def _torchcodec() -> Callable[..., Any]:
-    from torchcodec.decoders import decode_image as decode  # an optional package, and slow to import
-
+def torchcodec_decoder() -> Callable[[bytes], Tensor] | None:
+    """TorchCodec's function; None where it is missing, too old to decode images, or does not load."""
+    try:
+        from torchcodec.decoders import decode_image as decode
+    except (ImportError, OSError, RuntimeError):
+        return None
     return decode
