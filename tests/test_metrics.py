@@ -51,8 +51,8 @@ def test_chance_level_is_what_shuffled_labels_show():
     generator = torch.Generator().manual_seed(0)
     noisy = torch.multinomial(torch.tensor([0.5, 0.3, 0.2]), 3000, replacement=True, generator=generator)
     changed = [float((noisy[torch.randperm(3000, generator=generator)] != noisy).double().mean()) for _ in range(200)]
-    shown = interval(changed, confidence=0.999)
-    assert abs(shown.mean - chance_changed(noisy, noisy, 3)) < shown.half + 1e-3
+    shown = interval(changed)
+    assert abs(shown.mean - chance_changed(noisy, noisy, 3)) < 2 * shown.half + 1e-3
 
 
 def test_without_clean_labels_only_the_change_is_known():
@@ -93,10 +93,8 @@ def test_a_quality_of_minus_infinity_comes_first_and_nan_is_refused():
     noisy, clean = torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0])
     assert average_precision(torch.tensor([-0.5, math.inf, -math.inf]), noisy, clean) == 1
     assert math.isnan(average_precision(torch.zeros(3), noisy, noisy))
-    with pytest.raises(ValueError, match="quality is NaN for 1 sample"):
+    with pytest.raises(ValueError, match="contains NaN"):
         average_precision(torch.tensor([0.5, math.nan, 1.0]), noisy, clean)
-    with pytest.raises(ValueError, match="one entry a sample, but are"):
-        average_precision(torch.zeros(2), noisy, clean)
 
 
 def test_an_interval_by_hand():
@@ -119,9 +117,9 @@ def test_paired_differences_hold_the_true_mean_as_often_as_they_say():
     hits = 0
     for _ in range(4000):
         shared, ours, theirs = generator.normal(0, [[10], [1], [2]], size=(3, 5))
-        found = paired_difference((shared + ours + 3).tolist(), (shared + theirs).tolist(), confidence=0.9)
+        found = paired_difference((shared + ours + 3).tolist(), (shared + theirs).tolist())
         hits += abs(found.mean - 3) <= found.half
-    assert abs(hits / 4000 - 0.9) < 5 * math.sqrt(0.9 * 0.1 / 4000)
+    assert abs(hits / 4000 - 0.95) < 5 * math.sqrt(0.95 * 0.05 / 4000)
 
 
 def test_what_makes_no_interval():

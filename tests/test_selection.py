@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 
 import pytest
 import torch
@@ -13,22 +12,15 @@ from hypothesis import strategies as st
 from dsl_teach.prototypes import sample_by_class, select_prototypes
 from dsl_teach.prototypes.selection import choose
 from tests import reference
-from tests.strategies import DTYPES, EXACT_ROW
+from tests.strategies import DTYPES, LABELLED_ROWS, SEEDS, select, signs_of
 
+LABELS = torch.tensor([0, 1, 2] * 2)
 READINGS = {
     "diagonal": st.booleans(),
     "rho_ties": st.sampled_from(["strict", "order"]),
     "fill_up": st.booleans(),
     "cut_ties": st.sampled_from(["eta", "index"]),
 }
-LABELLED_ROWS = st.lists(st.tuples(EXACT_ROW, st.integers(0, 2)), min_size=1, max_size=30)
-
-
-def select(embeddings, noisy_labels, **changes):
-    """Selection without the warning about empty classes, which hostile labels bring about all the time."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return select_prototypes(embeddings, noisy_labels, num_classes=3, **changes)
 
 
 def reference_rows(rows, members, *, p, eta_max, quantile, diagonal, rho_ties, fill_up, cut_ties):
@@ -48,11 +40,11 @@ def reference_rows(rows, members, *, p, eta_max, quantile, diagonal, rho_ties, f
     st.fixed_dictionaries(READINGS),
 )
 def test_selection_equals_the_loop_reference(labelled, dtype, p, quantile, eta_max, readings):
-    rows, labels = [row for row, _ in labelled], [label for _, label in labelled]
+    rows, labels = zip(*labelled, strict=True)
     found = select(
         torch.tensor(rows, dtype=dtype), torch.tensor(labels), p=p, m=40, quantile=quantile, eta_max=eta_max, **readings
     )
-    signs = [[(entry > 0) - (entry < 0) for entry in row] for row in rows]  # exact cosines; see strategies.py
+    signs = signs_of(rows)
     for c in range(3):
         members = [i for i, label in enumerate(labels) if label == c]
         count = int(found.count[c])
@@ -79,7 +71,7 @@ def test_selection_equals_the_loop_reference(labelled, dtype, p, quantile, eta_m
     st.sampled_from(["eta", "index"]),
 )
 def test_choice_equals_picking_one_after_the_other(samples, p, fill_up, cut_ties):
-    rho, eta = [r for r, _ in samples], [e for _, e in samples]
+    rho, eta = zip(*samples, strict=True)
     chosen = choose(
         torch.tensor(rho), torch.tensor(eta, dtype=torch.float64), p=p, eta_max=0.95, fill_up=fill_up, cut_ties=cut_ties
     )
@@ -87,11 +79,11 @@ def test_choice_equals_picking_one_after_the_other(samples, p, fill_up, cut_ties
     assert chosen.tolist() == expected
 
 
-@given(LABELLED_ROWS, st.integers(0, 2**31), st.integers(1, 5))
+@given(LABELLED_ROWS, SEEDS, st.integers(1, 5))
 def test_permuting_the_samples_changes_nothing_but_row_numbers(labelled, seed, p):
     """Samples equal in rho and eta may take each other's place; nothing else may change."""
-    embeddings = torch.tensor([row for row, _ in labelled], dtype=torch.float64)
-    labels = torch.tensor([label for _, label in labelled])
+    rows, labels = zip(*labelled, strict=True)
+    embeddings, labels = torch.tensor(rows, dtype=torch.float64), torch.tensor(labels)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     before, after = select(embeddings, labels, p=p), select(embeddings[order], labels[order], p=p)
     assert torch.equal(after.rho, before.rho)
@@ -173,45 +165,26 @@ def test_half_precision_is_raised_to_float32(dtype):
     assert torch.equal(found.index, select(embeddings.float(), labels).index)
 
 
-ROWS, LABELS = torch.eye(6), torch.tensor([0, 1, 2] * 2)
-
-
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"p": 0}, "p must be at least 1"),
-        ({"m": 0}, "m must be at least 1"),
-        ({"p": 9, "m": 8}, "p must be at most m"),
+        ({"p": 0}, "p must be at least 1 and at most m"),
+        ({"p": 9, "m": 8}, "p must be at least 1 and at most m"),
         ({"eta_max": float("nan")}, "eta_max must be"),
         ({"quantile": 0}, "quantile must be"),
         ({"cut_ties": "rho"}, "cut_ties must be"),
         ({"small_class": "drop"}, "small_class must be"),
         ({"rho_ties": "greater"}, "rho_ties must be"),
         ({"small_class": "error", "m": 3, "p": 1}, "Class 0 has 2 samples, fewer than m = 3"),
+        ({"noisy_labels": LABELS.int()}, "noisy_labels must be one int64 number a sample"),
+        ({"noisy_labels": LABELS[None]}, "noisy_labels must be one int64 number a sample"),
+        ({"noisy_labels": LABELS[:5]}, "noisy_labels must have one entry for each of the 6 samples, but there are 5"),
+        ({"noisy_labels": LABELS + 1}, r"noisy_labels must lie in 0 \.\. 2 .*from 1 to 3"),
+        ({"noisy_labels": LABELS - 1}, r"noisy_labels must lie in 0 \.\. 2 .*from -1 to 1"),
+        ({"embeddings": torch.eye(6) * torch.nan}, "NaN or infinite"),
+        ({"embeddings": torch.zeros(0, 4), "noisy_labels": LABELS[:0]}, "No class has a sample"),
     ],
 )
-def test_a_setting_out_of_range_is_named(changes, sentence):
+def test_what_does_not_fit_is_refused_by_name(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
-        select(ROWS, LABELS, **changes)
-
-
-@pytest.mark.parametrize(
-    ("labels", "sentence"),
-    [
-        (LABELS.int(), "noisy_labels must be one int64 number a sample"),
-        (LABELS[None], "noisy_labels must be one int64 number a sample"),
-        (LABELS[:5], "noisy_labels must have one entry for each of the 6 samples, but there are 5"),
-        (LABELS + 1, r"noisy_labels must lie in 0 \.\. 2 .*from 1 to 3"),
-        (LABELS - 1, r"noisy_labels must lie in 0 \.\. 2 .*from -1 to 1"),
-    ],
-)
-def test_labels_of_a_wrong_kind_are_refused(labels, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        select(ROWS, labels)
-
-
-def test_broken_embeddings_and_no_sample_at_all_are_refused():
-    with pytest.raises(ValueError, match="NaN or infinite"):
-        select(ROWS * torch.nan, LABELS)
-    with pytest.raises(ValueError, match="No class has a sample"):
-        select(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+        select(**({"embeddings": torch.eye(6), "noisy_labels": LABELS} | changes))

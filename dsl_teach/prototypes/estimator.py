@@ -75,7 +75,8 @@ class PrototypeClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The class each sample resembles most, (N,); the first one in a tie."""
-        return self.classes_[best_class(torch.as_tensor(self.class_scores(X))).numpy()]
+        scores = torch.as_tensor(self.class_scores(X))
+        return self.classes_[best_class(scores).numpy()]
 
     def correct(self, X: Any, y: Any) -> np.ndarray:
         """The corrected labels of samples with given labels, (N,).
