@@ -51,16 +51,13 @@ def correct_labels(
     score_ties: Literal["noisy", "lowest"] = "noisy",
     scores: Tensor | None = None,
 ) -> Tensor:
-    r"""Give every sample the label of the class it resembles most.
+    r"""Give every sample the label of the class it resembles most: (N,) int64, in the order of ``embeddings``.
 
     .. math:: \hat{y} = \arg\max_c \sigma_c
 
     If several classes share the best score, the ``"noisy"`` label is kept where it is one of them, else the lowest
     class is taken; with ``score_ties="lowest"`` always. ``scores`` are sigma where it is known already: the embeddings
     are then only counted.
-
-    Returns:
-        (N,) int64, the corrected labels, in the order of ``embeddings``.
 
     Raises:
         ValueError: if a shape, a label or ``score_ties`` is wrong, or an embedding or a score is not a number.
