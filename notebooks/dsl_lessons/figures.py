@@ -139,7 +139,8 @@ def curves(
             lines = 100 * np.array(group[group[by] == value][column].tolist(), dtype=float)
             if lines.size:
                 epochs = range(1, lines.shape[1] + 1)
-                axes.plot(epochs, lines.T, color=colour, alpha=0.25, linewidth=0.7)
+                if isinstance(value, str):  # of many values the single runs would hide the means
+                    axes.plot(epochs, lines.T, color=colour, alpha=0.25, linewidth=0.7)
                 axes.plot(epochs, lines.mean(axis=0), color=colour, linewidth=2, label=label.format(value))
         for epoch, words in (mark or {}).items():
             axes.axvline(epoch, color=NEUTRAL, linewidth=0.8, linestyle=":")
