@@ -24,9 +24,9 @@ import psutil
 SWEEP = """
 base: {dataset: toy_clusters, network: mlp, width: 8, epochs: 3, correction_start: 1, p: 2, m: 40}
 methods: {cross-entropy: {alpha: 0.0}, SMP: {}}
-seeds: 6
+seeds: 4
 """
-TRIALS = 12
+TRIALS = 8
 
 
 @dataclass

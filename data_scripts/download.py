@@ -18,6 +18,7 @@ import tarfile
 from pathlib import Path
 
 import pooch
+import torch
 from requests.exceptions import RequestException
 from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import check_integrity
@@ -82,7 +83,8 @@ def labels(name: str, folder: Path, mirror: str | None) -> None:
         raise
     print(f"{path}: labels that differ from the official ones")
     for kind, (noisy_labels, clean_labels, _) in found.items():
-        print(f"  {kind:15s} {(noisy_labels != clean_labels).double().mean().item():6.1%}")
+        differ = torch.zeros(()) if clean_labels is None else (noisy_labels != clean_labels).double()
+        print(f"  {kind:15s} {differ.mean().item():6.1%}")
 
 
 def fetch(source: str, file: str, folder: Path, checksum: str | None) -> Path:

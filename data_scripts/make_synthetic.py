@@ -3,10 +3,10 @@
     python data_scripts/make_synthetic.py clothing1m --output runs/clothing1m
     python data_scripts/make_synthetic.py food101n --output runs/food --images-per-class 20
 
-For people without access to the data, and for tests. The images are drawn, not photographed: stripes and a disc in the
-angle and colours of a class, with some of a neighbouring class mixed in. The more of it there is, the likelier the label
-is the neighbour's: the errors depend on the input. The truth is written beside them. A file SYNTHETIC.txt marks the
-folder, and the loaders say so in every result.
+For people without access to the data, and for tests. The images are stripes and a disc in the angle and colours of a
+class, with some of a neighbouring class mixed in. The more of it there is, the likelier the label is the neighbour's:
+the errors depend on the input. The truth is written beside them. A file SYNTHETIC.txt marks the folder, and the loaders
+say so in every result.
 
 Exit code: 0 if all is done, 1 if it is not, 2 if the command is wrong.
 """
@@ -20,7 +20,7 @@ import io
 import math
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -51,12 +51,11 @@ DISHES = (
 
 
 class Drawn(NamedTuple):
-    """One drawn image."""
+    """One drawn image; ``doubt`` is how much of a neighbouring class there is; at 1, as much as of its own."""
 
     true_label: int
     noisy_label: int
     doubt: float
-    """How much of a neighbouring class there is, from 0 to 1; at 1, as much as of its own."""
     jpeg: bytes
 
 
@@ -101,12 +100,7 @@ class Artist:
 
 
 def make_clothing1m(
-    folder: str | Path,
-    *,
-    classes: int = len(CLOTHES),
-    images_per_class: int = 40,
-    noise_rate: float = 0.38,
-    seed: int = 0,
+    folder: str | Path, *, classes: int = 14, images_per_class: int = 40, noise_rate: float = 0.38, seed: int = 0
 ) -> Path:
     """Draw a data set in the layout of Clothing1M.
 
@@ -119,18 +113,17 @@ def make_clothing1m(
         images_per_class: noisy training images.
         noise_rate: the share of wrong noisy labels to expect, at most one half.
         seed: the same seed draws the same data set.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ValueError: if a number is out of range, or the folder holds something already.
     """
     _require(Path(folder), classes, CLOTHES, images_per_class)
     artist = Artist(classes, noise_rate=noise_rate, seed=seed)
     sizes = {"noisy_train": images_per_class, "clean_train": images_per_class // 5 or 1}
     sizes |= {"clean_val": images_per_class // 10 or 1, "clean_test": images_per_class // 5 or 1}
-    drawn = {part: dict(_clothes(artist, classes, size)) for part, size in sizes.items()}
+
+    def name(label: int) -> str:
+        first, second = (int(number) for number in artist.random.integers(10**8, 2**31, size=2))
+        return f"{second // 100 % 10}/{second % 100:02d}/{first},{second}.jpg"
+
+    drawn = {part: _draw(artist, size, name) for part, size in sizes.items()}
     modes = zip(sorted(drawn["noisy_train"])[:2], ("L", "CMYK"), strict=True)
     drawn["noisy_train"] |= {key: artist.draw(drawn["noisy_train"][key].true_label, mode=mode) for key, mode in modes}
     with _new_folder(Path(folder)) as new:
@@ -141,42 +134,25 @@ def make_clothing1m(
             if part != "noisy_train":
                 clean |= images
                 noisy |= {key: images[key] for key in list(images)[: -(-len(images) // 2)]}
-        for name, labels in (
+        for kind, labels in (
             ("noisy", {key: image.noisy_label for key, image in noisy.items()}),
             ("clean", {key: image.true_label for key, image in clean.items()}),
         ):
             _write_lines(
-                new / f"{name}_label_kv.txt", (f"{PREFIX}{key} {labels[key]}" for key in sorted(labels)), end=""
+                new / f"{kind}_label_kv.txt", (f"{PREFIX}{key} {labels[key]}" for key in sorted(labels)), end=""
             )
         _write_lines(new / "category_names_eng.txt", CLOTHES[:classes], end="")
     return Path(folder)
 
 
 def make_food101n(
-    folder: str | Path,
-    *,
-    classes: int = len(DISHES),
-    images_per_class: int = 40,
-    noise_rate: float = 0.2,
-    seed: int = 0,
+    folder: str | Path, *, classes: int = 14, images_per_class: int = 40, noise_rate: float = 0.2, seed: int = 0
 ) -> Path:
     """Draw data sets in the layouts of Food-101N and Food-101: ``Food-101N_release`` and ``food-101``.
 
-    One file stands in two classes, one verification label has no image, and the two lists of classes differ in
-    order, as in the originals.
-
-    Args:
-        folder: where to; it must not exist, or be empty.
-        classes: how many classes, at least 5: cheese_plate and cheesecake are among them.
-        images_per_class: training images; a fifth as many to test on.
-        noise_rate: the share of wrong labels to expect, at most one half.
-        seed: the same seed draws the same data set.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ValueError: if a number is out of range, or the folder holds something already.
+    One file stands in two classes, one verification label has no image, and the two lists of classes differ in order,
+    as in the originals. There are at least 5 classes, and a fifth as many images to test on. The arguments are those of
+    :func:`make_clothing1m`.
     """
     _require(Path(folder), classes, DISHES, images_per_class, least=5)
     names, artist = DISHES[:classes], Artist(classes, noise_rate=noise_rate, seed=seed)
@@ -186,7 +162,10 @@ def make_food101n(
     web[twin.replace(names[0], names[1], 1)] = web[twin]
     clean = Artist(classes, noise_rate=0, seed=seed + 1)
     parts = {"train": images_per_class // 10 or 1, "test": images_per_class // 5 or 1}
-    tested = {part: dict(_dishes(clean, names, size)) for part, size in parts.items()}
+    tested = {
+        part: _draw(clean, size, lambda label: f"{names[label]}/{int(clean.random.integers(10**4, 10**7))}.jpg")
+        for part, size in parts.items()
+    }
     with _new_folder(Path(folder)) as new:
         _write_food101n(new / FOOD101N, web, names)
         _write_food101(new / FOOD101, tested, names)
@@ -200,15 +179,9 @@ def true_labels(files: ImageFiles) -> torch.Tensor:
     return torch.tensor([int(truth[path]) for path in files.paths])
 
 
-def _clothes(artist: Artist, classes: int, size: int) -> Iterator[tuple[str, Drawn]]:
-    for label in list(range(classes)) * size:
-        first, second = (int(number) for number in artist.random.integers(10**8, 2**31, size=2))
-        yield f"{second // 100 % 10}/{second % 100:02d}/{first},{second}.jpg", artist.draw(label)
-
-
-def _dishes(artist: Artist, names: tuple[str, ...], size: int) -> Iterator[tuple[str, Drawn]]:
-    for label in list(range(len(names))) * size:
-        yield f"{names[label]}/{int(artist.random.integers(10**4, 10**7))}.jpg", artist.draw(label)
+def _draw(artist: Artist, size: int, name: Callable[[int], str]) -> dict[str, Drawn]:
+    """``size`` images of each class by their names; a name is drawn before its image."""
+    return {name(label): artist.draw(label) for label in list(range(artist.num_classes)) * size}
 
 
 def _write_food101n(folder: Path, web: dict[str, Drawn], names: tuple[str, ...]) -> None:

@@ -4,8 +4,8 @@
     python data_scripts/prepare.py /data/clothing1m --unpack-only
 
 The copy is laid out as the original and read by the same loader; it saves the scaling in every epoch. Lists are copied
-too. Archives are unpacked into images/ of the original folder first; one that holds a device, or a path or link that
-leads out of it, is refused. Stop with Ctrl-C whenever you like: the same command goes on where it stopped.
+too. Archives are unpacked into images/ of the original folder first; one that holds a link, a device or a path that
+leads out of it is refused. Stop with Ctrl-C whenever you like: the same command goes on where it stopped.
 
 Exit code: 0 if all is done, 1 if it is not, 2 if the command is wrong.
 """
@@ -36,13 +36,10 @@ PREPARED = "PREPARED.txt"
 def unpack(root: Path) -> int:
     """Unpack 0.tar to 9.tar of ``root`` or ``root/images`` into ``root/images``; files already there are kept.
 
-    Every name in an archive is looked at before any of its files is written.
-
-    Returns:
-        How many files the archives hold.
+    Every name in an archive is looked at before any of its files is written. Returns how many files they hold.
 
     Raises:
-        ValueError: if an archive is damaged, or holds a device, or a path or link that leaves the folder.
+        ValueError: if an archive is damaged, or holds a device, a link, or a path that leaves the folder.
     """
     archives = [path for folder in (root, root / "images") for path in sorted(folder.glob("[0-9].tar"))]
     return sum(_unpack_one(archive, root / "images") for archive in archives)
@@ -62,24 +59,18 @@ def _unpack_one(archive: Path, folder: Path) -> int:
             for member in tqdm(files, archive.name, unit=" files", disable=None, leave=False):
                 target = folder / member.name.removeprefix("./").removeprefix("images/")
                 if not (target.exists() and target.stat().st_size == member.size):
-                    with whole_file(target) as part, part.open("wb") as copy:
-                        shutil.copyfileobj(tar.extractfile(member), copy)
+                    with whole_file(target) as part:
+                        part.write_bytes(content.read() if (content := tar.extractfile(member)) else b"")
     except (tarfile.TarError, EOFError) as error:
         raise ValueError(f"{archive} is damaged or not safe to unpack: {error}. Get it again.") from error
     return len(files)
 
 
 def prepare(source: Path, target: Path, *, short_side: int = 256, workers: int = 1) -> dict[str, str]:
-    """Copy a data set folder with the short side of each image brought down to ``short_side``.
+    """Copy a data set folder with the short side of each image brought down to ``short_side`` pixels.
 
     Images that are small enough are copied as they are, and so are lists and other files. What the copy holds
     already is not made again.
-
-    Args:
-        source: the data folder.
-        target: where to; outside ``source``.
-        short_side: in pixels; the ``short_side`` of :class:`dsl_teach.data.batches.OnDiskBatches`.
-        workers: processes.
 
     Returns:
         The images that could not be read and are missing from the copy, and why.
@@ -96,16 +87,12 @@ def prepare(source: Path, target: Path, *, short_side: int = 256, workers: int =
     make = partial(make_small, source=source, target=target, short_side=short_side)
     with processes(workers) as pool:
         reasons = pool.imap(make, images, 100) if pool else map(make, images)
-        reasons = tqdm(reasons, f"short side to {short_side}", len(images), unit=" files", disable=None)
-        return {path.as_posix(): reason for path, reason in zip(images, reasons, strict=True) if reason}
+        shown = tqdm(reasons, f"short side to {short_side}", len(images), unit=" files", disable=None)
+        return {path.as_posix(): reason for path, reason in zip(images, shown, strict=True) if reason}
 
 
 def make_small(path: Path, *, source: Path, target: Path, short_side: int) -> str:
-    """Write one image of the copy, if it is not there yet.
-
-    Returns:
-        Why it could not be read; empty if it could.
-    """
+    """Write one image of the copy, if it is not there yet; the answer is why it could not be read, else empty."""
     if (target / path).exists():
         return ""
     try:

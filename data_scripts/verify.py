@@ -18,7 +18,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -130,14 +130,7 @@ READ = {"clothing1m": clothing1m, "food101n": food101n, "image_folder": image_fo
 def verify(
     name: str, root: Path, test_root: Path | None = None, *, workers: int = 1, max_unreadable: float = 0.001
 ) -> Report:
-    """Look at everything, and write ``unreadable.txt`` into each data folder.
-
-    Args:
-        name: of the data set.
-        root: the data folder.
-        test_root: the folder of the test images, where it is another one.
-        workers: processes that decode.
-        max_unreadable: the share of a list's images that may be missing, unreadable or without a label.
+    """Look at everything by ``workers`` processes, and write ``unreadable.txt`` into each data folder.
 
     Raises:
         FileNotFoundError: if a folder is missing.
@@ -152,18 +145,14 @@ def verify(
             report.problems.append(
                 f"{len(shared)} image(s) stand in {one.source} and in {other.source}: {min(shared)} …"
             )
-    seen = sightings(lists, workers)
+    paths = list(dict.fromkeys(path for part in lists for path in part.full_paths()))
+    with processes(workers) as pool:
+        work = partial(look, decode=True)
+        looks = pool.imap(work, paths, 100) if pool else map(work, paths)
+        seen = dict(zip(paths, tqdm(looks, "decoding", len(paths), disable=None, unit=" files"), strict=True))
     for folder in dict.fromkeys(part.folder for part in lists):
         _write(report, folder, [part for part in lists if part.folder == folder], seen, max_unreadable)
     return report
-
-
-def sightings(lists: Iterable[Listed], workers: int) -> dict[str, Look]:
-    """Decode every image of the lists once."""
-    paths = list(dict.fromkeys(path for part in lists for path in part.full_paths()))
-    with processes(workers) as pool:
-        looks = (pool.imap if pool else map)(partial(look, decode=True), paths, *([100] if pool else []))
-        return dict(zip(paths, tqdm(looks, "decoding", len(paths), disable=None, unit=" files"), strict=True))
 
 
 def _write(report: Report, folder: Path, lists: list[Listed], seen: dict[str, Look], max_unreadable: float) -> None:

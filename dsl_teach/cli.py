@@ -39,10 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return DONE
 
 
-class Misused(Exception):
-    """A command that cannot be run as it was given."""
-
-
 class WithSettings(typer.core.TyperCommand):
     """A command whose help ends with the settings, by group."""
 
@@ -55,29 +51,24 @@ class WithSettings(typer.core.TyperCommand):
                 formatter.write_dl(list(group.items()))
 
 
-def command(cls: type[typer.core.TyperCommand] = typer.core.TyperCommand) -> Callable[..., Callable[..., None]]:
-    """Make a function a command: what it returns, or raises, becomes an exit code and a sentence."""
+def with_exit_code(command: Callable[..., int]) -> Callable[..., None]:
+    """Make what a command returns or raises an exit code and a sentence."""
 
-    def decorate(function: Callable[..., int]) -> Callable[..., None]:
-        @functools.wraps(function)
-        def run(*args: Any, **kwargs: Any) -> None:
-            try:
-                code = function(*args, **kwargs)
-            except Misused as error:
-                code = complain(error, MISUSED)
-            except KeyboardInterrupt as error:
-                code = complain(error, 128 + getattr(error, "number", signal.SIGINT))  # Interrupted knows its signal
-            except (OSError, ValueError, FloatingPointError) as error:
-                code = complain(error, FAILED)
-            raise typer.Exit(code)
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            code = command(*args, **kwargs)
+        except KeyboardInterrupt as error:
+            code = complain(error, 128 + getattr(error, "number", signal.SIGINT))  # Interrupted knows its signal
+        except (OSError, ValueError, FloatingPointError) as error:
+            code = complain(error, FAILED)
+        raise typer.Exit(code)
 
-        app.command(cls=cls)(run)
-        return run
-
-    return decorate
+    return run
 
 
-@command(WithSettings)
+@app.command(cls=WithSettings)
+@with_exit_code
 def train(
     config: Annotated[Path, typer.Argument(help="A YAML file of settings; what it does not name keeps its default.")],
     output: Annotated[Path, typer.Option(help="Where the run folder is made.")] = Path("runs"),
@@ -88,8 +79,8 @@ def train(
 ) -> int:
     """Train a run, or continue one that broke off."""
     with _misused():
-        from dsl_teach.config import Settings
-        from dsl_teach.sweep import find_device, read_yaml
+        from dsl_teach.config import Settings, read_yaml
+        from dsl_teach.sweep import find_device
 
         settings = Settings(**(read_yaml(config) | changes(set or ())))
         device = find_device(device)
@@ -106,12 +97,11 @@ def train(
     return DONE
 
 
-@command()
+@app.command()
+@with_exit_code
 def sweep(
     file: Annotated[Path, typer.Argument(help="A YAML file: base_from, base, cases, methods, grid, seeds, rows.")],
-    output: Annotated[
-        Path | None, typer.Option(help="Folder of the trials; by default runs/ and the file's name.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the trials; by default runs/FILE's name.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Trials at a time.")] = 1,
     set: Set = None,
     device: Device = "auto",
@@ -122,14 +112,11 @@ def sweep(
 ) -> int:
     """Train every trial of a sweep; done again, what is left of it."""
     with _misused():
-        from dsl_teach.sweep import SweepError, find_device, finished_row, read_sweep, run_sweep, sweep_table
+        from dsl_teach.sweep import WHOLE, SweepError, find_device, finished_row, read_sweep, run_sweep, sweep_table
         from dsl_teach.training.checkpoint import open_folder
 
-        which, _, of = part.partition("/")
-        if not (which.isdigit() and of.isdigit()):
-            raise ValueError(f"--part takes I/N, 1/4 say, but it got {part!r}.")
         plan = read_sweep(file).changed(changes(set or ()))
-        plan = plan.model_copy(update={"part": (int(which), int(of)), "rows": rows or plan.rows})
+        plan = plan.model_copy(update={"part": part, "rows": rows or plan.rows})
         trials, device = plan.trials(), find_device(device)
         output = open_folder(output or Path("runs") / file.stem)
     left = sum(finished_row(output / trial.name) is None for trial in trials)
@@ -137,10 +124,8 @@ def sweep(
     ended = iter(range(1, left + 1))
 
     def tell(trial: Any, row: dict[str, Any] | None, problem: str) -> None:
-        came_of = (
-            f"test accuracy {100 * row['test_accuracy']:.1f} %, {row['seconds']:.0f} s" if row else "FAILED, " + problem
-        )
-        say(f"{next(ended)} of {left}: {trial}: {came_of}")
+        figures = f"test accuracy {100 * row['test_accuracy']:.1f} %, {row['seconds']:.0f} s" if row else ""
+        say(f"{next(ended)} of {left}: {trial}: {figures or 'FAILED, ' + problem}")
 
     how: dict[str, Any] = {"workers": workers, "processes": processes, "loader_workers": loader_workers}
     code = DONE
@@ -150,12 +135,13 @@ def sweep(
         made, code = error.rows, complain(error, FAILED)
     if made:
         say(f"\n{sweep_table(made, list(plan.grid)).to_string()}")
-    if plan.part == (1, 1):
+    if part == WHOLE:
         say(f"\n{len(made)} rows in {plan.rows or output / 'rows.json'}")
     return code
 
 
-@command()
+@app.command()
+@with_exit_code
 def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> int:
     """Show the table of a run, and its curves as a picture."""
     from dsl_teach.config import Settings
@@ -176,7 +162,8 @@ def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> int:
     return DONE
 
 
-@command()
+@app.command()
+@with_exit_code
 def doctor(data: Annotated[Path, typer.Option(help="Folder of the data sets.")] = Path("data")) -> int:
     """Say which versions, accelerator, memory, disk and data sets are there, and what to do."""
     from dsl_teach.training.hardware import best_device, environment, has_bfloat16
@@ -231,26 +218,22 @@ def advice(facts: dict[str, str]) -> list[str]:
 
 
 def changes(said: Sequence[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` from the command line, values read as YAML reads them.
+    """``NAME=VALUE`` from the command line: a number, or what YAML makes of it.
 
     Raises:
         ValueError: if one has no equals sign.
     """
     import yaml
 
-    from dsl_teach.config import Settings
-
     found: dict[str, Any] = {}
     for text in said:
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--set takes NAME=VALUE, but it got {text!r}.")
-        found[name] = value
-        if name not in Settings.model_fields or Settings.model_fields[name].annotation is not str:
-            with suppress(yaml.YAMLError):
-                found[name] = yaml.safe_load(value)
-            with suppress(TypeError, ValueError):
-                found[name] = float(value) if isinstance(found[name], str) else found[name]  # 1e-3 is a word in YAML
+        for read in (int, float, yaml.safe_load, str):  # YAML takes 1e-3 for a word
+            with suppress(ValueError, yaml.YAMLError):
+                found[name] = read(value)
+                break
     return found
 
 
@@ -358,7 +341,7 @@ def _misused() -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise Misused(str(error)) from error
+        raise typer.BadParameter(str(error)) from error
 
 
 @contextmanager

@@ -188,14 +188,24 @@ class Settings(_Correction, _Training, _Network, _Data):
             ValueError: if the file is no mapping, names an unknown setting, or a value is out of range.
         """
         try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-            if not isinstance(content, dict):
-                raise ValueError(f"its lines must be of the form 'name: value', not a {type(content).__name__}.")
-            return cls(**{str(name): value for name, value in content.items()})
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is no plain YAML file: {error}") from error
+            return cls(**read_yaml(path))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The names and values of a YAML file.
+
+    Raises:
+        ValueError: if it holds anything else.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"it is no plain YAML file: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"its lines must be of the form 'name: value', not a {type(content).__name__}.")
+    return {str(name): value for name, value in content.items()}
 
 
 CLASHES = (

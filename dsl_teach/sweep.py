@@ -1,6 +1,6 @@
 """A sweep: cases x methods x grid x seeds of a YAML file -> trials -> rows; each trial is a process of its own.
 
-base_from: clothing1m.yaml       # settings that all trials share, from another file beside this one
+base_from: other.yaml            # settings that all trials share, from another file beside this one
 base: {epochs: 40}               # and here; this counts
 cases: {even: {}, uneven: {rarest_share: 0.2}}
 methods: {cross-entropy: {alpha: 0}, SMP: {}}
@@ -27,10 +27,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import torch
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from dsl_teach.config import PLACES, CountOrOff, Settings
+from dsl_teach.config import PLACES, CountOrOff, Settings, read_yaml
 from dsl_teach.metrics import accuracy, interval
 from dsl_teach.training.checkpoint import Interrupted, open_folder, write_atomically
 from dsl_teach.training.evaluation import predict
@@ -41,7 +40,7 @@ from dsl_teach.workers import FAILED, LOG, end_with, places, serve, work
 if TYPE_CHECKING:
     import pandas as pd
 
-TRIAL, ROW = "trial.json", "row.json"
+TRIAL, ROW, WHOLE = "trial.json", "row.json", "1/1"
 
 Row = dict[str, Any]
 Changes = Annotated[dict[str, Any], BeforeValidator(lambda said: {} if said is None else said)]
@@ -85,10 +84,9 @@ class Sweep(BaseModel):
     grid: dict[str, Values] = {}
     seeds: Seeds = (0,)
     rows: Path | None = None
-    """Where the rows go; None: into the folder of the trials."""
     made_by: str = ""
-    part: tuple[int, int] = (1, 1)
-    """Which of how many parts to do, counted from 1: each does its share of the trials, none writes the rows."""
+    part: str = WHOLE
+    """Which of how many parts to do, 1/4 say: each does its share of the trials, none writes the rows."""
 
     def changed(self, changes: Mapping[str, Any]) -> Sweep:
         """The same sweep with these settings over those of its base: a data folder, say."""
@@ -100,10 +98,10 @@ class Sweep(BaseModel):
         Raises:
             ValueError: if a trial has no valid settings, or there is no such part.
         """
-        which, parts = self.part
-        if not 1 <= which <= parts:
-            raise ValueError(f"part must be from 1/{parts} to {parts}/{parts}, but it is {which}/{parts}.")
-        return list({trial.name: trial for trial in self._trials()}.values())[which - 1 :: parts]
+        which, _, parts = self.part.partition("/")
+        if not (which.isdigit() and parts.isdigit() and 1 <= int(which) <= int(parts)):
+            raise ValueError(f"part must be I/N with I from 1 to N, 1/4 say, but it is {self.part!r}.")
+        return list({trial.name: trial for trial in self._trials()}.values())[int(which) - 1 :: int(parts)]
 
     def _trials(self) -> Iterator[Trial]:
         grid = [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
@@ -130,32 +128,19 @@ def read_sweep(path: str | Path) -> Sweep:
         ValueError: if it holds no names and values, or a name in it is unknown.
     """
     path = Path(path)
-    said = read_yaml(path)
-    if "base_from" in said:
-        said["base"] = read_yaml(path.parent / said.pop("base_from")) | (said.get("base") or {})
-    if "rows" in said:
-        said["rows"] = (path.parent / said["rows"]).resolve()
     try:
+        said = read_yaml(path)
+        if "base_from" in said:
+            said["base"] = read_yaml(path.parent / said.pop("base_from")) | (said.get("base") or {})
+        if "rows" in said:
+            said["rows"] = (path.parent / said["rows"]).resolve()
         return Sweep(**{"made_by": _name_of(path), **said})
     except ValidationError as error:
         first = error.errors()[0]
         where = ": ".join(str(name) for name in first["loc"])
         raise ValueError(f"{path}: {where}: {first['msg']}, but it is {first['input']!r}.") from None
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The names and values of a YAML file.
-
-    Raises:
-        ValueError: if it holds anything else.
-    """
-    try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no plain YAML file: {error}") from error
-    if not isinstance(said, dict):
-        raise ValueError(f"{path} must hold names and values, not a {type(said).__name__}.")
-    return {str(name): value for name, value in said.items()}
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _name_of(path: Path) -> str:
@@ -225,7 +210,7 @@ def run_sweep(
     if stopped:
         raise Interrupted(f"Stopped by {stopped.name}. The same command goes on with what is left.", stopped)
     rows = [row for trial in trials if (row := finished_row(output / trial.name))]
-    if sweep.part == (1, 1):
+    if sweep.part == WHOLE:
         _write_rows(sweep, rows, sorted(failed), output)
     if failed:
         raise SweepError(failed, rows)
@@ -350,7 +335,7 @@ def _train(folder: Path, job: Mapping[str, Any]) -> None:
     """A run in the folder ``run``; one that was broken off is continued."""
     settings = Settings(**job["parameters"])
     finished = run(settings, folder=folder / "run", device=job["device"], loader_workers=job["loader_workers"])
-    if os.environ.get("RANK", "0") == "0":
+    if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0":
         unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
         memory = {"peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)}
         if torch.cuda.is_initialized():

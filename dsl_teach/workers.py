@@ -30,6 +30,8 @@ FAILED = "failed: "
 """What the line of a log begins with in which a job says why it failed."""
 PAUSE, GRACE = 0.1, 90.0
 """Seconds from one look at the jobs to the next; and that they have to save and end once they are asked to."""
+CLEAN = {"OMP_NUM_THREADS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+"""Environment of a process that can be forked: it starts no threads, and looking for GPUs does not touch them."""
 
 Place = dict[str, str]
 """Environment variables of a job: its GPUs."""
@@ -71,9 +73,8 @@ def work(
         RuntimeError: if the process that starts the others ends too early.
     """
     request = {"jobs": [[str(folder), job] for folder, job in jobs.items()], "places": list(free)}
-    threads = {"OMP_NUM_THREADS": "1"}
     with _listening() as heard, subprocess.Popen(
-        [sys.executable, *server], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | threads,
+        [sys.executable, *server], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | CLEAN,
         start_new_session=True,  # Ctrl-C is for this process, which passes it on
     ) as process:  # fmt: skip
         assert process.stdin is not None

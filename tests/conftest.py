@@ -1,14 +1,17 @@
-"""What tests share: the device under test, threads, and exact embeddings."""
+"""What tests share: the device under test, threads, and small data sets on disk."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from dsl_teach.data.stand_in import make_clothing1m, make_food101n
+sys.path.insert(0, str(Path(__file__).parent.parent / "data_scripts"))
 
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("suite")
@@ -27,11 +30,27 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def small_clothing1m(tmp_path_factory):
-    """A stand-in of Clothing1M that tests must not change: 3 classes, 30 noisy images, 6 to test on."""
-    return make_clothing1m(tmp_path_factory.mktemp("stand-in") / "clothing1m", classes=3, images_per_class=10)
+    """Clothing1M's layout, which tests must not change: 3 classes, 30 noisy images, 6 to test on."""
+    from make_synthetic import make_clothing1m
+
+    return make_clothing1m(tmp_path_factory.mktemp("synthetic") / "clothing1m", classes=3, images_per_class=10)
 
 
 @pytest.fixture(scope="session")
 def small_food101n(tmp_path_factory):
-    """Stand-ins of Food-101N and Food-101 that tests must not change: 5 classes, 51 images, 10 to test on."""
-    return make_food101n(tmp_path_factory.mktemp("stand-in") / "food", classes=5, images_per_class=10)
+    """Food-101N's and Food-101's layout, which tests must not change: 5 classes, 51 images, 10 to test on."""
+    from make_synthetic import make_food101n
+
+    return make_food101n(tmp_path_factory.mktemp("synthetic") / "food", classes=5, images_per_class=10)
+
+
+@pytest.fixture
+def clothing(small_clothing1m, tmp_path):
+    """A copy to change."""
+    return shutil.copytree(small_clothing1m, tmp_path / "clothing1m")
+
+
+@pytest.fixture
+def food(small_food101n, tmp_path):
+    """A copy to change."""
+    return shutil.copytree(small_food101n, tmp_path / "food")

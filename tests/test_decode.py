@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from dsl_teach.data import decode
-from dsl_teach.data.decode import UnreadableImage, cut, decode_image, default_decoder, resize_short_side
+from dsl_teach.data.decode import UnreadableImage, cut, decode_image, resize_short_side, torchcodec_decoder
 
 DECODERS = ["torchcodec", "pillow"]
 PICTURE = Image.fromarray(np.kron(np.arange(60, dtype=np.uint8).reshape(5, 4, 3) * 4, np.ones((12, 15, 1), np.uint8)))
@@ -21,10 +21,11 @@ def save(path, image=PICTURE, kind="JPEG", **options):
 
 
 @pytest.fixture(params=DECODERS)
-def decoder(request):
-    if request.param == "torchcodec" and default_decoder() != "torchcodec":
+def decoder(request, monkeypatch):
+    if request.param == "torchcodec" and torchcodec_decoder() is None:
         pytest.skip("TorchCodec is not installed")
-    return request.param
+    if request.param == "pillow":
+        monkeypatch.setattr(decode, "torchcodec_decoder", lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def decoder(request):
 )
 def test_every_kind_becomes_rgb(tmp_path, decoder, image, kind):
     path = save(tmp_path / "image", image, kind)
-    pixels = decode_image(path, decoder=decoder)
+    pixels = decode_image(path)
     assert pixels.shape == (3, 60, 60)
     assert pixels.dtype == torch.uint8
     expected = np.asarray(Image.open(path).convert("RGB"))
@@ -53,20 +54,18 @@ def test_every_kind_becomes_rgb(tmp_path, decoder, image, kind):
 
 def test_the_camera_s_turn_is_followed(tmp_path, decoder):
     path = save(tmp_path / "image.jpg", PICTURE.crop((0, 0, 60, 30)), exif=TURNED)
-    assert decode_image(path, decoder=decoder).shape == (3, 60, 30)
+    assert decode_image(path).shape == (3, 60, 30)
 
 
 def test_sixteen_bits_become_eight(tmp_path, decoder):
     ramp = Image.fromarray((np.arange(256, dtype=np.uint16) * 257).reshape(16, 16))
-    assert decode_image(save(tmp_path / "image.png", ramp, "PNG"), decoder=decoder)[0].flatten().tolist() == [
-        *range(256)
-    ]
+    assert decode_image(save(tmp_path / "image.png", ramp, "PNG"))[0].flatten().tolist() == [*range(256)]
 
 
 def test_of_a_moving_picture_the_first_is_taken(tmp_path, decoder):
     path = tmp_path / "image.gif"
     Image.new("RGB", (40, 30), "red").save(path, save_all=True, append_images=[Image.new("RGB", (40, 30), "blue")])
-    assert decode_image(path, decoder=decoder)[:, 0, 0].tolist() == [255, 0, 0]
+    assert decode_image(path)[:, 0, 0].tolist() == [255, 0, 0]
 
 
 @pytest.mark.parametrize("keep", [0, 2, 100, 0.5, -20, -1])
@@ -75,7 +74,7 @@ def test_a_cut_off_file_is_named(tmp_path, decoder, keep):
     path = tmp_path / "cut.jpg"
     path.write_bytes(data[: int(keep * len(data)) if keep == 0.5 else keep])
     with pytest.raises(UnreadableImage, match=r"The image .*cut\.jpg cannot be read: .*verify\.py") as caught:
-        decode_image(path, decoder=decoder)
+        decode_image(path)
     assert caught.value.path == path
     assert "\n" not in str(caught.value)
 
@@ -85,26 +84,23 @@ def test_a_file_that_is_no_image_is_named(tmp_path, decoder, content, reason):
     if content is not None:
         (tmp_path / "text.jpg").write_bytes(content)
     with pytest.raises(UnreadableImage, match=rf"text\.jpg cannot be read: .*({reason})"):
-        decode_image(tmp_path / "text.jpg", decoder=decoder)
+        decode_image(tmp_path / "text.jpg")
 
 
 def test_an_absurdly_narrow_image_is_refused(tmp_path, decoder):
     path = save(tmp_path / "line.png", Image.new("RGB", (1000, 3)), "PNG")
     with pytest.raises(UnreadableImage, match="1000 x 3 pixels is too long and narrow"):
-        decode_image(path, decoder=decoder)
+        decode_image(path)
 
 
 def test_pillow_takes_over_where_torchcodec_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
-    cached = (decode._torchcodec, decode.default_decoder)
-    for function in cached:
-        function.cache_clear()
+    torchcodec_decoder.cache_clear()
     try:
-        assert default_decoder() == "pillow"
+        assert torchcodec_decoder() is None
         assert decode_image(save(tmp_path / "image.jpg")).shape == (3, 60, 60)
     finally:
-        for function in cached:
-            function.cache_clear()
+        torchcodec_decoder.cache_clear()
 
 
 def test_the_error_survives_the_way_from_a_worker():

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dsl_teach.config import Settings
-from dsl_teach.data.catalog import load_dataset
+from dsl_teach import Settings, load_dataset
 from dsl_teach.data.digits import digits
 from tests.tiny_cifar import write_cifar10
 

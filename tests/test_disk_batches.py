@@ -53,7 +53,7 @@ def test_shuffled_gives_every_sample_once_with_its_own_label(data):
 
 def test_the_same_images_for_any_number_of_workers_and_any_batch_size(data):
     expected, _, order = collect(on_disk(data).shuffled(generator()))
-    for options in ({"workers": 2, "batch_size": 2}, {"workers": 1, "batch_size": 5}, {"batch_size": 99}):
+    for options in ({"loader_workers": 2, "batch_size": 2}, {"loader_workers": 1, "batch_size": 5}, {"batch_size": 99}):
         images, _, index = collect(on_disk(data, **options).shuffled(generator()))
         assert torch.equal(images, expected)
         assert torch.equal(index, order)
@@ -82,22 +82,22 @@ def test_squares_are_moved_and_mirrored(data):
 
 def test_torch_s_own_random_numbers_stay_untouched(data):
     state = torch.get_rng_state()
-    for workers in (0, 1):
-        list(on_disk(data, workers=workers).shuffled(generator()))
+    for loader_workers in (0, 1):
+        list(on_disk(data, loader_workers=loader_workers).shuffled(generator()))
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_workers_are_kept_from_pass_to_pass(data):
-    batches = on_disk(data, workers=1)
+    batches = on_disk(data, loader_workers=1)
     fixed = collect(batches.in_order())[0]
     expected = collect(on_disk(data).shuffled(generator()))[0]
     assert torch.equal(collect(batches.shuffled(generator()))[0], expected)
     assert torch.equal(collect(batches.in_order())[0], fixed)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_pass_left_early_does_not_disturb_the_next(data, workers):
-    batches = on_disk(data, workers=workers)
+@pytest.mark.parametrize("loader_workers", [0, 1])
+def test_a_pass_left_early_does_not_disturb_the_next(data, loader_workers):
+    batches = on_disk(data, loader_workers=loader_workers)
     list(itertools.islice(batches.shuffled(generator()), 2))
     assert collect(batches.in_order())[2].tolist() == [*range(30)]
 
@@ -118,10 +118,12 @@ def test_labels_are_looked_up_when_a_batch_is_made(data):
         assert torch.equal(batch.noisy_labels, batch.index)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_file_that_breaks_later_is_named(data, workers):
+@pytest.mark.parametrize("loader_workers", [0, 1])
+def test_a_file_that_breaks_later_is_named(data, loader_workers):
     files = ImageFiles(data.images.root, (*data.images.paths[:5], "0/gone.jpg"))
-    batches = OnDiskBatches(files, torch.zeros(6, dtype=torch.int64), batch_size=4, workers=workers, **SIZE)
+    batches = OnDiskBatches(
+        files, torch.zeros(6, dtype=torch.int64), batch_size=4, loader_workers=loader_workers, **SIZE
+    )
     with pytest.raises(
         UnreadableImage, match=r"^The image [^\n]*0/gone\.jpg cannot be read: missing\. Restore [^\n]*$"
     ):
@@ -154,7 +156,7 @@ def test_batches_of_different_memory_layout_hold_the_same(data):
     ("options", "message"),
     [
         ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"workers": -1}, "workers must be at least 0"),
+        ({"loader_workers": -1}, "loader_workers must be at least 0"),
         ({"crop": 0}, "crop must be at least 1"),
         ({"crop": 41}, "crop must be at most short_side"),
     ],
@@ -180,5 +182,5 @@ def test_make_batches_chooses_by_where_the_images_live(data):
 
 
 def test_batches_go_to_the_device(data, device):
-    for batch in on_disk(data, device=device, workers=1).shuffled(generator()):
+    for batch in on_disk(data, device=device, loader_workers=1).shuffled(generator()):
         assert {part.device.type for part in batch} == {device.type}

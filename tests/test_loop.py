@@ -287,9 +287,9 @@ class TestNoisyLoss:
         settings = QUICK.replace(loss="elr", elr_momentum=0.5, mixup=mixup, alpha=alpha)
         state, batch = begin(network_for(batches), batches, settings), next(batches.in_order())
         state.correction = correct(state.network, batches, settings, 0)
-        answer = batch_losses(state, batch, settings)
+        _, logits, _, _ = batch_losses(state, batch, settings)
         expected = torch.zeros(N, K, device=device)
-        expected[batch.index] = losses.early_learning_targets(torch.zeros_like(answer.logits), answer.logits, 0.5)
+        expected[batch.index] = losses.early_learning_targets(torch.zeros_like(logits), logits, 0.5)
         torch.testing.assert_close(state.memory[TARGETS], expected)
 
     def test_the_matrix_of_forward_correction_is_that_of_the_network_when_correction_starts(self, device):
@@ -320,15 +320,15 @@ class TestMixup:
         state, batch = begin(network_for(batches), batches, settings), next(batches.in_order())
         state.correction = correct(state.network, batches, settings, 0)
         state.network.register_forward_pre_hook(lambda module, args: given.append(args[0]))
-        found = batch_losses(state, batch, settings)
-        [(images, partner, share)], logits, expected = drawn, found.logits, 0.0
+        loss, logits, _, parts = batch_losses(state, batch, settings)
+        [(images, partner, share)], expected = drawn, 0.0
         corrected = state.correction.of(batch.index)
         for i in range(16):
             for j, weight in ((i, share), (int(partner[i]), 1 - share)):
                 one = cross_entropy(logits[i], batch.noisy_labels[j])
                 expected += weight * (0.5 * one + 0.5 * cross_entropy(logits[i], corrected[j])) / 16
-        torch.testing.assert_close(found.loss, expected)
-        torch.testing.assert_close(found.parts[1], cross_entropy(logits, batch.noisy_labels).double())
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(parts[1], cross_entropy(logits, batch.noisy_labels).double())
         assert torch.equal(given[0], images)
 
     def test_each_step_of_a_run_sees_its_own_mixture_which_hangs_on_seed_epoch_and_step(self, device, monkeypatch):

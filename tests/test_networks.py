@@ -13,7 +13,7 @@ from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.seeds import stream
 from dsl_teach.training import hardware
 from dsl_teach.training.hardware import environment, has_bfloat16, make_optimizer, prepare, uses_bfloat16
-from dsl_teach.training.networks import HalvingMaxPool, WeightsError, build_network, imagenet_weights
+from dsl_teach.training.networks import HalvingMaxPool, WeightsError, build_network
 
 NETWORKS = {
     "small_cnn": (32, 3, 16),
@@ -83,34 +83,27 @@ def test_weights_of_a_file_are_taken_and_those_of_its_last_layer_left(tmp_path):
     assert network.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (None, "cannot be read as weights .*Pass the path of a file, imagenet, or none"),
-        (b"not weights", "cannot be read as weights"),
-        ([1, 2], "holds no dictionary of tensors"),
-        ({"conv1.weight": torch.zeros(1)}, "do not fit network resnet18"),
-    ],
-)
-def test_weights_that_cannot_be_had_say_what_to_pass(tmp_path, content, sentence):
+@pytest.mark.parametrize("content", [None, b"not weights", [1, 2], {"conv1.weight": torch.zeros(1)}])
+def test_weights_that_cannot_be_had_say_what_to_pass(tmp_path, content):
     path = tmp_path / "weights.pth"
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif content is not None:
         torch.save(content, path)
-    with pytest.raises(WeightsError, match=sentence):
+    with pytest.raises(
+        WeightsError, match=r"weights is \S+weights.pth, but [\s\S]* for resnet18 [\s\S]*Set weights to"
+    ):
         made("resnet18", side=32, channels=3, weights=str(path))
 
 
-def test_imagenet_weights_without_a_network_say_what_to_pass(monkeypatch):
+@pytest.mark.parametrize("name", ["resnet50", "resnet18_small"])
+def test_imagenet_weights_without_a_network_say_what_to_pass(monkeypatch, name):
     def no_network(*args, **kwargs):
         raise urllib.error.URLError("Name or service not known")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
-    with pytest.raises(WeightsError, match=r"https://\S+resnet50\S+ cannot be fetched .*set weights to the path"):
-        imagenet_weights("resnet50")
-    with pytest.raises(WeightsError, match="resnet18_small has no such weights"):
-        imagenet_weights("resnet18_small")
+    with pytest.raises(WeightsError, match=r"weights is imagenet, but .*Set weights to none, or to the path"):
+        made(name, side=32, channels=3, weights="imagenet")
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsl_teach.data.dataset import ImageFiles, NoisyDataset
-from dsl_teach.data.relabel import subset, take, with_labels, without_test_images
+from dsl_teach.data.dataset import ImageFiles, NoisyDataset, subset, take, with_labels, without_test_images
 from dsl_teach.data.toy import ring, toy_clusters, toy_moons
 from dsl_teach.prototypes import correct_labels, select_prototypes
 
@@ -95,8 +94,8 @@ def test_moons_reach_into_each_other():
         ({"num_classes": 1}, "num_classes must be at least 2"),
         ({"modes": 0}, "modes must be at least 1"),
         ({"samples_per_class": 0}, "samples_per_class must be at least 1"),
-        ({"overlap": 0}, "overlap must be above 0"),
-        ({"overlap": float("nan")}, "overlap must be above 0"),
+        ({"overlap": 0}, "overlap must be at least 1e-09"),
+        ({"overlap": float("nan")}, "overlap must be at least 1e-09"),
     ],
 )
 def test_numbers_out_of_range_say_which(settings, message):
@@ -105,7 +104,7 @@ def test_numbers_out_of_range_say_which(settings, message):
 
 
 def test_moons_refuse_numbers_out_of_range():
-    with pytest.raises(ValueError, match="spread must be above 0"):
+    with pytest.raises(ValueError, match="spread must be at least 1e-09"):
         toy_moons(seed=0, spread=-1)
     with pytest.raises(ValueError, match="samples_per_class must be at least 1"):
         toy_moons(seed=0, samples_per_class=0)

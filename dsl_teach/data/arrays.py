@@ -48,7 +48,9 @@ class _Array:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, is_fortran, data = state
-        content = data.encode("latin1") if isinstance(data, str) else bytes(data)
+        content = data.encode("latin1") if isinstance(data, str) else data
+        if not isinstance(content, bytes | bytearray):
+            raise pickle.UnpicklingError("it holds an array that is not made of plain bytes")
         self.array = np.frombuffer(content, dtype.dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
@@ -82,7 +84,7 @@ def _unpickle(path: Path) -> Any:
 
 
 def _load_torch(path: Path) -> Any:
-    with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in _ALLOWED.items()]):  # type: ignore
+    with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in _ALLOWED.items()]):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 

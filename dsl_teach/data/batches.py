@@ -68,16 +68,10 @@ class Batches(Protocol):
 
 
 class InMemoryBatches:
-    """Images that live on the device; cropped and flipped there, a batch at a time.
+    """Images or points, (N, ...), that live on the device; cropped and flipped there, a batch at a time.
 
-    Args:
-        images: (N, C, H, W) uint8, or (N, D) points.
-        noisy_labels: (N,) int64.
-        batch_size: samples a batch; the last batch of an epoch may be smaller.
-        view: what training does to a batch of images; None: nothing.
-        device: where images and labels live.
-        share: the part of every batch to hand out, where several processes train together.
-        balanced: draw every class equally often for training, see :func:`training_order`.
+    ``view`` is what training does to a batch of images, ``share`` the part of every batch to hand out, where several
+    processes train together; ``balanced`` draws every class equally often for training, see :func:`training_order`.
     """
 
     def __init__(
@@ -116,23 +110,12 @@ class InMemoryBatches:
 
 
 class OnDiskBatches:
-    """Images read from disk as they are needed, by worker processes of a ``DataLoader``.
+    """Images read from disk as they are needed, by ``loader_workers`` processes of a ``DataLoader``, or by this one.
 
-    The training view is the paper's: short side to 256, a random square of 224, mirrored or not. The fixed view is the
-    square in the middle. What an image looks like in an epoch follows from ``generator`` alone: not from the number of
-    workers, nor from the batch size.
-
-    Args:
-        files: where the images are.
-        noisy_labels: (N,) int64.
-        batch_size: samples a batch; the last batch of an epoch may be smaller.
-        loader_workers: processes that read ahead; with 0, this one reads.
-        short_side: pixels of an image's short side before it is cut. A copy made by data_scripts/prepare.py
-            with the same number need not be scaled again.
-        crop: side of the square in pixels.
-        device: where batches go.
-        share: the part of every batch to hand out, where several processes train together.
-        balanced: draw every class equally often for training, see :func:`training_order`.
+    The training view is the paper's: short side to ``short_side`` pixels (a copy made by data_scripts/prepare.py has
+    them already), a random square of ``crop``, mirrored or not. The fixed view is the square in the middle. What an
+    image looks like in an epoch follows from ``generator`` alone: not from the workers, nor from the batch size.
+    ``share`` and ``balanced`` are those of :class:`InMemoryBatches`.
 
     Raises:
         ValueError: if a number is out of range, or there is not one label an image.
@@ -247,19 +230,13 @@ def make_batches(
     images: Images,
     noisy_labels: Tensor,
     *,
-    batch_size: int,
     view: View | None = None,
-    device: torch.device | str = "cpu",
     loader_workers: int = 0,
     short_side: int = 256,
     crop: int = 224,
-    share: Share = WHOLE,
-    balanced: bool = False,
+    **both: Any,
 ) -> Batches:
-    """Batches of images wherever they live: pixels and points by :class:`InMemoryBatches`, which says what ``view``
-    is, files by :class:`OnDiskBatches`, which says what ``loader_workers``, ``short_side`` and ``crop`` are.
-    """
-    both: dict[str, Any] = {"batch_size": batch_size, "device": device, "share": share, "balanced": balanced}
+    """Pixels and points as :class:`InMemoryBatches`, files as :class:`OnDiskBatches`; ``both`` is what either takes."""
     if not isinstance(images, ImageFiles):
         return InMemoryBatches(images, noisy_labels, view=view, **both)
     return OnDiskBatches(images, noisy_labels, loader_workers=loader_workers, short_side=short_side, crop=crop, **both)
@@ -270,13 +247,7 @@ def training_order(noisy_labels: Tensor, generator: torch.Generator, *, balanced
 
     .. math:: P(i) = \frac{1}{K'} \cdot \frac{1}{n_{y_i}} \quad \text{(balanced; } K' \text{ classes have samples)}
 
-    Args:
-        noisy_labels: (N,) int64; the classes are those of the noisy labels.
-        generator: a CPU generator.
-        balanced: whether classes are drawn equally often.
-
-    Returns:
-        (N,) int64 on the CPU.
+    Classes are those of ``noisy_labels``, (N,) int64. Returns (N,) int64 on the CPU, where ``generator`` lives too.
     """
     if not balanced or not len(noisy_labels):
         return torch.randperm(len(noisy_labels), generator=generator)
@@ -295,15 +266,9 @@ def part_or_first(part: Tensor, whole: Tensor) -> Tensor:
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 4) -> Tensor:
-    """Shift every image by up to ``padding`` pixels each way, mirroring its border, and mirror half of them.
+    """Shift every one of (B, C, H, W) uint8 images by up to ``padding`` pixels each way, and mirror half of them.
 
-    Args:
-        images: (B, C, H, W) uint8.
-        generator: a CPU generator.
-        padding: the border of mirrored pixels that a shift may uncover.
-
-    Returns:
-        (B, C, H, W) uint8.
+    What a shift uncovers is the mirrored border. The numbers are drawn from ``generator`` on the CPU.
     """
     batch, _, height, width = images.shape
     padded = torch.nn.functional.pad(images, (padding,) * 4, mode="reflect")

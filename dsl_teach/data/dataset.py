@@ -91,20 +91,11 @@ class NoisyDataset:
 
 
 def with_labels(dataset: NoisyDataset, noisy_labels: Tensor, *, made_from: str) -> NoisyDataset:
-    """The same images with other labels.
+    """The same images with other labels, (N,) int64 in the order of ``dataset.index``.
 
-    Args:
-        dataset: any data set.
-        noisy_labels: (N,) int64, in the order of ``dataset.index``.
-        made_from: how these labels came to be, in a few words. It replaces what stands behind the first semicolon of
-            ``dataset.made_from``; what stands before it tells of the images and stays.
-
-    Returns:
-        A new data set; images, clean labels and test set are shared with the old one. What people verified is left
-        out: they looked at the old labels.
-
-    Raises:
-        ValueError: if a label is missing, one too many, or no class.
+    ``made_from`` says in a few words how they came to be. It replaces what stands behind the first semicolon of
+    ``dataset.made_from``; what stands before it tells of the images and stays. What people verified is left out: they
+    looked at the old labels.
 
     Warns:
         UserWarning: if the labels agree with the clean ones no better than chance, as labels in a wrong order do.
@@ -133,16 +124,10 @@ def _warn_if_unrelated(noisy_labels: Tensor, clean_labels: Tensor, num_classes: 
 
 
 def subset(dataset: NoisyDataset, size: int, *, seed: int) -> NoisyDataset:
-    """Fewer training samples, for a quick run. The test set stays whole.
+    """Keep ``size`` training samples, equally many of each class; the test set stays whole.
 
-    Args:
-        dataset: any data set.
-        size: training samples to keep, equally many of each class. A sample belongs to its clean label where every
-            one is known, else to its noisy label.
-        seed: which samples are kept follows from it.
-
-    Returns:
-        A new data set; its samples keep their order, and are numbered anew from 0.
+    A sample belongs to its clean label where every one is known, else to its noisy label. Samples keep their order,
+    and are numbered anew from 0.
 
     Raises:
         ValueError: if there are not that many samples, in all or in a class.
@@ -166,17 +151,7 @@ def subset(dataset: NoisyDataset, size: int, *, seed: int) -> NoisyDataset:
 
 
 def thinned(dataset: NoisyDataset, rarest_share: float, *, seed: int) -> NoisyDataset:
-    """Fewer training samples of some classes than of others. The test set stays whole.
-
-    Args:
-        dataset: any data set.
-        rarest_share: the last class keeps so large a share of its samples, see :func:`thin`; classes as in
-            :func:`subset`.
-        seed: which samples are kept follows from it.
-
-    Returns:
-        A new data set; its samples keep their order, and are numbered anew from 0.
-    """
+    """Fewer training samples of some classes than of others, see :func:`thin`; classes as in :func:`subset`."""
     generator = stream(seed, "thin")
     rows = thin(dataset.index, _classes(dataset), rarest_share=rarest_share, generator=generator)
     return _keep(dataset, rows, f"classes thinned from 1 to {rarest_share:g}")
@@ -233,20 +208,9 @@ def _keys(images: Images) -> list[object]:
 
 
 def without_test_images(images: Images, test_images: Images, *, name: str) -> Tensor:
-    """The rows of the training images that the test set does not hold.
+    """(N',) int64, the rows of the training images that the test set does not hold; a warning says how many it does.
 
     Take images **and labels** by these rows: then each label stays with its image.
-
-    Args:
-        images: N training images.
-        test_images: the test set.
-        name: the data set, for the warning.
-
-    Returns:
-        (N',) int64, in ascending order; N' = N if no image is in both.
-
-    Warns:
-        UserWarning: says how many training images were left out.
     """
     shared = shared_images(images, test_images)
     if shared:

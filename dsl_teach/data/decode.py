@@ -7,12 +7,9 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 from torch import Tensor
-
-Decoder = Literal["torchcodec", "pillow"]
 
 LONGEST = 50
 """An image may be this many times as long as it is short; beyond, scaling its short side would fill the memory."""
@@ -32,15 +29,11 @@ class UnreadableImage(ValueError):
         )
 
 
-def decode_image(path: str | os.PathLike[str], *, decoder: Decoder | None = None) -> Tensor:
+def decode_image(path: str | os.PathLike[str]) -> Tensor:
     """Read an image file, whatever its format and colours.
 
     Gray-scale, CMYK, palette and transparent images become RGB; of a moving picture the first one is taken; the
     camera's note on how the picture is turned is followed. Both decoders give the same pixels.
-
-    Args:
-        path: the file.
-        decoder: ``"torchcodec"`` or ``"pillow"``; None: TorchCodec, or Pillow where TorchCodec is missing.
 
     Returns:
         (3, H, W) uint8, each pixel's three values side by side in memory (channels last).
@@ -48,26 +41,15 @@ def decode_image(path: str | os.PathLike[str], *, decoder: Decoder | None = None
     Raises:
         UnreadableImage: if the file is missing, cut off, no image, or absurdly long and narrow.
     """
-    decode = _with_torchcodec if (decoder or default_decoder()) == "torchcodec" else _with_pillow
     try:
         with open(path, "rb") as file:
-            image = decode(file.read())
+            image = _decode(file.read())
     except Exception as error:  # each format has its own kinds
         raise UnreadableImage(path, reason_of(error)) from error
     height, width = image.shape[-2:]
     if max(height, width) > LONGEST * min(height, width):
         raise UnreadableImage(path, f"{width} x {height} pixels is too long and narrow")
     return image
-
-
-@functools.cache
-def default_decoder() -> Decoder:
-    """TorchCodec, or Pillow where TorchCodec is missing, too old to decode images, or does not load."""
-    try:
-        _torchcodec()
-    except (ImportError, OSError, RuntimeError):
-        return "pillow"
-    return "torchcodec"
 
 
 def reason_of(error: Exception) -> str:
@@ -91,16 +73,9 @@ def resize_short_side(image: Tensor, short_side: int) -> Tensor:
 
 
 def cut(image: Tensor, crop: int, draws: Sequence[float] | None = None) -> Tensor:
-    """Cut a square out of an image: at a random place and perhaps mirrored, or from the centre.
+    """A square of side ``crop`` out of a (3, H, W) image, from the centre.
 
-    Args:
-        image: (3, H, W), both sides at least ``crop``.
-        crop: side of the square in pixels.
-        draws: three numbers from [0, 1): how far down, how far right, and mirrored if below one half.
-            None: the centre, not mirrored.
-
-    Returns:
-        (3, crop, crop).
+    Or by ``draws``, three numbers from [0, 1): how far down, how far right, and mirrored if below one half.
     """
     room = [side - crop for side in image.shape[-2:]]
     if draws is None:
@@ -111,9 +86,10 @@ def cut(image: Tensor, crop: int, draws: Sequence[float] | None = None) -> Tenso
     return square.flip(-1) if draws is not None and draws[2] < 0.5 else square
 
 
-def _with_torchcodec(data: bytes) -> Tensor:
+def _decode(data: bytes) -> Tensor:
+    decode = torchcodec_decoder()
     try:
-        image: Tensor = _torchcodec()(data)
+        image = decode(data) if decode else _with_pillow(data)
     except ValueError:  # not a format of TorchCodec; Pillow knows more, and says so if it does not
         return _with_pillow(data)
     return image if image.ndim == 3 else image[0]
@@ -131,7 +107,10 @@ def _with_pillow(data: bytes) -> Tensor:
 
 
 @functools.cache
-def _torchcodec() -> Callable[..., Any]:
-    from torchcodec.decoders import decode_image as decode  # an optional package, and slow to import
-
+def torchcodec_decoder() -> Callable[[bytes], Tensor] | None:
+    """TorchCodec's function; None where it is missing, too old to decode images, or does not load."""
+    try:
+        from torchcodec.decoders import decode_image as decode
+    except (ImportError, OSError, RuntimeError):
+        return None
     return decode

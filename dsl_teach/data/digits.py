@@ -54,9 +54,11 @@ def digits(
         uint8 images (N, 1, 8, 8), noisy and clean labels, and a balanced test set.
     """
     images, labels = _all_digits()
-    train, test = _split(labels, stream(seed, "split"))
+    order, held_out = torch.randperm(len(labels), generator=stream(seed, "split")), round(TEST_SHARE * len(labels))
+    train, test = order[held_out:].sort().values, order[:held_out].sort().values
     train = thin(train, labels[train], rarest_share=rarest_share, generator=stream(seed, "thin"))
-    test = _balanced(test, labels[test])
+    smallest = int(torch.bincount(labels[test]).min())
+    test = torch.cat([test[labels[test] == digit][:smallest] for digit in range(10)]).sort().values
     probabilities = neighbour_probabilities(images[train].flatten(1), labels[train], num_classes=10)
     noise = instance_dependent_noise(
         towards(probabilities, labels[train], direction), labels[train], noise_rate, generator=stream(seed, "noise"),
@@ -99,20 +101,6 @@ def neighbour_probabilities(points: Tensor, labels: Tensor, *, num_classes: int)
     log_kernel -= log_kernel.amax(dim=1, keepdim=True)  # the nearest neighbour has weight 1: nothing underflows to 0/0
     by_class = log_kernel.exp() @ torch.nn.functional.one_hot(labels, num_classes).double()
     return by_class / by_class.sum(dim=1, keepdim=True)
-
-
-def _split(labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Training and test rows at random, both in ascending order."""
-    order = torch.randperm(len(labels), generator=generator)
-    held_out = round(TEST_SHARE * len(labels))
-    return order[held_out:].sort().values, order[:held_out].sort().values
-
-
-def _balanced(rows: Tensor, labels: Tensor) -> Tensor:
-    """Keep equally many rows of each class: as many as the rarest has."""
-    smallest = int(torch.bincount(labels).min())
-    kept = [rows[labels == c][:smallest] for c in labels.unique()]
-    return torch.cat(kept).sort().values
 
 
 def _all_digits() -> tuple[Tensor, Tensor]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import filecmp
-import functools
 import hashlib
 import os
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from dsl_teach.data.dataset import UNKNOWN, ImageFiles, NoisyDataset, take
+from dsl_teach.data.dataset import UNKNOWN, ImageFiles, NoisyDataset
 from dsl_teach.data.decode import UnreadableImage, decode_image, reason_of
 from dsl_teach.seeds import stream
 
@@ -33,86 +32,8 @@ SYNTHETIC = "SYNTHETIC.txt"
 """Marks a folder of images that the project drew itself."""
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
 """What counts as an image; other files are passed over."""
-
-
-def load(settings: Settings) -> NoisyDataset:
-    """A folder of images as the settings name it."""
-    return image_folder(settings.data_root, settings.test_root or None, seed=settings.seed, trust=settings.trust)
-
-
-def image_folder(
-    root: str | Path,
-    test_root: str | Path | None = None,
-    *,
-    held_out: float = 0.2,
-    seed: int = 0,
-    trust: bool = False,
-) -> NoisyDataset:
-    """Read a folder of images, ``root/cat/1.jpg`` say; the folder an image lies in is its given, perhaps wrong, label.
-
-    Args:
-        root: the training images, one folder a class. Classes are numbered in the order of their names.
-        test_root: the test images, with the same class folders. Without it a share of ``root`` is held out: then
-            the test labels are as perhaps wrong as the others.
-        held_out: the share of each class to hold out, at least one image; used without ``test_root``.
-        seed: which images are held out.
-        trust: see :func:`assemble`.
-
-    Raises:
-        FileNotFoundError: if a folder is missing.
-        ValueError: if a class is empty or exists on one side only.
-    """
-    whole, class_names = list_folder(Path(root))
-    if test_root is None:
-        train, test = _hold_out(whole, held_out, stream(seed, "held out"))
-        told = "tested on held-out images, labels as given, perhaps wrong"
-    else:
-        train, (test, test_names), told = whole, list_folder(Path(test_root)), f"tested on {test_root}"
-        if lacking := set(class_names) ^ set(test_names):
-            raise ValueError(
-                f"{root} and {test_root} must hold the same class folders, but only one of them holds "
-                f"{', '.join(sorted(lacking))}."
-            )
-    sides = (train, test) if test_root else (whole, whole)
-    name, told = Path(root).name, f"labels are folder names, {told}"
-    return assemble(name, train, test, class_names, told, trust=trust, looked_at=sides)
-
-
-def list_folder(root: Path) -> tuple[Listed, tuple[str, ...]]:
-    """The images of a folder in the order of their paths, and the names of its classes.
-
-    Raises:
-        FileNotFoundError: if the folder is missing.
-        ValueError: if it holds no class folder, or one without an image.
-    """
-    if not root.is_dir():
-        raise FileNotFoundError(f"There is no folder {root}. Give the folder that holds one folder a class.")
-    folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    if not folders:
-        raise ValueError(f"{root} holds no class folder. Put the images of each class into a folder of its own.")
-    paths: list[str] = []
-    labels: list[int] = []
-    for label, folder in enumerate(folders):
-        images = (x for x in folder.rglob("*") if x.suffix.lower() in SUFFIXES and not x.name.startswith("."))
-        found = sorted(image.relative_to(root).as_posix() for image in images)
-        if not found:
-            raise ValueError(f"The class folder {folder} holds no image. Remove it, or put its images there.")
-        paths += found
-        labels += [label] * len(found)
-    return Listed(str(root), root, ImageFiles(root, tuple(paths)), torch.tensor(labels)), tuple(x.name for x in folders)
-
-
-def _hold_out(whole: Listed, held_out: float, generator: torch.Generator) -> tuple[Listed, Listed]:
-    if not 0 < held_out < 1:
-        raise ValueError(f"held_out must be a share above 0 and below 1, but it is {held_out}.")
-    is_test = torch.zeros(len(whole.labels), dtype=torch.bool)
-    for label in whole.labels.unique().tolist():
-        rows = (whole.labels == label).nonzero().flatten()
-        is_test[rows[torch.randperm(len(rows), generator=generator)[: max(1, round(held_out * len(rows)))]]] = True
-    return whole.of(~is_test, whole.source), whole.of(is_test, f"the held-out images of {whole.source}")
-
-
-# -------------------------------------------------------------------------------- from two lists to a data set
+HELD_OUT = 0.2
+"""Share of each class that is tested on where there is no folder of test images."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +57,8 @@ class Listed:
     def of(self, chosen: Tensor, source: str = "") -> Listed:
         """Only the images for which ``chosen``, (N,) bool, holds."""
         rows = chosen.nonzero().flatten()
-        return Listed(source or self.source, self.folder, take(self.files, rows), self.labels[rows])
+        files = ImageFiles(self.files.root, tuple(self.files.paths[row] for row in rows.tolist()))
+        return Listed(source or self.source, self.folder, files, self.labels[rows])
 
     def full_paths(self) -> list[str]:
         """The paths with their folder in front."""
@@ -146,6 +68,66 @@ class Listed:
         """Number and checksum of the paths: by it a loader knows that verify.py looked at just these."""
         digest = hashlib.sha256("\n".join(self.files.paths).encode()).hexdigest()
         return f"{len(self.labels)} files ({digest[:16]})"
+
+
+def load(settings: Settings) -> NoisyDataset:
+    """A folder of images as the settings name it."""
+    return image_folder(settings.data_root, settings.test_root or None, seed=settings.seed, trust=settings.trust)
+
+
+def image_folder(
+    root: str | Path, test_root: str | Path | None = None, *, seed: int = 0, trust: bool = False
+) -> NoisyDataset:
+    """Read a folder of images, ``root/cat/1.jpg`` say; the folder an image lies in is its given, perhaps wrong, label.
+
+    Args:
+        root: the training images, one folder a class. Classes are numbered in the order of their names.
+        test_root: the test images, with the same class folders. Without it a fifth of ``root`` is held out, by
+            ``seed``: then the test labels are as perhaps wrong as the others.
+        seed: which images are held out.
+        trust: see :func:`assemble`.
+
+    Raises:
+        FileNotFoundError: if a folder is missing.
+        ValueError: if a class is empty or exists on one side only.
+    """
+    whole, class_names = list_folder(Path(root))
+    if test_root is None:
+        is_test = _held_out(whole.labels, stream(seed, "held out"))
+        train, test = whole.of(~is_test), whole.of(is_test, f"the held-out images of {whole.source}")
+        told = "tested on held-out images, labels as given, perhaps wrong"
+    else:
+        train, (test, test_names), told = whole, list_folder(Path(test_root)), f"tested on {test_root}"
+        if lacking := ", ".join(sorted(set(class_names) ^ set(test_names))):
+            raise ValueError(f"{root} and {test_root} must hold the same class folders, but only one holds {lacking}.")
+    looked_at = (train, test) if test_root else (whole, whole)
+    told = f"labels are folder names, {told}"
+    return assemble(Path(root).name, train, test, class_names, told, trust=trust, looked_at=looked_at)
+
+
+def list_folder(root: Path) -> tuple[Listed, tuple[str, ...]]:
+    """The images of a folder in the order of their paths, and the names of its classes."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"There is no folder {root}. Give the folder that holds one folder a class.")
+    folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not folders:
+        raise ValueError(f"{root} holds no class folder. Put the images of each class into a folder of its own.")
+    labels: dict[str, int] = {}
+    for label, folder in enumerate(folders):
+        images = (x for x in folder.rglob("*") if x.suffix.lower() in SUFFIXES and not x.name.startswith("."))
+        found = sorted(image.relative_to(root).as_posix() for image in images)
+        if not found:
+            raise ValueError(f"The class folder {folder} holds no image. Remove it, or put its images there.")
+        labels |= dict.fromkeys(found, label)
+    return Listed.by(labels, labels, str(root), root, root), tuple(folder.name for folder in folders)
+
+
+def _held_out(labels: Tensor, generator: torch.Generator) -> Tensor:
+    is_test = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        rows = (labels == label).nonzero().flatten()
+        is_test[rows[torch.randperm(len(rows), generator=generator)[: max(1, round(HELD_OUT * len(rows)))]]] = True
+    return is_test
 
 
 def assemble(
@@ -159,9 +141,7 @@ def assemble(
     looked_at: Sequence[Listed] = (),
     verified: Tensor | None = None,
 ) -> NoisyDataset:
-    """Leave out what cannot be used, with one warning, and make a data set of the rest; its images stay on disk.
-
-    What is left out stands in ``unreadable.txt`` of the data folder, which data_scripts/verify.py writes.
+    """Make a data set of what can be used; what is left out is counted, in one warning and in ``made_from``.
 
     Args:
         name: of the data set.
@@ -169,8 +149,8 @@ def assemble(
         test: the test images.
         class_names: K names.
         told: how the labels came to be, for ``made_from``.
-        trust: where verify.py has not looked at the images, do not look at all of them now: a broken one then stops
-            the run that meets it, and training images that stand in the test set under another name stay.
+        trust: where data_scripts/verify.py has not looked at the images, do not look at all of them now: a broken one
+            then stops the run that meets it, and training images that are test images by another name stay.
         looked_at: the lists that verify.py looks at, where they are not ``train`` and ``test``.
         verified: (N,) int64, see :class:`NoisyDataset`.
 
@@ -187,26 +167,36 @@ def assemble(
     if None in noted and not trust:
         if not synthetic:
             warnings.warn(
-                f"{name} has not been verified: each of its {len(train.labels) + len(test.labels):,} files is looked at "
-                f"now. Run data_scripts/verify.py on {train.folder} once.",
+                f"{name} has not been verified: its {len(train.labels) + len(test.labels):,} files are looked at now, "
+                f"one by one. Run data_scripts/verify.py on {train.folder} once.",
                 stacklevel=3,
             )
-        noted = list(look_at(train, test))
-    found = [problems or {} for problems in noted]
-    kept = [
-        torch.tensor([path not in problems for path in side.files.paths]) & (side.labels != UNKNOWN)
-        for side, problems in zip((train, test), found, strict=True)
-    ]
-    _warn_of_left_out(name, (train, test), kept, found)
-    train, test = train.of(kept[0]), test.of(kept[1])
-    _require_both_sides(train, test, class_names)
-    missing = sum(int((~x).sum()) for x in kept)
+        noted = list(_look_at(train, test))
+    sides = [(side, _unusable(side, found or {})) for side, found in zip((train, test), noted, strict=True)]
     images = f"synthetic data set drawn by the project, not {name}" if synthetic else name
+    if missing := sum(len(found) for _, found in sides):
+        images += f", {missing} left out"
+        counts = " and ".join(f"{len(found)} of {len(side.labels)} images of {side.source}" for side, found in sides)
+        first, (path, reason) = next((x, next(iter(found.items()))) for x, found in sides if found)
+        warnings.warn(f"{name}: {counts} are left out; the first is {first.files.root / path}: {reason}.", stacklevel=3)
+    kept = [torch.tensor([path not in found for path in side.files.paths]) for side, found in sides]
+    train, test = train.of(kept[0]), test.of(kept[1])
+    counts_of = [torch.bincount(side.labels, minlength=len(class_names)).tolist() for side in (train, test)]
+    if lacking := [c for c, a, b in zip(class_names, *counts_of, strict=True) if bool(a) != bool(b)]:
+        raise ValueError(
+            f"The class(es) {', '.join(lacking)} have images in one of {train.source} and {test.source}, and none in "
+            "the other. Both sides must hold the same classes: check that the two belong together."
+        )
     return NoisyDataset(
-        name, train.files, train.labels, class_names, test.files, test.labels,
-        made_from=f"{images}{f', {missing} left out' if missing else ''}; {told}",
+        name, train.files, train.labels, class_names, test.files, test.labels, made_from=f"{images}; {told}",
         verified=None if verified is None else verified[kept[0]],
     )  # fmt: skip
+
+
+def _unusable(side: Listed, found: Found) -> Found:
+    """Of the images of a list, those that were found to be unusable, and those without a label."""
+    labels = zip(side.files.paths, (side.labels == UNKNOWN).tolist(), strict=True)
+    return {path: found.get(path, "no label") for path, lacks in labels if lacks or path in found}
 
 
 def left_out(listed: Listed) -> Found | None:
@@ -218,20 +208,16 @@ def left_out(listed: Listed) -> Found | None:
     path, hint = listed.folder / UNREADABLE, "Run data_scripts/verify.py again."
     if not path.is_file():
         return None
-    lines = read_lines(path, hint=hint)
-    _, first = next(lines, (1, ""))
+    (_, first), *lines = read_lines(path, hint=hint) or [(1, "")]
     if listed.stamp() not in first:
         return None
     if not first.startswith("verified"):
         raise ValueError(f"{path}: {first} Restore the files, or raise --max-unreadable. {hint}")
+    if damaged := [number for number, line in lines if "\t" not in line]:
+        raise ValueError(f"{path}, line {damaged[0]}: there must be a path, a tab and a reason. {hint}")
     prefix = listed.files.root.relative_to(listed.folder).as_posix().removesuffix(".")
-    found = {}
-    for number, line in lines:
-        key, tab, reason = line.rpartition("\t")
-        if not tab:
-            raise ValueError(f"{path}, line {number}: {line!r} must be a path, a tab and a reason. {hint}")
-        found[key.removeprefix(f"{prefix}/")] = reason
-    return found
+    rows = (line.rpartition("\t") for _, line in lines)
+    return {path.removeprefix(f"{prefix}/"): reason for path, _, reason in rows}
 
 
 class Look(NamedTuple):
@@ -263,7 +249,7 @@ def look(path: str, *, decode: bool = False) -> Look:
     return Look(problem, (size, zlib.crc32(tail)))
 
 
-def look_at(train: Listed, test: Listed) -> tuple[Found, Found]:
+def _look_at(train: Listed, test: Listed) -> tuple[Found, Found]:
     """Look at every file of both sides, a few at a time; what cannot be used of each."""
     from tqdm import tqdm
 
@@ -283,43 +269,15 @@ def broken(listed: Listed, seen: Sequence[Look]) -> Found:
 def copies(train: Listed, seen: Sequence[Look], test: Listed, test_seen: Sequence[Look]) -> Found:
     """The training images that can be read, and hold the same bytes as a test image."""
     by_mark = {x.mark: path for path, x in zip(test.files.paths, test_seen, strict=True) if not x.problem}
-    same = functools.partial(filecmp.cmp, shallow=False)
     pairs = ((path, by_mark.get(x.mark)) for path, x in zip(train.files.paths, seen, strict=True) if not x.problem)
     return {
         path: f"the same bytes as the test image {other}"
         for path, other in pairs
-        if other and same(train.files.root / path, test.files.root / other)
+        if other and filecmp.cmp(train.files.root / path, test.files.root / other, shallow=False)
     }
 
 
-def _warn_of_left_out(name: str, sides: Sequence[Listed], kept: Sequence[Tensor], found: Sequence[Found]) -> None:
-    gone = [(~x).nonzero().flatten().tolist() for x in kept]
-    if any(gone):
-        counts = " and ".join(
-            f"{len(rows)} of {len(x.labels)} images of {x.source}" for rows, x in zip(gone, sides, strict=True)
-        )
-        rows, side, problems = next(x for x in zip(gone, sides, found, strict=True) if x[0])
-        path = side.files.paths[rows[0]]
-        warnings.warn(
-            f"{name}: {counts} are left out; the first is {side.files.root / path}: {problems.get(path, 'no label')}.",
-            stacklevel=4,
-        )
-
-
-def _require_both_sides(train: Listed, test: Listed, class_names: tuple[str, ...]) -> None:
-    counts = [torch.bincount(side.labels, minlength=len(class_names)).tolist() for side in (train, test)]
-    lacking = [name for name, a, b in zip(class_names, *counts, strict=True) if bool(a) != bool(b)]
-    if lacking:
-        raise ValueError(
-            f"The class(es) {', '.join(lacking)} have images in one of {train.source} and {test.source}, and none in "
-            "the other. Both sides must hold the same classes: check that the two belong together."
-        )
-
-
-# ----------------------------------------------------------------------------------------------- reading text lists
-
-
-def read_lines(path: Path, *, hint: str) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, *, hint: str) -> list[tuple[int, str]]:
     """The lines of a text file that hold something, with their numbers from 1.
 
     Raises:
@@ -333,27 +291,7 @@ def read_lines(path: Path, *, hint: str) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError as error:
         raise ValueError(f"The list {path} is not text in UTF-8 ({error.reason}). {hint}") from None
     lines = (line.rstrip("\r") for line in text.split("\n"))
-    return ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
-
-
-def read_table(path: Path, header: tuple[str, ...], *, hint: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a table with tabs between its columns, with their line numbers.
-
-    Raises:
-        FileNotFoundError: if the file is missing.
-        ValueError: if the first line is not ``header``, or a row has another number of columns.
-    """
-    for place, (number, line) in enumerate(read_lines(path, hint=hint)):
-        row = line.split("\t")
-        if place == 0 and tuple(row) != header:
-            raise ValueError(
-                f"{path} must begin with the header {'<tab>'.join(header)!r}, but its first line is {line!r}. "
-                "Take the file as it was published."
-            )
-        if len(row) != len(header):
-            raise ValueError(f"{path}, line {number}: {line!r} has {len(row)} column(s), not {len(header)}.")
-        if place:
-            yield number, row
+    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def add_once(found: dict[str, int], key: str, value: int, path: Path, number: int, prefix: str = "") -> None:

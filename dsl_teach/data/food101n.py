@@ -7,6 +7,7 @@ Bossard et al., "Food-101 - Mining Discriminative Components with Random Forests
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dsl_teach.data.dataset import UNKNOWN, NoisyDataset
-from dsl_teach.data.folders import Listed, add_once, assemble, read_lines, read_table
+from dsl_teach.data.folders import Listed, add_once, assemble, read_lines
 
 if TYPE_CHECKING:
     from dsl_teach.config import Settings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FOOD101N = "Food-101N_release"
 FOOD101 = "food-101"
 VERIFIED = ("verified_train.tsv", "verified_val.tsv")
+HINT = "Unpack {0} so that {1}/meta and {1}/images are there."
 
 
 def load(settings: Settings) -> NoisyDataset:
@@ -64,45 +66,33 @@ def find_folder(root: str | Path, name: str) -> Path:
 
 def food101n_classes(folder: Path) -> tuple[str, ...]:
     """The class names of Food-101N in the order of its list."""
-    path, names = folder / "meta" / "classes.txt", dict[str, int]()
-    for number, (name,) in read_table(path, ("class_name",), hint=_hint(folder, "Food-101N")):
-        add_once(names, name, number, path, number)
+    names: dict[str, int] = {}
+    for path, line, (name,) in _table(folder, "classes.txt", "class_name"):
+        add_once(names, name, line, path, line)
     return tuple(names)
 
 
 def food101n_images(folder: Path, class_names: tuple[str, ...]) -> Listed:
     """The images of ``imagelist.tsv`` with the class they were found for."""
-    path, labels = folder / "meta" / "imagelist.tsv", dict[str, int]()
-    numbers = {name: number for number, name in enumerate(class_names)}
-    for line, (key,) in read_table(path, ("class_name/key",), hint=_hint(folder, "Food-101N")):
-        add_once(labels, key, _class_number(key, numbers, path, line), path, line)
+    labels: dict[str, int] = {}
+    for path, line, (key,) in _table(folder, "imagelist.tsv", "class_name/key"):
+        add_once(labels, key, _class_number(key, class_names, path, line), path, line)
     return Listed.by(labels, labels, "Food-101N's imagelist.tsv", folder, folder / "images")
 
 
 def food101_images(folder: Path, class_names: tuple[str, ...]) -> Listed:
-    """The images of Food-101's test list with the numbers of ``class_names``.
-
-    Raises:
-        FileNotFoundError: if a list is missing.
-        ValueError: if Food-101 has other classes, or a line is wrong.
-    """
-    others, hint = food101_classes(folder), _hint(folder, "Food-101")
-    if differ := set(class_names) ^ set(others):
+    """The images of Food-101's test list with the numbers of ``class_names``; both must have the same classes."""
+    hint, labels = HINT.format("Food-101", folder), dict[str, int]()
+    theirs = {line.strip() for _, line in read_lines(folder / "meta" / "classes.txt", hint=hint)}
+    if differ := set(class_names) ^ theirs:
         raise ValueError(
             f"Food-101N and Food-101 must have the same classes, but {', '.join(sorted(differ))} stand(s) in one of "
             f"{folder / 'meta' / 'classes.txt'} and the list of Food-101N only."
         )
-    path, labels = folder / "meta" / "test.txt", dict[str, int]()
-    numbers = {name: number for number, name in enumerate(class_names)}
+    path = folder / "meta" / "test.txt"
     for line, key in read_lines(path, hint=hint):
-        add_once(labels, f"{key}.jpg", _class_number(key, numbers, path, line), path, line)
+        add_once(labels, f"{key}.jpg", _class_number(key, class_names, path, line), path, line)
     return Listed.by(labels, labels, "Food-101's test.txt", folder, folder / "images")
-
-
-def food101_classes(folder: Path) -> tuple[str, ...]:
-    """The class names of Food-101 in the order of its list."""
-    path = folder / "meta" / "classes.txt"
-    return tuple(line.strip() for _, line in read_lines(path, hint=_hint(folder, "Food-101")))
 
 
 def verification(folder: Path, train: Listed) -> Tensor | None:
@@ -126,27 +116,37 @@ def verification(folder: Path, train: Listed) -> Tensor | None:
 
 def verification_list(folder: Path, name: str) -> dict[str, int]:
     """The rows of ``verified_train.tsv`` or ``verified_val.tsv``: 1 or 0 for each image."""
-    path, marks = folder / "meta" / name, dict[str, int]()
-    for line, (key, mark) in read_table(
-        path, ("class_name/key", "verification_label"), hint=_hint(folder, "Food-101N")
-    ):
+    marks: dict[str, int] = {}
+    for path, line, (key, mark) in _table(folder, name, "class_name/key", "verification_label"):
         if mark not in ("0", "1"):
             raise ValueError(f"{path}, line {line}: the verification label must be 0 or 1, but it is {mark!r}.")
         add_once(marks, key, int(mark), path, line)
     return marks
 
 
-def _class_number(key: str, numbers: dict[str, int], path: Path, line: int) -> int:
+def _table(folder: Path, name: str, *header: str) -> Iterator[tuple[Path, int, list[str]]]:
+    """The rows of a table with tabs between its columns, with its path and their line numbers."""
+    path = folder / "meta" / name
+    for place, (number, line) in enumerate(read_lines(path, hint=HINT.format("Food-101N", folder))):
+        row = line.split("\t")
+        if place == 0 and tuple(row) != header:
+            raise ValueError(
+                f"{path} must begin with the header {'<tab>'.join(header)!r}, but its first line is {line!r}. "
+                "Take the file as it was published."
+            )
+        if len(row) != len(header):
+            raise ValueError(f"{path}, line {number}: {line!r} has {len(row)} column(s), not {len(header)}.")
+        if place:
+            yield path, number, row
+
+
+def _class_number(key: str, class_names: tuple[str, ...], path: Path, line: int) -> int:
     name, slash, file = key.partition("/")
     if not (slash and file):
         raise ValueError(f"{path}, line {line}: {key!r} must be a class name, a slash and a file name.")
-    if name not in numbers and name != "..":  # a path that leaves the folder is refused where it is noted
+    if name not in class_names and name != "..":  # a path that leaves the folder is refused where it is noted
         raise ValueError(
             f"{path}, line {line}: the class {name!r} is not in the list of classes. Correct the line, or check that "
             "classes.txt belongs to it."
         )
-    return numbers.get(name, UNKNOWN)
-
-
-def _hint(folder: Path, name: str) -> str:
-    return f"Unpack {name} so that {folder / 'meta'} and {folder / 'images'} are there."
+    return class_names.index(name) if name in class_names else UNKNOWN

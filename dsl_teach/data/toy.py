@@ -67,9 +67,12 @@ def toy_clusters(
     Raises:
         ValueError: if a number is out of range.
     """
-    _require_at_least(2, num_classes=num_classes)
-    _require_at_least(1, modes=modes, samples_per_class=samples_per_class)
-    _require_positive(overlap, "overlap")
+    _require(
+        num_classes=(num_classes, 2),
+        modes=(modes, 1),
+        samples_per_class=(samples_per_class, 1),
+        overlap=(overlap, 1e-9),
+    )
     middles = ring(num_classes, modes, alternating=alternating)
     spread = overlap * math.sin(math.pi / (num_classes * modes))
     train, test = (_islands(middles, spread, samples_per_class, stream(seed, "toy", x)) for x in ("train", "test"))
@@ -81,20 +84,13 @@ def toy_clusters(
 def toy_moons(*, seed: int, samples_per_class: int = 200, spread: float = 0.1) -> NoisyDataset:
     """Two half-moons that reach into each other: no straight line separates them, no single point stands for either.
 
-    Args:
-        seed: the points follow from it.
-        samples_per_class: training points a moon; the test set is as large.
-        spread: standard deviation of the points around their arc; the moons have radius 1, and come within about
-            a quarter of each other.
+    Both have radius 1 and come within about a quarter of each other; ``spread`` is the standard deviation of the points
+    around their arc. As many points of each are made to train on as to test on.
 
     Returns:
         float32 points (N, 2) with their middle at the origin, labels that are all right, and a test set.
-
-    Raises:
-        ValueError: if a number is out of range.
     """
-    _require_at_least(1, samples_per_class=samples_per_class)
-    _require_positive(spread, "spread")
+    _require(samples_per_class=(samples_per_class, 1), spread=(spread, 1e-9))
     train, test = (_moons(samples_per_class, spread, stream(seed, "toy", x)) for x in ("train", "test"))
     return _dataset(
         "toy moons", train, test, ("upper moon", "lower moon"), f"points on two half-moons, spread {spread:g}"
@@ -140,12 +136,7 @@ def _dataset(name: str, train: Points, test: Points, class_names: tuple[str, ...
     )
 
 
-def _require_at_least(least: int, **numbers: int) -> None:
-    for name, value in numbers.items():
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, but it is {value}.")
-
-
-def _require_positive(value: float, name: str) -> None:
-    if not value > 0:
-        raise ValueError(f"{name} must be above 0, but it is {value}; with 0, points would coincide.")
+def _require(**numbers: tuple[float, float]) -> None:
+    for name, (value, least) in numbers.items():
+        if not value >= least:
+            raise ValueError(f"{name} must be at least {least:g}, but it is {value}.")

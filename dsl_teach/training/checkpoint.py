@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import io
 import json
@@ -161,7 +162,7 @@ class Checkpoint(Callback):
     once. Several processes agree on it, so that all stop after the same step, and leave it to torchrun to kill them.
 
     Args:
-        folder: where to; None: nothing is written. With several processes only the first one has it.
+        folder: where to; None: nothing is written. Of several processes only the first one has it.
         minutes: between two checkpoints within an epoch.
     """
 
@@ -181,10 +182,7 @@ class Checkpoint(Callback):
     def on_batch_end(self, state: State, batch: Batch, embeddings: Tensor) -> None:
         """Save if it is time to, stop if that was asked for."""
         late = time.monotonic() - self._saved_at > self.seconds
-        stop, due = self._agree(state, late, _step(state) % AGREE_EVERY == 0)
-        if due or stop:
-            self.save(state)
-        self._stop_if(stop, state)
+        self._save_or_stop(state, late, everyone_is_here=_step(state) % AGREE_EVERY == 0)
 
     def on_epoch_end(self, state: State) -> None:
         """Write the labels that were trained on and the history, then the checkpoint that they belong to."""
@@ -199,8 +197,18 @@ class Checkpoint(Callback):
         self.save(state)
 
     def watch(self, batches: Batches) -> Batches:
-        """The same batches; in a pass that does not train, this looks up after each one."""
-        return _Watched(batches, self._look_up)
+        """The same batches; a pass in order, which does not train, can be stopped after each one too."""
+        watched, whole = copy.copy(batches), len(batches.noisy_labels) // batches.batch_size
+
+        def in_order() -> Iterator[Batch]:
+            for number, batch in enumerate(batches.in_order()):
+                yield batch
+                if self._state is not None:  # of the last, cut batch a process may have no part
+                    here = number % AGREE_EVERY == 0 and number < whole
+                    self._save_or_stop(self._state, False, everyone_is_here=here)
+
+        watched.in_order = in_order  # type: ignore[method-assign]
+        return watched
 
     def save(self, state: State) -> None:
         """Write a checkpoint; all processes come here together."""
@@ -213,25 +221,16 @@ class Checkpoint(Callback):
         if self.folder and state.correction is not None and state.correction.epoch == epoch:
             self.folder.write_labels(state.correction.labels, f"labels/epoch-{epoch:05d}.pt")
 
-    def _look_up(self, everyone_is_here: bool) -> None:
-        if self._state is None:
-            return
-        stop, _ = self._agree(self._state, False, everyone_is_here)
-        if stop and self._state.under_way:  # an epoch is trained and not yet tested
-            self.save(self._state)
-        self._stop_if(stop, self._state)
-
-    def _agree(self, state: State, due: bool, everyone_is_here: bool) -> tuple[int, bool]:
-        """The signal that asks to stop (or 0), and whether a checkpoint is due: the same answer in every process."""
-        if world_size() == 1:
-            return self.asked_to_stop, due
-        if not everyone_is_here:
-            return 0, False
-        device = next(state.network.parameters()).device
-        stop, late = largest(torch.tensor([self.asked_to_stop, int(due)], device=device)).tolist()
-        return stop, bool(late)
-
-    def _stop_if(self, stop: int, state: State) -> None:
+    def _save_or_stop(self, state: State, late: bool, *, everyone_is_here: bool) -> None:
+        """Of several processes all do so after the same step, for which they ask each other now and then."""
+        stop = self.asked_to_stop
+        if world_size() > 1:
+            if not everyone_is_here:
+                return
+            device = next(state.network.parameters()).device
+            stop, late = largest(torch.tensor([stop, int(late)], device=device)).tolist()
+        if late or (stop and state.under_way):
+            self.save(state)
         if stop:
             where = f"epoch {state.epoch}, step {_step(state)}"
             raise Interrupted(f"Stopped by {signal.Signals(stop).name} in {where}. Run it again to continue.", stop)
@@ -254,24 +253,6 @@ class Checkpoint(Callback):
         if self.asked_to_stop and world_size() == 1:  # torchrun passes signals on: its processes hear them twice
             raise Interrupted("Stopped at once. The last checkpoint stays.", number)
         self.asked_to_stop = number
-
-
-class _Watched:
-    """Batches with a look up after each one of a pass in order; of every tenth, where several processes must agree."""
-
-    def __init__(self, batches: Batches, look_up: Callable[[bool], None]):
-        self.batches, self.look_up = batches, look_up
-        self.noisy_labels, self.batch_size = batches.noisy_labels, batches.batch_size
-        self.balanced = getattr(batches, "balanced", False)
-
-    def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
-        return self.batches.shuffled(generator, skip)
-
-    def in_order(self) -> Iterator[Batch]:
-        whole = len(self.noisy_labels) // self.batch_size  # in the last, cut one a process may have no part
-        for number, batch in enumerate(self.batches.in_order()):
-            yield batch
-            self.look_up(number % AGREE_EVERY == 0 and number < whole)
 
 
 def load_checkpoint(content: bytes, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -304,12 +285,7 @@ def write_atomically(path: str | Path, text: str) -> None:
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file whole or not at all, also if the power fails: beside it first, then into its place.
-
-    Args:
-        path: the file.
-        write: writes the content to an open file.
-    """
+    """Write a file whole or not at all, also if the power fails: beside it first, then under its name."""
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:

@@ -101,16 +101,7 @@ def choose_prototypes(
     generator: torch.Generator,
     among: Tensor | None = None,
 ) -> Prototypes:
-    """The prototypes that ``correct_by`` names; none where the head or neighbours decide.
-
-    Args:
-        embeddings: (N, D).
-        noisy_labels: (N,) int64.
-        settings: p, m and the reading.
-        num_classes: K.
-        generator: draws the m samples of each class.
-        among: rows that may become prototypes; None: all.
-    """
+    """The prototypes that ``correct_by`` names, among these rows only; none where the head or neighbours decide."""
     if settings.correct_by in ("head", "neighbours"):
         return no_prototypes(embeddings, num_classes, settings.p)
     choose = {
@@ -135,10 +126,12 @@ def score(
 ) -> Tensor:
     """(N, K) class scores, by what ``correct_by`` names; the head sees embeddings as the network gave them."""
     if settings.correct_by == "head":
-        return head_scores(raw, head)
+        with torch.no_grad():
+            return torch.softmax(head(raw.to(head.weight.dtype)), dim=1)
     if settings.correct_by == "neighbours":
-        draw = {"m": settings.m, "generator": stream(settings.seed, "sample", epoch)}
-        rows = torch.cat(sample_by_class(noisy_labels, num_classes=head.out_features, **draw)).to(embeddings.device)
+        generator = stream(settings.seed, "sample", epoch)
+        drawn = sample_by_class(noisy_labels, num_classes=head.out_features, m=settings.m, generator=generator)
+        rows = torch.cat(drawn).to(embeddings.device)
         return neighbour_scores(
             embeddings, torch.arange(len(embeddings), device=rows.device), embeddings[rows], noisy_labels[rows], rows,
             num_classes=head.out_features, neighbours=settings.neighbours,
@@ -146,22 +139,12 @@ def score(
     return class_scores(embeddings, prototypes)
 
 
-def head_scores(embeddings: Tensor, head: nn.Linear) -> Tensor:
-    """(N, K), what the network's own last layer says: softmax probabilities."""
-    with torch.no_grad():
-        return torch.softmax(head(embeddings.to(head.weight.dtype)), dim=1)
-
-
 def running_mean(memory: Memory, name: str, new: Tensor, momentum: float) -> Tensor:
     r"""Mix what is new with what is remembered, and remember the mixture.
 
     .. math:: \bar x \leftarrow \beta \bar x + (1 - \beta) x
 
-    Args:
-        memory: holds the mean so far under ``name``; nothing there yet: the new value is taken as it is.
-        name: which mean.
-        new: x. An entry that is not finite says nothing: the old one stays, and the other way round.
-        momentum: beta; at 0 nothing is remembered.
+    An entry that is not finite says nothing: the old one stays, and the other way round.
     """
     if momentum == 0:
         return new

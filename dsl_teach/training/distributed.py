@@ -71,11 +71,7 @@ def own_part(step: int, batch_size: int, samples: int) -> tuple[int, float]:
 
     The gradients of all processes are averaged: with this weight they add up to the gradient of the mean over the
     whole batch, also if it cannot be cut evenly. A part that would be empty holds one sample that counts nothing.
-
-    Args:
-        step: which batch of the epoch, counted from 0.
-        batch_size: samples a batch, all processes together.
-        samples: N.
+    ``batch_size`` counts all processes together.
     """
     total = min(batch_size, samples - step * batch_size)
     start, stop = share().bounds(total)
@@ -97,22 +93,12 @@ def largest(x: Tensor) -> Tensor:
 
 
 def gathered_rows(x: Tensor, mine: Tensor) -> Tensor:
-    """All rows of a tensor, on every process.
-
-    Args:
-        x: (N, ...), right in the rows of ``mine``.
-        mine: (N,) bool, each row belonging to one process.
-    """
+    """All rows of a tensor, (N, ...), on every process, of which each has the rows of ``mine``, (N,) bool."""
     return x if world_size() == 1 else total(torch.where(_column(mine, x), x, 0))
 
 
 def merged_rows(x: Tensor, mine: Tensor) -> Tensor:
-    """A tensor whose rows each process has brought up to date in part.
-
-    Args:
-        x: (N, ...); rows that no process has touched agree everywhere.
-        mine: (N,) bool, the rows that this process has touched. Of rows touched twice the mean is taken.
-    """
+    """A tensor, (N, ...), of which each process has changed the rows of ``mine``; of rows changed twice the mean."""
     touched = _column(mine, x)
     times, sums = total(touched.to(x.dtype)), total(torch.where(touched, x, 0))
     return torch.where(times > 0, sums / times.clamp(min=1), x)

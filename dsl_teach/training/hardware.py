@@ -78,9 +78,12 @@ def make_optimizer(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """SGD with momentum, and a learning rate divided by 10 every ``learning_rate_drop`` epochs."""
     on_gpu = all(weights.is_cuda for weights in network.parameters())
-    how = {"momentum": settings.momentum, "weight_decay": settings.weight_decay}
     optimizer = torch.optim.SGD(  # fused on a CPU it rounds otherwise and gains little
-        network.parameters(), lr=settings.learning_rate, fused=on_gpu, **how
+        network.parameters(),
+        settings.learning_rate,
+        settings.momentum,
+        weight_decay=settings.weight_decay,
+        fused=on_gpu,
     )
     every = settings.learning_rate_drop or settings.epochs
     return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, step_size=every, gamma=0.1)

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -122,14 +121,7 @@ def train_epoch(
     clean_labels: Tensor | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> dict[str, float | None]:
-    """The training phase: one pass over the samples with the self-learning loss.
-
-    Args:
-        state: the run so far, brought up to date step by step; a pass that is under way is continued.
-        train: the samples.
-        settings: alpha, the losses and the seed.
-        clean_labels: (N,) int64, for the figures only.
-        callbacks: called after each step.
+    """The training phase: one pass over the samples with the self-learning loss; one that is under way is continued.
 
     Returns:
         Losses and accuracies of the pass, by the names of :class:`EpochRecord`.
@@ -160,18 +152,13 @@ def train_epoch(
     }
 
 
-class BatchLosses(NamedTuple):
-    """What came of a batch: the loss to take the gradient of, and its parts for the record."""
+def batch_losses(state: State, batch: Batch, settings: Settings) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The self-learning loss of one batch, of mixed pairs if the settings ask for it.
 
-    loss: Tensor
-    logits: Tensor
-    embeddings: Tensor
-    parts: Tensor
-    """(3,) float64: the loss, against the noisy labels, against the corrected ones, unweighted."""
-
-
-def batch_losses(state: State, batch: Batch, settings: Settings) -> BatchLosses:
-    """The self-learning loss of one batch, of mixed pairs if the settings ask for it."""
+    Returns:
+        The loss; logits; embeddings; and (3,) float64 for the record: the loss, cross-entropy against the noisy labels
+        and against the corrected ones.
+    """
     images, partner, share = batch.images, None, 1.0
     if settings.mixup:
         step = state.under_way.step if state.under_way else 0
@@ -190,24 +177,14 @@ def batch_losses(state: State, batch: Batch, settings: Settings) -> BatchLosses:
     if partner is not None:
         theirs = None if corrected_labels is None else corrected_labels[partner]
         loss = share * loss + (1 - share) * loss_of(batch.noisy_labels[partner], theirs)
-    return BatchLosses(loss, logits, embeddings, _parts(loss, logits, batch.noisy_labels, corrected_labels))
-
-
-@torch.no_grad()
-def _parts(loss: Tensor, logits: Tensor, noisy_labels: Tensor, corrected_labels: Tensor | None) -> Tensor:
-    against_noisy = cross_entropy(logits, noisy_labels)
-    against_corrected = against_noisy if corrected_labels is None else cross_entropy(logits, corrected_labels)
-    return torch.stack([loss, against_noisy, against_corrected]).double()
+    with torch.no_grad():
+        given = cross_entropy(logits, batch.noisy_labels)
+        corrected = given if corrected_labels is None else cross_entropy(logits, corrected_labels)
+        return loss, logits, embeddings, torch.stack([loss, given, corrected]).double()
 
 
 def noisy_loss(settings: Settings, memory: Memory, index: Tensor) -> Loss:
-    """The loss against the noisy labels of one batch.
-
-    Args:
-        settings: which, and its numbers.
-        memory: the targets of early-learning regularization, or the transition matrix.
-        index: (B,) int64, the samples of the batch.
-    """
+    """The loss against the noisy labels of the samples with this index, by what is remembered of them."""
     if settings.loss == "smoothed":
         return partial(losses.smoothed_cross_entropy, smoothing=settings.smoothing)
     if settings.loss == "gce":

@@ -126,11 +126,7 @@ def first_network(data: NoisyDataset, settings: Settings) -> EmbeddingNetwork:
 
 
 def training_view(data: NoisyDataset, settings: Settings) -> View | None:
-    """What training does to images in memory.
-
-    Raises:
-        ValueError: if points are to be shifted and mirrored.
-    """
+    """What training does to images in memory."""
     if not settings.augment or isinstance(data.images, ImageFiles):
         return None
     if data.images.ndim != 4:
@@ -139,34 +135,27 @@ def training_view(data: NoisyDataset, settings: Settings) -> View | None:
 
 
 def run_many(
-    many: Sequence[Settings | tuple[Settings, NoisyDataset]],
-    *,
-    workers: int = 1,
+    many: Sequence[Settings | tuple[Settings, NoisyDataset]], *, workers: int = 1,
     on_run: Callable[[Run], None] | None = None,
-) -> list[Run]:
-    """Several runs side by side, one thread each, so that every figure is the same for any number of workers.
+) -> list[Run]:  # fmt: skip
+    """Several runs, ``workers`` at a time, one thread each, so that their number changes no figure.
 
     Args:
         many: the settings of each run, or its settings and the caller's own data set.
         workers: how many run at a time, each in a process of its own.
         on_run: called with each run as it finishes, in the order given.
-
-    Returns:
-        The runs, in the order given.
     """
     import joblib
 
-    finished, jobs = [], [one if isinstance(one, tuple) else (one, None) for one in many]
-    for done in joblib.Parallel(n_jobs=workers, return_as="generator")(
-        joblib.delayed(_run_alone)(*job) for job in jobs
-    ):
+    finished, jobs = [], [joblib.delayed(_run_alone)(*(x if isinstance(x, tuple) else (x,))) for x in many]
+    for done in joblib.Parallel(n_jobs=workers, return_as="generator")(jobs):
         finished.append(done)
         if on_run is not None:
             on_run(done)
     return finished
 
 
-def _run_alone(settings: Settings, data: NoisyDataset | None) -> Run:
+def _run_alone(settings: Settings, data: NoisyDataset | None = None) -> Run:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

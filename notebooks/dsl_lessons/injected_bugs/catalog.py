@@ -34,7 +34,7 @@ def bug(
     name: str, caught_by: str, piece: Callable[..., Any], correct: Callable[..., Correction] | None = None, **more: Any
 ) -> Variant:
     """A variant with a faulty piece, whose docstring is the story; without ``correct`` the piece itself is injected."""
-    story = (piece.__doc__ or "").splitlines()[0].rstrip(".")
+    story = (piece.__doc__ or name).splitlines()[0].rstrip(".")
     return Variant(
         name,
         story[0].lower() + story[1:],

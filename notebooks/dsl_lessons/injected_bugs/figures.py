@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dsl_lessons import figures
-from dsl_lessons.figures import NEUTRAL, RIGHT, WRONG, styled
+from dsl_lessons.figures import METHOD_COLOURS, NEUTRAL, RIGHT, WRONG, styled
 from dsl_lessons.injected_bugs.tables import difference
 from dsl_lessons.tables import BETTER, WORSE, verdict
 
@@ -92,7 +92,8 @@ def luck(spreads: Mapping[str, float], gains: Mapping[str, float]) -> Figure:
     axes, x = figure.subplots(), np.linspace(-4, 4, 2001) * 2**0.5 * max(spreads.values())
     for (title, spread), style in zip(spreads.items(), ("-", "--", "-.", ":"), strict=False):
         gap = 2**0.5 * spread  # the standard deviation of the difference of two runs
-        axes.plot(x, np.exp(-((x / gap) ** 2) / 2) / (gap * (2 * np.pi) ** 0.5), linestyle=style, label=title)
+        bell = np.exp(-((x / gap) ** 2) / 2) / (gap * (2 * np.pi) ** 0.5)
+        axes.plot(x, bell, style, color=METHOD_COLOURS.get(title.removesuffix(" here"), WRONG), label=title)
     for title, gain in gains.items():
         axes.axvline(gain, color=NEUTRAL, linewidth=0.9)
         axes.text(gain, 0.97, f" {title}", transform=axes.get_xaxis_transform(), va="top", fontsize=9)
