@@ -17,7 +17,7 @@ from dsl_teach._validate import require_labels
 from dsl_teach.data.arrays import read_arrays
 from dsl_teach.data.batches import InMemoryBatches, crop_and_flip
 from dsl_teach.data.dataset import NoisyDataset, subset, thinned, with_labels, without_test_images
-from dsl_teach.noise import in_words, instance_dependent_noise, keep_direction, towards
+from dsl_teach.noise.by_image import IN_WORDS, instance_dependent_noise, keep_direction, towards
 from dsl_teach.seeds import stream
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def load(settings: Settings) -> NoisyDataset:
     if s.noise_direction == "any" or labels is None or data.clean_labels is None:
         return data
     kept = keep_direction(data.noisy_labels, data.clean_labels, s.noise_direction, num_classes=data.num_classes)
-    return with_labels(data, kept, made_from=f"{labels.made_from}{in_words(s.noise_direction)}, the others set right")
+    return with_labels(data, kept, made_from=f"{labels.made_from}{IN_WORDS[s.noise_direction]}, the others set right")
 
 
 def cifar(name: str, root: str | Path, *, labels: PublishedLabels | None = None, official: bool = True) -> NoisyDataset:
@@ -110,7 +110,7 @@ def with_look_alike_noise(data: NoisyDataset, settings: Settings) -> NoisyDatase
         towards(probabilities, data.clean_labels, settings.noise_direction), data.clean_labels,
         settings.noise_rate or 0.0, generator=stream(settings.seed, "noise"), temperature=settings.noise_temperature,
     )  # fmt: skip
-    told = f"{settings.noise_rate:.0%} label noise by a small network's confusions{in_words(settings.noise_direction)}"
+    told = f"{settings.noise_rate:.0%} label noise by a small network's confusions{IN_WORDS[settings.noise_direction]}"
     return with_labels(data, noise.noisy_labels, made_from=told)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dsl_teach.data.dataset import NoisyDataset, thin
-from dsl_teach.noise import Direction, in_words, instance_dependent_noise, towards
+from dsl_teach.noise.by_image import IN_WORDS, Direction, instance_dependent_noise, towards
 from dsl_teach.seeds import stream
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def digits(
         towards(probabilities, labels[train], direction), labels[train], noise_rate, generator=stream(seed, "noise"),
         temperature=temperature,
     )  # fmt: skip
-    told = f"scikit-learn's handwritten digits, {noise_rate:.0%} input-dependent label noise{in_words(direction)}"
+    told = f"scikit-learn's handwritten digits, {noise_rate:.0%} input-dependent label noise{IN_WORDS[direction]}"
     return NoisyDataset(
         name="digits",
         images=images[train],
