@@ -47,7 +47,7 @@ class _Data(_Group):
     test_root: str = _setting("", "folder of its test images, where they lie elsewhere")
     trust: bool = _setting(False, "images on disk, not verified: do not look at all first, stop at an unreadable one")
     subset: CountOrOff = _setting(0, "training images of CIFAR to keep, equally many of each class; 0: all")
-    labels_file: str = _setting("", "published noisy labels for CIFAR: a .pt of CIFAR-N, .npz, .npy or .txt")
+    labels_file: str = _setting("", "published noisy labels for CIFAR: a .pt file of CIFAR-N, or an .npz file")
     labels_name: str = _setting("", "which labels of that file, random_label1 say")
     official_files: bool = _setting(True, "whether CIFAR's files must have the official checksums")
     noise_rate: Rate | None = _setting(None, "share of the training labels made wrong; unset: 0.4, for CIFAR none")

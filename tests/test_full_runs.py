@@ -104,7 +104,8 @@ def test_cost_by_hand(monkeypatch):
     assert card()["images trained, all epochs"] == "7,200"
     assert card()["images looked at (corrections, tests)"] == "6,000"  # corrected after 5, 6, ..., 15 epochs
     assert card()["hours on one such device"] == f"{(7200 / 2 + 6000 / 10) / 3600:.1f}"
-    assert card(rate=4.0)["images a second, training / looking (rate given by the reader)"] == "4.0 / 20.0"
+    assert card(rate=4.0)["images a second, trained"] == "4.0, given by the reader"
+    assert card(rate=4.0)["images a second, looked at"] == "20.0"
 
 
 def test_rates_and_reading_are_measured(trained):

@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 import papermill
 import yaml
-
 from dsl_lessons.methods import BASELINE
 from dsl_lessons.paths import NOTEBOOKS, output_folder
 from dsl_lessons.tables import summarise

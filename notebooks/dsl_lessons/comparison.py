@@ -25,8 +25,8 @@ from dsl_teach.training.runs import Run, make_batches
 CORRECTORS = ("density_peaks", "random", "class_means", "neighbours", "head")
 ON_DIGITS = {"dataset": "digits", "data_root": "", "labels_file": "", "labels_name": "", "subset": 0}
 HOW_TO_GET_CIFAR = (
-    "CIFAR-10 is not in {}, so the lesson goes on with handwritten digits. To get CIFAR, run in the folder of the "
-    "repository: python data_scripts/download.py cifar10"
+    "CIFAR-10 is not in the data folder, so the lesson goes on with handwritten digits. To get CIFAR, run in the folder "
+    "of the repository: python data_scripts/download.py cifar10"
 )
 
 
@@ -51,7 +51,7 @@ def open_cifar_or_digits(settings: Settings) -> Opened:
         if settings.labels_file:
             raise
         instead = settings.replace(**ON_DIGITS, network="small_cnn")
-        return Opened(instead, load_dataset(instead), HOW_TO_GET_CIFAR.format(settings.data_root))
+        return Opened(instead, load_dataset(instead), HOW_TO_GET_CIFAR)
 
 
 def plan(base: Settings, names: Sequence[str], seeds: int) -> list[tuple[str, Settings, NoisyDataset]]:

@@ -80,12 +80,10 @@ def pixels(images: Images, index: Sequence[int], *, side: int = 112) -> list[Ten
     return [image for batch in batches.in_order() for image in batch.images]
 
 
-def show_image(axes: Axes, image: Tensor, words: str = "", colour: str = "black") -> None:
-    """One image with a few words below; dark ink on white where it has a single channel."""
+def show_image(axes: Axes, image: Tensor) -> None:
+    """One image; dark ink on white where it has a single channel."""
     shown = image.permute(1, 2, 0).numpy(force=True)
     axes.imshow(shown, cmap="gray_r" if shown.shape[2] == 1 else None)
-    if words:
-        axes.set_title(words, color=colour, fontsize=12 if len(words) < 8 else 9, y=-0.32, loc="center", va="bottom")
 
 
 @styled
@@ -97,6 +95,7 @@ def gallery(rows: Mapping[str, Sequence[tuple[Tensor, str]]], colours: Sequence[
         colours: of the words, one a row.
     """
     count = max(1, *map(len, rows.values()))
+    size = 12 if max((len(words) for images in rows.values() for _, words in images), default=0) < 8 else 9
     figure = Figure(figsize=(1.05 * count, 1.9 * len(rows)))
     parts = np.atleast_1d(np.asarray(figure.subfigures(len(rows), 1, hspace=0.06)))
     for part, (title, images), colour in zip(parts, rows.items(), cycle(colours), strict=False):
@@ -104,7 +103,8 @@ def gallery(rows: Mapping[str, Sequence[tuple[Tensor, str]]], colours: Sequence[
         for place, axes in enumerate(np.atleast_1d(part.subplots(1, count))):
             axes.set_axis_off()
             if place < len(images):
-                show_image(axes, *images[place], colour)
+                show_image(axes, images[place][0])
+                axes.set_title(images[place][1], color=colour, fontsize=size, y=-0.32, loc="center", va="bottom")
     return figure
 
 
@@ -139,7 +139,8 @@ def curves(
             lines = 100 * np.array(group[group[by] == value][column].tolist(), dtype=float)
             if lines.size:
                 epochs = range(1, lines.shape[1] + 1)
-                axes.plot(epochs, lines.T, color=colour, alpha=0.25, linewidth=0.7)
+                if isinstance(value, str):  # of many values the single runs would hide the means
+                    axes.plot(epochs, lines.T, color=colour, alpha=0.25, linewidth=0.7)
                 axes.plot(epochs, lines.mean(axis=0), color=colour, linewidth=2, label=label.format(value))
         for epoch, words in (mark or {}).items():
             axes.axvline(epoch, color=NEUTRAL, linewidth=0.8, linestyle=":")
@@ -232,7 +233,7 @@ def bars(
         xlabel: what the names are.
         signed: green above 0, red below it.
     """
-    figure = Figure(figsize=(max(6.2, 0.5 * len(names) + 1.5), 3.4))
+    figure = Figure(figsize=(min(16, max(6.2, 0.5 * len(names) + 1.5)), 3.4))
     axes, width = figure.subplots(), 0.8 / len(series)
     for number, (label, shares) in enumerate(series.items()):
         heights, place = (
@@ -244,7 +245,8 @@ def bars(
         )
         axes.bar(place, heights, width=0.95 * width, color=colour, label=label)
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(range(len(names)), map(plain, names), rotation=45 if len(names) > 8 else 0, fontsize=9)
+    many: dict[str, Any] = {"rotation": 45, "ha": "right"} if len(names) > 8 else {}
+    axes.set_xticks(range(len(names)), list(map(plain, names)), fontsize=9, **many)
     axes.set(ylabel=ylabel, xlabel=xlabel)
     if len(series) > 1:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from dsl_teach.sweep import Sweep, run_sweep
 from torch import Tensor
 
 from dsl_lessons.paths import ROOT, RUNS
@@ -20,6 +19,7 @@ from dsl_teach.data.dataset import ImageFiles, Images, NoisyDataset
 from dsl_teach.metrics import accuracy, interval
 from dsl_teach.prototypes import class_scores
 from dsl_teach.seeds import stream
+from dsl_teach.sweep import Sweep, run_sweep
 from dsl_teach.training.evaluation import evaluation, look
 from dsl_teach.training.hardware import make_optimizer, prepare
 from dsl_teach.training.loop import correction_is_due
@@ -204,12 +204,13 @@ def cost_card(
     training, looking = measure_rates(settings, classes, device)
     training, looking = (rate, looking * rate / training) if rate else (training, looking)
     hours = (trained / training + looked_at / looking) / 3600
-    source = "rate given by the reader" if rate else f"rates measured here, on {device}"
+    source = "given by the reader" if rate else f"measured here, on {device}"
     lines = {
         "images trained, all epochs": f"{trained:,}",
         "images looked at (corrections, tests)": f"{looked_at:,}",
         "images a second needed to end within 24 hours": f"{(trained + looked_at) / 24 / 3600:.0f}",
-        f"images a second, training / looking ({source})": f"{training:.1f} / {looking:.1f}",
+        "images a second, trained": f"{training:.1f}, {source}",
+        "images a second, looked at": f"{looking:.1f}",
         "hours on one such device": f"{hours:.1f}",
         "hours on eight, if they are eight times as fast": f"{hours / 8:.1f}",
     }

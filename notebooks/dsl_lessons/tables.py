@@ -157,9 +157,11 @@ def summarise(rows: pd.DataFrame, by: str | Sequence[str], *, baseline: str = ""
     names, lines = [by] if isinstance(by, str) else list(by), []
     for values, group in rows.groupby(names, sort=bool(not baseline)):
         line: dict[str, Any] = dict(zip(names, values, strict=True)) | {"seeds": group["seed"].nunique()}
+        shares = {title: mean_of(group, column) for column, title in SHARES.items()}
+        line[SHARES["test_accuracy"]] = shares.pop(SHARES["test_accuracy"])
         if baseline:
             line |= _compared(rows[rows["case"] == line["case"]], line["method"], baseline)
-        lines.append(line | {title: mean_of(group, column) for column, title in SHARES.items()})
+        lines.append(line | shares)
     table = pd.DataFrame(lines).set_index(names)
     return table.loc[:, (table != "").any()]
 
