@@ -22,7 +22,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -35,7 +34,7 @@ from dsl_teach.training.checkpoint import Interrupted, open_folder, write_atomic
 from dsl_teach.training.evaluation import predict
 from dsl_teach.training.hardware import environment
 from dsl_teach.training.runs import Run, make_batches, run, summary
-from dsl_teach.workers import FAILED, LOG, end_with, places, serve, work
+from dsl_teach.workers import FAILED, LOG, end_with, places, work
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,8 +204,11 @@ def run_sweep(
         if on_trial is not None:
             on_trial(left[folder], row, "" if row else problem)
 
-    jobs = {folder: {"labels": t.labels, "parameters": t.parameters, **how} for folder, t in left.items()}
-    stopped = work(["-m", "dsl_teach.sweep"], jobs, crowd, note)
+    for folder, trial in left.items():
+        job = {"labels": trial.labels, "parameters": trial.parameters, **how}
+        write_atomically(open_folder(folder) / TRIAL, json.dumps(job, indent=1) + "\n")
+    commands = {folder: [sys.executable, "-m", "dsl_teach.sweep", str(folder), str(os.getpid())] for folder in left}
+    stopped = work(commands, crowd, note)
     if stopped:
         raise Interrupted(f"Stopped by {stopped.name}. The same command goes on with what is left.", stopped)
     rows = [row for trial in trials if (row := finished_row(output / trial.name))]
@@ -313,15 +315,16 @@ def sweep_table(rows: Sequence[Row] | pd.DataFrame, grid: Sequence[str] = ()) ->
     return pd.DataFrame(lines).set_index(by)
 
 
-def _do_trial(folder: Path, job: dict[str, Any], *, torchrun: bool = False) -> int:
-    """What the process of a trial is for, and each process of torchrun; returns its exit code."""
+def _main(folder: Path, parent: int) -> int:
+    """What the process of a trial is for, and each that torchrun starts for it; returns its exit code."""
+    end_with(parent)
     try:
-        if torchrun:
+        job = json.loads((folder / TRIAL).read_text(encoding="utf-8"))
+        if "TORCHELASTIC_RUN_ID" in os.environ:
             _train(folder, job)
             return 0
         with (folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # a trial of a sweep that was killed may still be saving
-            write_atomically(folder / TRIAL, json.dumps(job, indent=1) + "\n")
             if not finished_row(folder):
                 _train(folder, job) if job["processes"] == 1 else _torchrun(folder, job["processes"])
     except BaseException as error:  # also what a signal raises: whatever ended it is to be told
@@ -358,15 +361,5 @@ def _in_a_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {(str(error).strip() or 'no more is said').splitlines()[-1]}"
 
 
-def _main(folder: str = "", parent: str = "") -> int:
-    """Without arguments the process that trials are forked from; else one that torchrun started."""
-    if folder:
-        end_with(int(parent))
-        return _do_trial(Path(folder), json.loads((Path(folder) / TRIAL).read_text(encoding="utf-8")), torchrun=True)
-    for name in ("torch._dynamo", "sklearn.linear_model", "sklearn.datasets"):
-        import_module(name)  # what nearly every trial would take seconds to import
-    return serve(_do_trial)
-
-
 if __name__ == "__main__":
-    sys.exit(_main(*sys.argv[1:]))
+    sys.exit(_main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import signal
 from pathlib import Path
 from threading import Thread
@@ -181,7 +182,8 @@ def test_the_folder_is_locked_as_long_as_the_trial_works(tmp_path, monkeypatch):
     monkeypatch.setattr(sweeps, "_train", is_locked)
     monkeypatch.setattr(sweeps, "_torchrun", is_locked)
     for processes in (1, 2):
-        assert sweeps._do_trial(tmp_path, {"processes": processes}) == 0
+        (tmp_path / sweeps.TRIAL).write_text(json.dumps({"processes": processes}))
+        assert sweeps._main(tmp_path, os.getppid()) == 0
     is_locked()
     assert seen == [True, True, False]
 
@@ -194,7 +196,9 @@ def test_device_and_loader_workers_reach_the_run(tmp_path, monkeypatch):
     got = {}
     monkeypatch.setattr(sweeps, "run", taken)
     job = {"parameters": TINY, "labels": {}, "device": "cpu", "loader_workers": 3, "processes": 2}
-    assert sweeps._do_trial(tmp_path, job, torchrun=True) == 1
+    (tmp_path / sweeps.TRIAL).write_text(json.dumps(job))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "here")
+    assert sweeps._main(tmp_path, os.getppid()) == 1
     assert got == {"folder": tmp_path / "run", "device": "cpu", "loader_workers": 3}
 
 

@@ -15,21 +15,16 @@ import pytest
 
 from dsl_teach.workers import places, work
 
-SERVER = [
-    "-c",
-    "import sys; from tests.test_workers import do; from dsl_teach.workers import serve; sys.exit(serve(do))",
-]
 STUBBORN = (
     "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: None)\nopen('here', 'w')\nwhile 1: time.sleep(1)"
 )
 WAITING = "import time\nopen('here', 'w')\nwhile 1: time.sleep(1)"
 
 
-def do(folder: Path, program: str) -> int:
-    """The job of these tests: a program."""
-    os.chdir(folder)
-    exec(program, {})
-    return 0
+def programs(folder: Path, programs: dict[str, str]) -> dict[Path, list[str]]:
+    """Commands that run programs, each in a folder of its own, and end with their parent."""
+    first = f"import os, sys; from dsl_teach.workers import end_with; end_with({os.getpid()}); os.chdir(sys.argv[1])\n"
+    return {folder / name: [sys.executable, "-c", first + text, str(folder / name)] for name, text in programs.items()}
 
 
 def when(mark: Path, *numbers: int) -> None:
@@ -51,7 +46,7 @@ def of(folder: Path) -> list[psutil.Process]:
 
 
 def test_one_that_dies_fails_or_cannot_start_costs_only_itself(tmp_path):
-    programs = {
+    texts = {
         "fine": "print('done')",
         "blocked": "",
         "killed": "import os\nos.kill(os.getpid(), 9)",
@@ -63,24 +58,24 @@ def test_one_that_dies_fails_or_cannot_start_costs_only_itself(tmp_path):
     (tmp_path / "blocked").write_text("a file in the place of its folder")
     ended = []
     for number in (1, 2):
-        jobs = {tmp_path / name: program for name, program in programs.items()}
-        assert work(SERVER, jobs, places(number, 1, []), lambda *end: ended.append(end)) is None
+        jobs = programs(tmp_path, texts)
+        assert work(jobs, places(number, 1, []), lambda *end: ended.append(end)) is None
         reasons = {folder.name: reason for folder, reason in ended}
-        assert set(reasons) == set(programs)
+        assert set(reasons) == set(texts)
         assert "blocked" in reasons["blocked"]
         assert reasons["killed"] == "ended by signal 9, as when memory is short"
         assert reasons["failed"] == "p is too large"
         assert reasons["raised"] == "ValueError: m"
         assert reasons["silent"] == "exit code 3"
-    assert len(ended) == 2 * len(programs)
+    assert len(ended) == 2 * len(texts)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_them_and_nothing_else_is_started(tmp_path, number):
-    jobs = {tmp_path / name: WAITING for name in ("a", "b", "c")}
+    jobs = programs(tmp_path, dict.fromkeys("abc", WAITING))
     when(tmp_path / "b" / "here", number)
     before = signal.getsignal(number)
-    assert work(SERVER, jobs, places(2, 1, []), lambda *_: None) is number
+    assert work(jobs, places(2, 1, []), lambda *_: None) is number
     assert not of(tmp_path)
     assert not (tmp_path / "c").exists()
     assert signal.getsignal(number) is before
@@ -88,22 +83,19 @@ def test_a_signal_stops_them_and_nothing_else_is_started(tmp_path, number):
 
 def test_a_second_ctrl_c_kills_those_that_do_not_stop(tmp_path):
     when(tmp_path / "a" / "here", signal.SIGINT, signal.SIGINT)
-    assert work(SERVER, {tmp_path / "a": STUBBORN}, [{}], lambda *_: None) is signal.SIGINT
+    assert work(programs(tmp_path, {"a": STUBBORN}), [{}], lambda *_: None) is signal.SIGINT
     assert not of(tmp_path)
 
 
-def test_they_end_by_themselves_when_those_above_are_killed(tmp_path):
-    program = "import sys; from tests.test_workers import *; work(SERVER, {Path(sys.argv[1]): WAITING}, [{}], print)"
-    for victim in ("caller", "server"):
-        folder = tmp_path / victim
-        with subprocess.Popen([sys.executable, "-c", program, str(folder)], stderr=subprocess.DEVNULL) as caller:
-            while not (folder / "here").exists():
-                time.sleep(0.05)
-            (server,) = psutil.Process(caller.pid).children()
-            os.kill(caller.pid if victim == "caller" else server.pid, signal.SIGKILL)
-        assert caller.returncode in (-signal.SIGKILL, 1)
-        psutil.wait_procs([server], timeout=60)
-        assert not psutil.wait_procs(of(folder), timeout=60)[1]
+def test_they_end_by_themselves_when_the_one_above_is_killed(tmp_path):
+    program = (
+        "import sys; from tests.test_workers import *; work(programs(Path(sys.argv[1]), {'a': WAITING}), [{}], print)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stderr=subprocess.DEVNULL) as caller:
+        while not (tmp_path / "a" / "here").exists():
+            time.sleep(0.05)
+        caller.kill()
+    assert not psutil.wait_procs(of(tmp_path / "a"), timeout=60)[1]
 
 
 def test_what_a_caller_raises_stops_them(tmp_path):
@@ -111,7 +103,7 @@ def test_what_a_caller_raises_stops_them(tmp_path):
         raise KeyError
 
     with pytest.raises(KeyError):
-        work(SERVER, {tmp_path / "a": "", tmp_path / "b": WAITING}, places(2, 1, []), complain)
+        work(programs(tmp_path, {"a": "", "b": WAITING}), places(2, 1, []), complain)
     assert not of(tmp_path)
 
 
