@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from dsl_teach.training.state import Pass
 from torch.nn.functional import cross_entropy
 
 from benchmarks.measure import figure, in_its_own_process, paired_ratio, peak_bytes, seconds

@@ -19,40 +19,22 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOMES = {
-    "NoisyDataset": "data.dataset",
-    "Prototypes": "prototypes",
-    "Settings": "config",
-    "class_scores": "prototypes",
-    "correct_labels": "prototypes",
-    "correction_report": "metrics",
-    "fit": "training.loop",
-    "interval": "metrics",
-    "load_dataset": "data",
-    "noise_report": "noise",
-    "paired_difference": "metrics",
-    "run": "training.runs",
-    "select_prototypes": "prototypes",
+    "config": ["Settings"],
+    "data": ["load_dataset"],
+    "data.dataset": ["NoisyDataset"],
+    "metrics": ["correction_report", "interval", "paired_difference"],
+    "noise": ["noise_report"],
+    "prototypes": ["Prototypes", "class_scores", "correct_labels", "select_prototypes"],
+    "training.loop": ["fit"],
+    "training.runs": ["run"],
 }
 
-__all__ = [
-    "NoisyDataset",
-    "Prototypes",
-    "Settings",
-    "class_scores",
-    "correct_labels",
-    "correction_report",
-    "fit",
-    "interval",
-    "load_dataset",
-    "noise_report",
-    "paired_difference",
-    "run",
-    "select_prototypes",
-]
+__all__ = [name for names in _HOMES.values() for name in names]
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used, so that importing the package costs nothing."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'dsl_teach' has no attribute {name!r}")
-    return getattr(import_module(f"dsl_teach.{_HOMES[name]}"), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"dsl_teach.{home}"), name)
+    raise AttributeError(f"module 'dsl_teach' has no attribute {name!r}")

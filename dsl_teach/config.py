@@ -20,13 +20,13 @@ PLACES = ("data_root", "test_root", "labels_file")
 KNOBS = ("p", "m", "alpha", "correction_start")
 """The four settings that readers move."""
 
-
 Count = Annotated[int, Field(ge=1)]
 CountOrOff = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Quantile = Annotated[float, Field(gt=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
+Gate = Annotated[float, Field(gt=-1, le=2)]
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -47,16 +47,14 @@ class _Data(_Group):
     test_root: str = _setting("", "folder of its test images, where they lie elsewhere")
     trust: bool = _setting(False, "images on disk, not verified: do not look at all first, stop at an unreadable one")
     subset: CountOrOff = _setting(0, "training images of CIFAR to keep, equally many of each class; 0: all")
-    labels_file: str = _setting("", "published noisy labels for CIFAR: a .pt of CIFAR-N, .npz, .npy or .txt")
+    labels_file: str = _setting("", "published noisy labels for CIFAR: a .pt file of CIFAR-N, or an .npz file")
     labels_name: str = _setting("", "which labels of that file, random_label1 say")
     official_files: bool = _setting(True, "whether CIFAR's files must have the official checksums")
-    noise_rate: Rate | None = _setting(
-        None, "share of the training labels made wrong, depending on the input; unset: 0.4, and for CIFAR none"
-    )
+    noise_rate: Rate | None = _setting(None, "share of the training labels made wrong; unset: 0.4, for CIFAR none")
     noise_temperature: Weight = _setting(2.0, "0: exactly the most confusable images; large: any image")
     rarest_share: Quantile = _setting(1.0, "digits, CIFAR: size of the rarest class over the commonest; 1 keeps all")
     noise_direction: Literal["any", "to_frequent", "to_rare"] = _setting(
-        "any", "digits, CIFAR: whether wrong labels go to any class, or only to more frequent or only to rarer ones"
+        "any", "digits, CIFAR: wrong labels go to any class, or only to more frequent or only to rarer ones"
     )
 
 
@@ -68,9 +66,7 @@ class _Network(_Group):
     )
     width: Count = _setting(16, "channels of the network's first layer; a ResNet has its own")
     weights: str = _setting("none", "a ResNet's first weights: none, imagenet, or the path of a weights file")
-    precision: Literal["auto", "float32", "bfloat16"] = _setting(
-        "auto", "arithmetic of the network; auto: bfloat16 for a ResNet where the hardware has it, else float32"
-    )
+    precision: Literal["auto", "float32", "bfloat16"] = _setting("auto", "auto: bfloat16 for a ResNet where supported")
     compile: bool = _setting(False, "whether torch.compile prepares the network: slow to start, faster afterwards")
 
 
@@ -86,8 +82,7 @@ class _Training(_Group):
     seed: CountOrOff = _setting(0, "every random number of the run follows from it")
     augment: bool = _setting(False, "shift and mirror images in memory to train on; those on disk always are")
     loss: Literal["cross_entropy", "smoothed", "forward", "gce", "sce", "elr"] = _setting(
-        "cross_entropy",
-        "loss against the noisy labels: cross_entropy, smoothed labels, forward correction, gce, sce, or elr",
+        "cross_entropy", "loss against the noisy labels: cross_entropy, smoothed, forward (correction), gce, sce, elr"
     )
     smoothing: Rate = _setting(0.5, "smoothed labels: the share of a label that all classes get alike")
     gce_q: Quantile = _setting(0.7, "generalized cross-entropy: near 0 it is cross-entropy, at 1 it is 1 - p_y")
@@ -111,8 +106,7 @@ class _Correction(_Group):
         "exact", "embeddings by a pass in eval mode, or gathered during the training pass (nearly free)"
     )
     correct_by: Literal["density_peaks", "random", "class_means", "neighbours", "head"] = _setting(
-        "density_peaks",
-        "what gives the class scores: prototypes by density peaks, random ones, class means, neighbours, or the head",
+        "density_peaks", "class scores by prototypes (density_peaks, random, class_means), neighbours, or the head"
     )
     neighbours: Count = _setting(50, "how many neighbours vote, with correct_by neighbours")
     soft_temperature: Weight = _setting(0.0, "corrected labels are softmax(scores / temperature); 0: hard")
@@ -120,18 +114,14 @@ class _Correction(_Group):
     whitened: bool = _setting(False, "scale embeddings by their spread within classes before cosines are taken")
     agreeing_only: bool = _setting(False, "choose prototypes where the last corrected label and the noisy one agree")
     score_momentum: Rate = _setting(0.0, "share of the old class scores kept in each correction; 0: new ones")
-    eta_max: Annotated[float, Field(gt=-1, le=2)] = _setting(
-        0.95, "the gate: samples at least this similar to a denser one are no prototypes; at 2 everything passes"
-    )
+    eta_max: Gate = _setting(0.95, "the gate: samples this similar to a denser one are no prototypes; at 2 all pass")
     quantile: Quantile = _setting(0.6, "share of the similarities at or below S_c; the paper's top 40 % is 0.6")
     diagonal: bool = _setting(True, "whether a sample's similarity to itself takes part in S_c")
     rho_ties: Literal["strict", "order"] = _setting("strict", "what denser means: strictly, or at equal rho by order")
     fill_up: bool = _setting(True, "fill up with the smallest eta if fewer than p samples pass the gate")
     cut_ties: Literal["eta", "index"] = _setting("eta", "which of two equally dense samples comes first")
     small_class: Literal["all", "error"] = _setting("all", "a class with fewer than m samples: use all it has, or stop")
-    score_ties: Literal["noisy", "lowest"] = _setting(
-        "noisy", "at equal class scores: keep the noisy label, or take the lowest class"
-    )
+    score_ties: Literal["noisy", "lowest"] = _setting("noisy", "at equal scores: the noisy label, or the lowest class")
 
 
 class Settings(_Correction, _Training, _Network, _Data):
@@ -154,13 +144,11 @@ class Settings(_Correction, _Training, _Network, _Data):
         _require_data(self)
         if self.p > self.m:
             raise ValueError(f"p must be at most m, but p is {self.p} and m is {self.m}. Lower p or raise m.")
-        changed = {name for name, field in Settings.model_fields.items() if getattr(self, name) != field.default}
+        said = {name for name, field in Settings.model_fields.items() if getattr(self, name) != field.default}
+        said.add(f"correct_by = {self.correct_by}")
         for one, other, why in CLASHES:
-            if {one, other} <= changed:
+            if {one, other} <= said:
                 raise ValueError(f"{one} and {other} do not go together: {why} Set one of them back.")
-        for name in WITHOUT_EFFECT.get(self.correct_by, ()):
-            if name in changed:
-                raise ValueError(f"{name} does nothing when correct_by is {self.correct_by}: set one of them back.")
         return self
 
     def replace(self, **changes: Any) -> Settings:
@@ -169,8 +157,7 @@ class Settings(_Correction, _Training, _Network, _Data):
         Raises:
             ValueError: if a name is not a setting, or a value is out of range.
         """
-        named = {name: getattr(self, name) for name in self.model_fields_set}
-        return type(self)(**(named | changes))
+        return type(self)(**(self.model_dump(include=self.model_fields_set) | changes))
 
     def to_dict(self) -> dict[str, Any]:
         """Names and values, in the order of the fields."""
@@ -214,24 +201,18 @@ CLASHES = (
     ("balanced_sampling", "correction_mode", "samples not drawn in an epoch would have no embedding."),
     ("averaged_weights", "correction_mode", "embeddings gathered on the way come from the moving weights."),
     ("noise_rate", "labels_file", "one makes labels wrong, the other takes published wrong labels."),
+    ("agreeing_only", "correct_by = neighbours", "there are no prototypes to choose."),
+    ("agreeing_only", "correct_by = head", "there are no prototypes to choose."),
+    ("whitened", "correct_by = head", "no cosines are taken."),
 )
-"""Settings that exclude each other where both differ from their defaults, and why."""
-
-WITHOUT_EFFECT = {
-    "neighbours": ("agreeing_only",),
-    "head": ("agreeing_only", "whitened"),
-}
-"""Settings about prototypes or cosines, where ``correct_by`` asks for none."""
+"""What excludes each other, and why: settings that differ from their defaults, or say who corrects."""
 
 
 def help_text() -> dict[str, dict[str, str]]:
     """Title of each group of settings -> one line of help for each setting in it."""
-    groups = (_Correction, _Training, _Network, _Data)
     return {
-        (group.__doc__ or "").rstrip("."): {
-            name: field.description or "" for name, field in group.model_fields.items() if name in group.__annotations__
-        }
-        for group in groups
+        str(group.__doc__).rstrip("."): {name: str(field.description) for name, field in group.model_fields.items()}
+        for group in (_Correction, _Training, _Network, _Data)
     }
 
 
@@ -246,9 +227,7 @@ def _require_data(s: Settings) -> None:
         name = "rarest_share" if s.rarest_share != 1 else "noise_direction"
         raise ValueError(f"{name} is for {', '.join(CAN_BE_UNEVEN)}; leave it out for {s.dataset}.")
     if s.noise_direction != "any" and s.rarest_share == 1:
-        raise ValueError(
-            f"noise_direction = {s.noise_direction} needs frequent and rare classes: set rarest_share below 1."
-        )
+        raise ValueError("noise_direction needs frequent and rare classes: set rarest_share below 1.")
 
 
 def _sentence(error: ValidationError) -> str:
@@ -262,5 +241,4 @@ def _sentence(error: ValidationError) -> str:
         hint = f"Did you mean {close[0]}?" if close else f"The settings are {', '.join(Settings.model_fields)}."
         return f"There is no setting {name}. {hint}"
     wanted = first["msg"].removeprefix("Input should be ")
-    help = Settings.model_fields[name].description
-    return f"{name} must be {wanted}, but it is {value!r}. ({name}: {help}.)"
+    return f"{name} must be {wanted}, but it is {value!r}. ({name}: {Settings.model_fields[name].description}.)"

@@ -1,4 +1,7 @@
-"""What a run is judged by: accuracies, what correction did to the labels, and intervals over seeds."""
+"""What a run is judged by: accuracies, what correction did to the labels, and intervals over seeds.
+
+Everywhere labels are (N,) int64, those below 0 are unknown and left out, and shares go from 0 to 1.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +14,13 @@ from torch import Tensor
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
-    """The share of samples whose predicted label is the given one. Labels below 0 are unknown and left out.
-
-    Args:
-        predicted: (N,) int64.
-        labels: (N,) int64.
-
-    Returns:
-        A share from 0 to 1; NaN if no label is known.
-    """
+    """The share of samples whose predicted label is the given one; NaN if no label is known."""
     known = labels >= 0
     return float((predicted == labels)[known].double().mean())
 
 
 def class_shares(labels: Tensor, num_classes: int) -> Tensor:
-    """(K,) the share of the labels that each class has; labels below 0 are unknown and left out."""
+    """(K,) the share of the labels that each class has."""
     counts = torch.bincount(labels[labels >= 0], minlength=num_classes).double()
     return counts / counts.sum()
 
@@ -37,18 +32,13 @@ def chance_changed(noisy_labels: Tensor, corrected_labels: Tensor, num_classes: 
 
     with q_c the share of class c among the noisy labels and its hat the share among the corrected ones. A share
     changed near this level says that the corrected labels belong to other samples.
-
-    Args:
-        noisy_labels: (N,) int64.
-        corrected_labels: (N,) int64.
-        num_classes: K.
     """
     return float(1 - class_shares(noisy_labels, num_classes) @ class_shares(corrected_labels, num_classes))
 
 
 @dataclass(frozen=True)
 class CorrectionReport:
-    """What a correction did to the labels. All are shares from 0 to 1.
+    """What a correction did to the labels, all as shares.
 
     The last four are None without clean labels, and else count the samples whose clean label is known.
     """
@@ -70,14 +60,7 @@ class CorrectionReport:
 def correction_report(
     noisy_labels: Tensor, corrected_labels: Tensor, clean_labels: Tensor | None, *, num_classes: int
 ) -> CorrectionReport:
-    """Compare corrected labels with the noisy ones and, where they are known, with the clean ones.
-
-    Args:
-        noisy_labels: (N,) int64.
-        corrected_labels: (N,) int64.
-        clean_labels: (N,) int64, below 0 where unknown; or None.
-        num_classes: K.
-    """
+    """Compare corrected labels with the noisy ones and, where they are known, with the clean ones."""
     changed = float((corrected_labels != noisy_labels).double().mean())
     chance = chance_changed(noisy_labels, corrected_labels, num_classes)
     if clean_labels is None or not bool((clean_labels >= 0).any()):
@@ -94,38 +77,25 @@ def average_precision(quality: Tensor, noisy_labels: Tensor, clean_labels: Tenso
     .. math:: \frac{1}{W} \sum_{i:\, y_i \ne y^*_i} \frac{w_i}{n_i}
 
     with W wrong labels in all; of the n_i samples of at most sample i's quality, w_i have a wrong label. A ranking by
-    chance comes to the share of wrong labels.
-
-    Args:
-        quality: (N,), low where the given label is doubtful; from :func:`dsl_teach.prototypes.label_margin` or any
-            other.
-        noisy_labels: (N,) int64, the given labels.
-        clean_labels: (N,) int64, the true ones; those below 0 are unknown and left out.
-
-    Returns:
-        A share from 0 to 1; NaN if no known label is wrong.
+    chance comes to the share of wrong labels; where none is wrong, it is NaN. The quality, (N,), is low where the given
+    label is doubtful: a :func:`dsl_teach.prototypes.label_margin` say.
 
     Raises:
-        ValueError: if there is not one number a sample, or one is NaN.
+        ValueError: if a quality is NaN.
     """
-    if not quality.shape == noisy_labels.shape == clean_labels.shape:
-        shapes = ", ".join(str(tuple(x.shape)) for x in (quality, noisy_labels, clean_labels))
-        raise ValueError(f"quality, noisy_labels and clean_labels must have one entry a sample, but are {shapes}.")
-    if bool(quality.isnan().any()):
-        raise ValueError(f"quality is NaN for {int(quality.isnan().sum())} sample(s): these cannot be ranked.")
     known = clean_labels >= 0
     wrong = (noisy_labels != clean_labels)[known]
     if not bool(wrong.any()):
         return float("nan")
     from sklearn.metrics import average_precision_score  # takes a second to import
 
-    doubt = -quality[known].double().nan_to_num()
+    doubt = -quality[known].double().nan_to_num(nan=torch.nan)  # infinities become finite
     return float(average_precision_score(wrong.numpy(force=True), doubt.numpy(force=True)))
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds and its confidence interval, ``mean - half`` to ``mean + half``."""
+    """A mean over n seeds and its confidence interval, ``mean - half`` to ``mean + half``."""
 
     mean: float
     half: float
@@ -135,17 +105,12 @@ class Interval:
         return f"{self.mean:.1f} ± {self.half:.1f}"
 
 
-def interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
-    r"""The mean over seeds with Student's t interval.
+def interval(values: Sequence[float]) -> Interval:
+    r"""The mean over seeds, one value a seed, with Student's t interval of 95 %.
 
     .. math:: \bar{x} \pm t_{n-1} \, s / \sqrt{n}
 
-    Args:
-        values: one figure a seed.
-        confidence: how often such an interval holds the true mean.
-
-    Returns:
-        The interval; ``half`` is NaN for a single value.
+    Of a single value, ``half`` is NaN.
 
     Raises:
         ValueError: if there is no value.
@@ -157,11 +122,11 @@ def interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
         return Interval(float(x[0]), float("nan"), 1)
     from scipy import stats  # takes a second to import
 
-    t = stats.t.ppf((1 + confidence) / 2, df=x.size - 1)
+    t = stats.t.ppf(0.975, df=x.size - 1)
     return Interval(float(x.mean()), float(t * x.std(ddof=1) / np.sqrt(x.size)), x.size)
 
 
-def paired_difference(ours: Sequence[float], theirs: Sequence[float], *, confidence: float = 0.95) -> Interval:
+def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
     """The mean of ours minus theirs on the same seeds, with its interval.
 
     Pairing takes out what both share (the noise, the split, the first weights), so fewer seeds are needed.
@@ -171,4 +136,4 @@ def paired_difference(ours: Sequence[float], theirs: Sequence[float], *, confide
     """
     if len(ours) != len(theirs):
         raise ValueError(f"Paired figures need the same seeds: there are {len(ours)} and {len(theirs)} values.")
-    return interval(np.subtract(ours, theirs).tolist(), confidence=confidence)
+    return interval(np.subtract(ours, theirs).tolist())

@@ -8,17 +8,10 @@ import torch
 
 
 def stream(seed: int, *names: str | int) -> torch.Generator:
-    """A generator of its own for one purpose.
+    """A CPU generator of its own for one purpose, ``stream(seed, "shuffle", epoch)`` say.
 
     Streams of different names do not disturb each other: drawing more in one changes nothing in the others, and a
     stream named by its epoch can be had again without the epochs before it.
-
-    Args:
-        seed: the seed of the run.
-        names: what the numbers are for, ``stream(seed, "shuffle", epoch)`` say.
-
-    Returns:
-        A CPU generator.
     """
     text = "/".join(str(part) for part in (seed, *names))
     digest = hashlib.sha256(text.encode()).digest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -21,6 +22,14 @@ settings.load_profile("suite")
 def device() -> torch.device:
     """Where tensors of the tests live: DSL_TEACH_DEVICE=cuda runs the suite on a GPU."""
     return torch.device(os.environ.get("DSL_TEACH_DEVICE", "cpu"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def signals_count() -> None:
+    """Under nohup, or in the background of a shell, signals are ignored, here and in every child."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -121,12 +121,12 @@ def mean_over_samples(logits: list[list[float]], labels: list[int], loss) -> flo
     return math.fsum(loss(softmax(row), y) for row, y in zip(logits, labels, strict=True)) / len(labels)
 
 
-def neighbour_scores(points, index, candidates, labels, candidate_index, *, classes: int, k: int) -> list[list[float]]:
-    """Votes of the k most similar candidates, the sample itself left out."""
+def neighbour_scores(points, labels, candidates, *, classes: int, k: int) -> list[list[float]]:
+    """Votes of the k most similar of some candidates, the sample itself left out."""
     scores = []
-    for x, i in zip(points, index, strict=True):
-        others = [j for j in range(len(candidates)) if candidate_index[j] != i]
-        others.sort(key=lambda j: -cosine_similarity([x, candidates[j]])[0][1])
+    for i in range(len(points)):
+        others = [j for j in candidates if j != i]
+        others.sort(key=lambda j: -cosine_similarity([points[i], points[j]])[0][1])
         nearest = others[: min(k, len(candidates) - 1)]
         scores.append([sum(labels[j] == c for j in nearest) / len(nearest) for c in range(classes)])
     return scores

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from hypothesis import strategies as st
 
+from dsl_teach.prototypes import select_prototypes
+
+SEEDS = st.integers(0, 2**31)
 # Rows with 0, 1 or 4 entries of one size have length 0, 1 or 2 times that size: every cosine is a multiple of 1/4.
 SIGNS = st.sampled_from([-1, 1])
 ONE_HOT = st.builds(lambda place, sign: [sign * (i == place) for i in range(4)], st.integers(0, 3), SIGNS)
@@ -13,9 +18,22 @@ UNSCALED_ROW = st.one_of(ONE_HOT, FULL, FULL, st.just([0, 0, 0, 0]))
 EXACT_ROW = st.builds(
     lambda row, scale: [scale * entry for entry in row], UNSCALED_ROW, st.sampled_from([1, 3, 0.5, 1e-30, 1e30])
 )
+LABELLED_ROWS = st.lists(st.tuples(EXACT_ROW, st.integers(0, 2)), min_size=1, max_size=30)
 EXACT_ROWS = st.lists(EXACT_ROW, min_size=1, max_size=24)
 
 DTYPES = st.sampled_from([torch.float32, torch.float64])
+
+
+def signs_of(rows):
+    """Rows of the same directions, whose cosines the loop reference computes exactly."""
+    return [[(entry > 0) - (entry < 0) for entry in row] for row in rows]
+
+
+def select(embeddings, noisy_labels, **changes):
+    """Selection among 3 classes without the warning about empty ones, which hostile labels bring about all the time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return select_prototypes(embeddings, noisy_labels, num_classes=3, **changes)
 
 
 @st.composite

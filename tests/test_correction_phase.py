@@ -8,7 +8,7 @@ import torch
 from dsl_teach.metrics import correction_report
 from dsl_teach.prototypes import best_class, class_scores, correct_labels, select_prototypes
 from dsl_teach.prototypes.correction import keep_unless_beaten, soft_labels
-from dsl_teach.prototypes.variants import class_means, class_sums, neighbour_scores, random_prototypes, whitened
+from dsl_teach.prototypes.variants import class_means, neighbour_scores, random_prototypes, whitened
 from dsl_teach.seeds import stream
 from dsl_teach.training.correction import agreeing, correct, reading, running_mean
 from dsl_teach.training.evaluation import embed
@@ -40,7 +40,7 @@ def test_it_embeds_chooses_prototypes_and_lets_them_vote(device, changes):
     settings = QUICK.replace(**changes)
     done, embeddings, noisy = corrected(device, epoch=3, **changes)
     if settings.whitened:
-        embeddings = whitened(embeddings, class_sums(embeddings, noisy, num_classes=K))
+        embeddings = whitened(embeddings, noisy, num_classes=K)
     how = {name: getattr(settings, name) for name in ("p", "m", "eta_max", "quantile", "diagonal", "fill_up")}
     how |= {"rho_ties": settings.rho_ties, "cut_ties": settings.cut_ties, "generator": stream(0, "sample", 3)}
     prototypes = select_prototypes(embeddings, noisy, num_classes=K, **how)
@@ -62,8 +62,7 @@ class TestWhoCorrects:
 
     def test_neighbours(self, device):
         done, embeddings, noisy = corrected(device, correct_by="neighbours", neighbours=7, m=90)
-        index, rows = torch.arange(len(noisy), device=device), noisy.argsort(stable=True)
-        scores = neighbour_scores(embeddings, index, embeddings[rows], noisy[rows], rows, num_classes=K, neighbours=7)
+        scores = neighbour_scores(embeddings, noisy, noisy.argsort(stable=True), num_classes=K, neighbours=7)
         assert torch.equal(done.labels, best_class(scores, noisy))
 
     def test_the_head(self, device):

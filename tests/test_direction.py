@@ -65,14 +65,3 @@ def test_cifars_other_wrong_labels_are_set_right(cifar, direction):
     assert torch.equal(data.noisy_labels, torch.where(kept, every.noisy_labels, every.clean_labels))
     assert 0 < int(kept.sum()) < int((every.noisy_labels != every.clean_labels).sum())
     assert data.made_from.endswith("classes only, the others set right")
-
-
-def test_a_direction_needs_uneven_classes():
-    with pytest.raises(ValueError, match="noise_direction = to_rare needs frequent and rare classes: set rarest_share"):
-        Settings(noise_direction="to_rare")
-
-
-@pytest.mark.parametrize("change", [{"rarest_share": 0.5}, {"noise_direction": "to_rare"}])
-def test_other_data_sets_are_refused(change):
-    with pytest.raises(ValueError, match=f"{next(iter(change))} is for digits, cifar10, cifar100"):
-        Settings(dataset="clothing1m", data_root="somewhere", **change)

@@ -48,9 +48,9 @@ def test_it_fixes_labels(blobs):
 def test_a_new_label_or_a_missing_one_is_refused(blobs):
     X, y, _ = blobs
     fitted = PrototypeClassifier().fit(X, y)
-    with pytest.raises(ValueError, match="new label"):
+    with pytest.raises(ValueError, match="previously unseen labels"):
         fitted.correct(X[:1], ["fox"])
-    with pytest.raises(ValueError, match="one label for each of the 2 samples"):
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         fitted.correct(X[:2], y[:1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -30,12 +31,8 @@ def test_accuracy_leaves_unknown_labels_out():
 def test_a_correction_by_hand():
     clean, noisy, corrected = torch.tensor([[0, 0, 1, 1, 2], [0, 1, 1, 0, 2], [0, 0, 2, 0, 2]])
     report = correction_report(noisy, corrected, clean, num_classes=3)
-    assert report.changed == 2 / 5
-    assert report.noisy_accuracy == 3 / 5
-    assert report.label_accuracy == 3 / 5
-    assert report.wrong_to_right == 1 / 5
-    assert report.right_to_wrong == 1 / 5
-    assert report.chance_changed == pytest.approx(1 - (2 * 3 + 2 * 0 + 1 * 2) / 25)
+    chance = pytest.approx(1 - (2 * 3 + 2 * 0 + 1 * 2) / 25)
+    assert dataclasses.astuple(report) == (2 / 5, chance, 3 / 5, 3 / 5, 1 / 5, 1 / 5)
 
 
 @given(LABELS, st.integers(0, 2**31))
@@ -51,8 +48,8 @@ def test_chance_level_is_what_shuffled_labels_show():
     generator = torch.Generator().manual_seed(0)
     noisy = torch.multinomial(torch.tensor([0.5, 0.3, 0.2]), 3000, replacement=True, generator=generator)
     changed = [float((noisy[torch.randperm(3000, generator=generator)] != noisy).double().mean()) for _ in range(200)]
-    shown = interval(changed, confidence=0.999)
-    assert abs(shown.mean - chance_changed(noisy, noisy, 3)) < shown.half + 1e-3
+    shown = interval(changed)
+    assert abs(shown.mean - chance_changed(noisy, noisy, 3)) < 2 * shown.half + 1e-3
 
 
 def test_without_clean_labels_only_the_change_is_known():
@@ -84,19 +81,13 @@ def test_average_precision_equals_a_walk_down_the_list(listed):
     assert found == pytest.approx(sum(shares) / len(shares)) if shares else math.isnan(found)
 
 
-def test_average_precision_of_equal_quality_is_the_share_of_wrong_labels():
-    noisy = (torch.arange(4000) < 1600).long()
-    assert average_precision(torch.zeros(4000), noisy, torch.zeros_like(noisy)) == pytest.approx(0.4)
-
-
-def test_a_quality_of_minus_infinity_comes_first_and_nan_is_refused():
+def test_equal_minus_infinite_and_missing_qualities():
     noisy, clean = torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0])
+    assert average_precision(torch.zeros(3), noisy, clean) == pytest.approx(1 / 3)
     assert average_precision(torch.tensor([-0.5, math.inf, -math.inf]), noisy, clean) == 1
     assert math.isnan(average_precision(torch.zeros(3), noisy, noisy))
-    with pytest.raises(ValueError, match="quality is NaN for 1 sample"):
+    with pytest.raises(ValueError, match="contains NaN"):
         average_precision(torch.tensor([0.5, math.nan, 1.0]), noisy, clean)
-    with pytest.raises(ValueError, match="one entry a sample, but are"):
-        average_precision(torch.zeros(2), noisy, clean)
 
 
 def test_an_interval_by_hand():
@@ -107,21 +98,14 @@ def test_an_interval_by_hand():
     assert str(found) == "2.0 ± 2.5"
 
 
-def test_pairing_takes_out_what_the_seeds_share():
-    shared = np.random.default_rng(1).normal(0, 10, size=10)
-    found = paired_difference((shared + 1).tolist(), shared.tolist())
-    assert found.mean == pytest.approx(1)
-    assert found.half == pytest.approx(0, abs=1e-9)
-
-
-def test_paired_differences_hold_the_true_mean_as_often_as_they_say():
+def test_paired_differences_hold_the_true_mean_as_often_as_they_say_whatever_the_seeds_share():
     generator = np.random.default_rng(2)
     hits = 0
     for _ in range(4000):
         shared, ours, theirs = generator.normal(0, [[10], [1], [2]], size=(3, 5))
-        found = paired_difference((shared + ours + 3).tolist(), (shared + theirs).tolist(), confidence=0.9)
+        found = paired_difference((shared + ours + 3).tolist(), (shared + theirs).tolist())
         hits += abs(found.mean - 3) <= found.half
-    assert abs(hits / 4000 - 0.9) < 5 * math.sqrt(0.9 * 0.1 / 4000)
+    assert abs(hits / 4000 - 0.95) < 5 * math.sqrt(0.95 * 0.05 / 4000)
 
 
 def test_what_makes_no_interval():

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl_teach import noise
+from dsl_teach.noise.by_image import keep_direction, towards
 
 K = 10
 N = 10_000
@@ -95,14 +96,11 @@ def test_a_seed_gives_these_very_labels_on_every_machine(name: str) -> None:
 
 def test_symmetric_noise_spreads_evenly_over_the_other_classes() -> None:
     labels = torch.arange(50_000) % 5
-    matrix = noise.symmetric_noise(labels, 0.4, num_classes=5, generator=seeded()).report.transition_matrix
-    assert torch.allclose(matrix, torch.full((5, 5), 0.1).double() + 0.5 * torch.eye(5).double(), atol=0.02)
-
-
-def test_a_higher_rate_keeps_the_wrong_labels_of_a_lower() -> None:
-    low, high = (MODELS["symmetric"](rate, seeded(4)).noisy_labels for rate in (0.2, 0.4))
-    wrong = low != CLEAN
-    assert torch.equal(high[wrong], low[wrong])
+    low, high = (noise.symmetric_noise(labels, rate, num_classes=5, generator=seeded()) for rate in (0.2, 0.4))
+    expected = torch.full((5, 5), 0.1).double() + 0.5 * torch.eye(5).double()
+    assert torch.allclose(high.report.transition_matrix, expected, atol=0.02)
+    wrong = low.noisy_labels != labels
+    assert torch.equal(high.noisy_labels[wrong], low.noisy_labels[wrong])  # a higher rate keeps them
 
 
 def test_pair_flip_goes_to_the_next_class_and_the_true_class_leads_below_one_half() -> None:
@@ -152,19 +150,17 @@ SIZES = torch.tensor([0, 0, 0, 1, 1, 2])
 def test_directions_by_hand() -> None:
     assert noise.more_frequent(SIZES, 3).int().tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0]]
     even, third = torch.full((6, 3), 1 / 3), 1 / 3
-    up, down = (noise.towards(even, SIZES, direction)[[0, 3, 5]] for direction in ("to_frequent", "to_rare"))
+    up, down = (towards(even, SIZES, direction)[[0, 3, 5]] for direction in ("to_frequent", "to_rare"))
     torch.testing.assert_close(up, torch.tensor([[1, 0, 0], [0.5, 0.5, 0], [third, third, third]]))
     torch.testing.assert_close(down, torch.tensor([[third, third, third], [0, 0.5, 0.5], [0, 0, 1]]))
-    assert noise.towards(even, SIZES, "any") is even
-    with pytest.raises(ValueError, match="noise_direction must be one of any, to_frequent, to_rare"):
-        noise.towards(even, SIZES, "up")  # type: ignore[arg-type]
+    assert towards(even, SIZES, "any") is even
 
 
 def test_labels_of_the_other_direction_are_set_right() -> None:
     wrong = torch.tensor([1, 2, 0, 0, 2, 1])
-    assert noise.keep_direction(wrong, SIZES, "to_frequent", num_classes=3).tolist() == [0, 0, 0, 0, 1, 1]
-    assert noise.keep_direction(wrong, SIZES, "to_rare", num_classes=3).tolist() == [1, 2, 0, 1, 2, 2]
-    assert torch.equal(noise.keep_direction(wrong, SIZES, "any", num_classes=3), wrong)
+    assert keep_direction(wrong, SIZES, "to_frequent", num_classes=3).tolist() == [0, 0, 0, 0, 1, 1]
+    assert keep_direction(wrong, SIZES, "to_rare", num_classes=3).tolist() == [1, 2, 0, 1, 2, 2]
+    assert torch.equal(keep_direction(wrong, SIZES, "any", num_classes=3), wrong)
     assert float(noise.share_to_frequent(SIZES, wrong, 3)) == 2 / 5
 
 
@@ -178,33 +174,21 @@ def test_a_report_of_a_hand_example() -> None:
     expected = torch.tensor([[3 / 4, 1 / 4, 0], [0, 1 / 3, 2 / 3], [0, 0, 1]], dtype=torch.float64)
     assert torch.equal(report.counts, torch.tensor([[3, 1, 0], [0, 1, 2], [0, 0, 2]]))
     assert torch.allclose(report.transition_matrix, expected)
-    assert torch.allclose(report.class_rates, torch.tensor([1 / 4, 2 / 3, 0], dtype=torch.float64))
     assert report.realised == pytest.approx(3 / 9)
-    assert (report.num_samples, report.num_unknown) == (9, 1)
     assert report.true_class_leads.tolist() == [True, False, False]  # label 1: a tie; label 2: a tie
-    assert str(report) == (
-        "33.33% of 9 labels are wrong, 1 of unknown class left out; by class from 0.00% to 66.67%. The true class is "
-        "the commonest one behind the label in 1 classes, not in [1, 2]."
-    )
 
 
-def test_a_class_without_samples_has_no_rate_and_no_complaint() -> None:
-    report = noise.noise_report(torch.tensor([0, 0, 2]), torch.tensor([0, 0, 2]), 4)
-    assert report.transition_matrix[1].isnan().all()
-    assert report.class_rates.isnan().tolist() == [False, True, False, True]
-    assert bool(report.true_class_leads.all())
+LABEL = st.integers(0, 4)
 
 
-@given(st.data())
-def test_rows_of_the_matrix_sum_to_one_and_follow_the_classes(data: st.DataObject) -> None:
-    k = data.draw(st.integers(2, 5))
-    label = st.integers(0, k - 1)
-    pairs = data.draw(st.lists(st.tuples(label, label), min_size=1, max_size=30))
-    order = torch.tensor(data.draw(st.permutations(range(k))))
-    clean, noisy = torch.tensor(pairs).T
-    report, renamed = noise.noise_report(clean, noisy, k), noise.noise_report(order[clean], order[noisy], k)
-    sums = report.transition_matrix.sum(dim=1)
-    assert torch.allclose(sums[report.counts.sum(dim=1) > 0], torch.ones(1).double())
+@given(st.lists(st.tuples(LABEL, LABEL), min_size=1, max_size=30), st.permutations(range(5)))
+def test_rows_of_the_matrix_sum_to_one_and_follow_the_classes(pairs: list[tuple[int, int]], moved: list[int]) -> None:
+    (clean, noisy), order = torch.tensor(pairs).T, torch.tensor(moved)
+    report, renamed = noise.noise_report(clean, noisy, 5), noise.noise_report(order[clean], order[noisy], 5)
+    there = report.counts.sum(dim=1) > 0  # the row of a class without samples is NaN
+    expected = torch.where(there, 1.0, torch.nan).double()
+    assert torch.allclose(report.transition_matrix.sum(dim=1), expected, equal_nan=True)
+    assert report.true_class_leads[~there & (report.counts.sum(dim=0) == 0)].all()
     assert torch.equal(renamed.counts[order][:, order], report.counts)
     assert torch.equal(renamed.true_class_leads[order], report.true_class_leads)
     assert report.realised == pytest.approx(sum(a != b for a, b in pairs) / len(pairs))
@@ -214,14 +198,10 @@ def test_rows_of_the_matrix_sum_to_one_and_follow_the_classes(data: st.DataObjec
 
 
 @every_model
-@pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])
-def test_a_rate_outside_0_to_1_is_refused(model: Model, rate: float) -> None:
-    with pytest.raises(ValueError, match="noise_rate must be at least 0 and below 1"):
-        model(rate, seeded())
-
-
-@every_model
-def test_bad_labels_are_refused(model: Model) -> None:
+def test_a_rate_outside_0_to_1_and_bad_labels_are_refused(model: Model) -> None:
+    for rate in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="noise_rate must be at least 0 and below 1"):
+            model(rate, seeded())
     with pytest.raises(ValueError, match=r"clean_labels must lie in 0 \.\. 9"):
         model(0.2, seeded(), CLEAN + 1)
 
@@ -250,8 +230,8 @@ def test_bad_probabilities_are_refused(probabilities: torch.Tensor, sentence: st
         (lambda: noise.instance_dependent_noise(PROBABILITIES, CLEAN, 0.2, temperature=np.inf), "temperature must be"),
         (lambda: noise.symmetric_noise(CLEAN * 0, 0.2, num_classes=1), "num_classes must be at least 2"),
         (lambda: noise.noise_report(torch.tensor([-1]), torch.tensor([0]), 2), "nothing to report"),
-        (lambda: noise.noise_report(torch.tensor([-2]), torch.tensor([0]), 2), r"clean_labels must lie in 0 \.\. 1"),
-        (lambda: noise.NoisyLabels(CLEAN[1:], CLEAN, K), "noisy_labels must have one entry"),
+        (lambda: noise.noise_report(torch.tensor([2]), torch.tensor([0]), 2), r"clean_labels must lie in 0 \.\. 1"),
+        (lambda: noise.noise_report(CLEAN, CLEAN[1:], K), "noisy_labels must have one entry"),
     ],
 )
 def test_bad_settings_are_refused_by_name(call: Callable[[], object], sentence: str) -> None:
@@ -263,5 +243,5 @@ def test_bad_settings_are_refused_by_name(call: Callable[[], object], sentence: 
 def test_on_a_gpu_labels_are_the_same_and_a_gpu_generator_is_refused() -> None:
     on_gpu = noise.instance_dependent_noise(PROBABILITIES.cuda(), CLEAN.cuda(), 0.3, generator=seeded())
     assert torch.equal(on_gpu.noisy_labels, MODELS["second choice"](0.3, seeded()).noisy_labels)
-    with pytest.raises(ValueError, match="generator must live on the CPU"):
+    with pytest.raises(RuntimeError, match="generator"):
         noise.symmetric_noise(CLEAN, 0.2, num_classes=K, generator=torch.Generator("cuda"))

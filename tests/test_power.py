@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from dsl_teach.metrics import interval
 
 
-def share_of_experiments_that_show_it(n, difference, spread, confidence=0.95):
+def share_of_experiments_that_show_it(n, difference, spread):
     draws = np.random.default_rng(3).normal(difference, spread, size=(4000, n))
-    found = (interval(row, confidence=confidence) for row in draws)
+    found = (interval(row) for row in draws)
     return np.mean([abs(interval_.mean) > interval_.half for interval_ in found])
 
 

@@ -28,10 +28,9 @@ class Batch(NamedTuple):
 
 
 class Share(NamedTuple):
-    """The part of every batch that one of several processes works on: a batch is cut into ``parts`` runs of samples."""
+    """The part, counted from 0, of every batch that one of several processes works on: a run of its samples."""
 
     part: int = 0
-    """Which part, counted from 0."""
     parts: int = 1
 
     def bounds(self, total: int) -> tuple[int, int]:
@@ -44,6 +43,11 @@ class Share(NamedTuple):
         """Its samples of a batch; none if the batch has fewer samples than there are parts."""
         start, stop = self.bounds(len(x))
         return x[start:stop]
+
+    def or_first(self, x: Tensor) -> Tensor:
+        """Its samples, or the first of the batch, which then counts for nothing: all processes step together."""
+        part = self.of(x)
+        return part if len(part) else x[:1]
 
 
 WHOLE = Share()
@@ -68,10 +72,9 @@ class Batches(Protocol):
 
 
 class InMemoryBatches:
-    """Images or points, (N, ...), that live on the device; cropped and flipped there, a batch at a time.
+    """Images or points, (N, ...), that live on the device; ``view`` is what training does to a batch of images there.
 
-    ``view`` is what training does to a batch of images, ``share`` the part of every batch to hand out, where several
-    processes train together; ``balanced`` draws every class equally often for training, see :func:`training_order`.
+    ``share`` is the part of every batch to hand out; ``balanced`` draws every class equally often for training.
     """
 
     def __init__(
@@ -96,17 +99,15 @@ class InMemoryBatches:
             if self.view is not None:
                 images = self.view(images, generator)
             if step >= skip:
-                mine = part_or_first(self.share.of(index), index)
-                yield Batch(part_or_first(self.share.of(images), images), self.noisy_labels[mine], mine)
+                mine = self.share.or_first(index)
+                yield Batch(self.share.or_first(images), self.noisy_labels[mine], mine)
 
     def in_order(self) -> Iterator[Batch]:
         """See :class:`Batches`."""
-        index = torch.arange(len(self.images), device=self.images.device)
-        for first in range(0, len(index), self.batch_size):
-            start, stop = self.share.bounds(min(self.batch_size, len(index) - first))
-            if stop > start:
-                part = slice(first + start, first + stop)
-                yield Batch(self.images[part], self.noisy_labels[part], index[part])
+        every = torch.arange(len(self.images), device=self.images.device)
+        for images, index in zip(self.images.split(self.batch_size), every.split(self.batch_size), strict=True):
+            if len(mine := self.share.of(index)):
+                yield Batch(self.share.of(images), self.noisy_labels[mine], mine)
 
 
 class OnDiskBatches:
@@ -115,7 +116,6 @@ class OnDiskBatches:
     The training view is the paper's: short side to ``short_side`` pixels (a copy made by data_scripts/prepare.py has
     them already), a random square of ``crop``, mirrored or not. The fixed view is the square in the middle. What an
     image looks like in an epoch follows from ``generator`` alone: not from the workers, nor from the batch size.
-    ``share`` and ``balanced`` are those of :class:`InMemoryBatches`.
 
     Raises:
         ValueError: if a number is out of range, or there is not one label an image.
@@ -134,15 +134,10 @@ class OnDiskBatches:
         share: Share = WHOLE,
         balanced: bool = False,
     ):
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("loader_workers", loader_workers, 0),
-            ("crop", crop, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, but it is {value}.")
-        if crop > short_side:
-            raise ValueError(f"crop must be at most short_side: {crop} pixels cannot be cut out of {short_side}.")
+        if batch_size < 1 or loader_workers < 0:
+            raise ValueError(f"batch_size = {batch_size} must be at least 1, loader_workers = {loader_workers} 0.")
+        if not 1 <= crop <= short_side:
+            raise ValueError(f"crop must be from 1 to short_side = {short_side}, but it is {crop}.")
         if len(files) != len(noisy_labels):
             raise ValueError(f"There are {len(files)} images and {len(noisy_labels)} noisy_labels; give one an image.")
         self.files, self.batch_size, self.share, self.balanced = files, batch_size, share, balanced
@@ -168,9 +163,7 @@ class OnDiskBatches:
         order = training_order(self.noisy_labels, generator, balanced=self.balanced)
         draws = torch.rand(len(self.files), 3, generator=generator)
         draws = draws if self.balanced else draws[order]  # balanced: a sample drawn twice is seen in two views
-        return self._read(
-            *([part_or_first(self.share.of(x), x) for x in self._split(y)[skip:]] for y in (order, draws))
-        )
+        return self._read(*([self.share.or_first(part) for part in self._split(x)[skip:]] for x in (order, draws)))
 
     def in_order(self) -> Iterator[Batch]:
         """See :class:`Batches`; raises as :meth:`shuffled` does."""
@@ -247,7 +240,7 @@ def training_order(noisy_labels: Tensor, generator: torch.Generator, *, balanced
 
     .. math:: P(i) = \frac{1}{K'} \cdot \frac{1}{n_{y_i}} \quad \text{(balanced; } K' \text{ classes have samples)}
 
-    Classes are those of ``noisy_labels``, (N,) int64. Returns (N,) int64 on the CPU, where ``generator`` lives too.
+    Classes are those of ``noisy_labels``, (N,) int64. (N,) int64 on the CPU, where ``generator`` lives too.
     """
     if not balanced or not len(noisy_labels):
         return torch.randperm(len(noisy_labels), generator=generator)
@@ -255,14 +248,6 @@ def training_order(noisy_labels: Tensor, generator: torch.Generator, *, balanced
     ends = torch.bincount(labels).double()[labels].reciprocal().cumsum(0)  # torch.multinomial takes 2^24 at most
     drawn = torch.rand(len(labels), generator=generator, dtype=torch.float64) * ends[-1]
     return torch.searchsorted(ends, drawn, right=True).clamp(max=len(labels) - 1)
-
-
-def part_or_first(part: Tensor, whole: Tensor) -> Tensor:
-    """A process's part of a batch, or the batch's first sample where the part is empty.
-
-    Processes that train together take each step together, so each needs a sample; this one counts for nothing.
-    """
-    return part if len(part) else whole[:1]
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 4) -> Tensor:

@@ -6,6 +6,7 @@ Labels Revisited: A Study Using Real-World Human Annotations", ICLR 2022 (CIFAR-
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,9 +16,8 @@ from torch import Tensor
 
 from dsl_teach._validate import require_labels
 from dsl_teach.data.arrays import read_arrays
-from dsl_teach.data.batches import InMemoryBatches, crop_and_flip
-from dsl_teach.data.dataset import NoisyDataset, subset, thinned, with_labels, without_test_images
-from dsl_teach.noise import in_words, instance_dependent_noise, keep_direction, towards
+from dsl_teach.data.dataset import NoisyDataset, shared_images, subset, thinned, with_labels
+from dsl_teach.noise.by_image import IN_WORDS, instance_dependent_noise, keep_direction, towards
 from dsl_teach.seeds import stream
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def load(settings: Settings) -> NoisyDataset:
     if s.noise_direction == "any" or labels is None or data.clean_labels is None:
         return data
     kept = keep_direction(data.noisy_labels, data.clean_labels, s.noise_direction, num_classes=data.num_classes)
-    return with_labels(data, kept, made_from=f"{labels.made_from}{in_words(s.noise_direction)}, the others set right")
+    return with_labels(data, kept, made_from=f"{labels.made_from}{IN_WORDS[s.noise_direction]}, the others set right")
 
 
 def cifar(name: str, root: str | Path, *, labels: PublishedLabels | None = None, official: bool = True) -> NoisyDataset:
-    """50,000 training and 10,000 test images of 32 x 32 pixels.
+    """50,000 training and 10,000 test images of 32 x 32 pixels: ``"cifar10"``, or ``"cifar100"`` with its fine classes.
 
     Args:
-        name: ``"cifar10"`` or ``"cifar100"``, the latter with its 100 fine classes.
+        name: which of the two.
         root: the folder that holds ``cifar-10-batches-py`` or ``cifar-100-python``.
         labels: noisy labels for the training images, from :func:`published_labels`; None: the official labels.
         official: whether the files must have the checksums that torchvision publishes. False reads a copy of your own
@@ -68,25 +68,37 @@ def cifar(name: str, root: str | Path, *, labels: PublishedLabels | None = None,
         ValueError: if a file is damaged or unofficial, or the labels do not belong to these images.
     """
     from torchvision.datasets import CIFAR10, CIFAR100
+    from torchvision.datasets.utils import check_integrity
 
     kind, title = {"cifar10": (CIFAR10, "CIFAR-10"), "cifar100": (CIFAR100, "CIFAR-100")}[name]
     folder = Path(root) / kind.base_folder
     for file, md5 in official_files(kind):
-        _require(folder / file, md5 if official else None, f"python data_scripts/download.py {name} --output {root}")
+        if not (folder / file).is_file():
+            command = f"python data_scripts/download.py {name} --output {root}"
+            raise FileNotFoundError(f"{folder / file} is missing. Run: {command}")
+        if official and not check_integrity(folder / file, md5):
+            raise ValueError(
+                f"{folder / file} is not the official file: its checksum is another one. Delete it and download it "
+                "again; or, if this is a copy whose pixels are meant to differ, set official_files to false."
+            )
     (images, clean_labels), (test_images, test_labels) = (
         [torch.cat(x) for x in zip(*(_images_and_labels(folder / file) for file, _ in files), strict=True)]
         for files in (kind.train_list, kind.test_list)
     )
-    class_names = read_arrays(folder / kind.meta["filename"]).get(kind.meta["key"])
-    if not isinstance(class_names, list) or not all(isinstance(x, str) for x in class_names):
-        raise ValueError(f"{folder / kind.meta['filename']} holds no list of class names {kind.meta['key']!r}.")
+    class_names = tuple(read_arrays(folder / kind.meta["filename"]).get(kind.meta["key"], ()))
     noisy_labels = clean_labels if labels is None else _aligned(labels, clean_labels, title, len(class_names))
-    rows = without_test_images(images, test_images, name=title)
+    rows = torch.ones(len(images), dtype=torch.bool)
+    if shared := shared_images(images, test_images):
+        rows[shared] = False
+        warnings.warn(
+            f"{title}: {len(shared)} of {len(images)} training images are also in the test set; they are left out of "
+            f"training. The first in the original order is {shared[0]}.",
+            stacklevel=2,
+        )
     made_from = f"{title}, {'official files' if official else 'a copy, not the official files'}"
     data = NoisyDataset(
-        title, images[rows], clean_labels[rows], tuple(class_names), test_images, test_labels, clean_labels[rows],
-        made_from,
-    )  # fmt: skip
+        title, images[rows], clean_labels[rows], class_names, test_images, test_labels, clean_labels[rows], made_from
+    )
     return with_labels(data, noisy_labels[rows], made_from=labels.made_from if labels else "clean labels")
 
 
@@ -96,61 +108,41 @@ def official_files(kind: Any) -> list[tuple[str, str]]:
 
 
 def with_look_alike_noise(data: NoisyDataset, settings: Settings) -> NoisyDataset:
-    """Wrong labels where images are confusing: a small network, trained shortly on the true labels, says which are.
-
-    Args:
-        data: images in memory whose true labels are all known.
-        settings: noise rate, temperature and direction; and network and optimizer, with other first weights than the
-            run's. Losses and corrections play no part: every method gets the same labels.
-    """
-    if not isinstance(data.images, Tensor) or data.clean_labels is None:
-        raise ValueError(f"{data.name}: look-alike noise needs images in memory, and all their true labels.")
-    probabilities = _judged(data.images, data.clean_labels, data.num_classes, settings)
+    """Wrong labels where images are confusing: a linear model that has not seen an image says what it looks like."""
+    assert isinstance(data.images, Tensor)
+    assert data.clean_labels is not None
     noise = instance_dependent_noise(
-        towards(probabilities, data.clean_labels, settings.noise_direction), data.clean_labels,
-        settings.noise_rate or 0.0, generator=stream(settings.seed, "noise"), temperature=settings.noise_temperature,
+        towards(linear_probabilities(data.images, data.clean_labels), data.clean_labels, settings.noise_direction),
+        data.clean_labels, settings.noise_rate or 0.0,
+        generator=stream(settings.seed, "noise"), temperature=settings.noise_temperature,
     )  # fmt: skip
-    told = f"{settings.noise_rate:.0%} label noise by a small network's confusions{in_words(settings.noise_direction)}"
+    told = f"{settings.noise_rate:.0%} label noise by a linear model's confusions{IN_WORDS[settings.noise_direction]}"
     return with_labels(data, noise.noisy_labels, made_from=told)
 
 
-def _judged(images: Tensor, labels: Tensor, num_classes: int, settings: Settings, epochs: int = 3) -> Tensor:
-    """(N, K) class probabilities by a network after so many epochs on the true labels. Always on the CPU, by each
-    process alone: the same settings mean the same labels, wherever the run itself is trained.
-    """
-    from dsl_teach.training.hardware import make_optimizer, prepare
-    from dsl_teach.training.networks import build_network
+def linear_probabilities(images: Tensor, labels: Tensor, *, components: int = 64) -> Tensor:
+    """(N, K) float64 class probabilities by logistic regression on principal components, 3-fold cross-validated."""
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.pipeline import make_pipeline
 
-    seed, view = settings.seed + 10_000, crop_and_flip if settings.augment else None
-    network = build_network(
-        settings.network, images=images, num_classes=num_classes, width=settings.width,
-        generator=stream(seed, "weights"), weights=settings.weights,
-    )  # fmt: skip
-    batches = InMemoryBatches(images, labels, batch_size=settings.batch_size, view=view)
-    optimizer, schedule = make_optimizer(prepare(network, settings).train(), settings)
-    for epoch in range(epochs):
-        for batch in batches.shuffled(stream(seed, "shuffle", epoch)):
-            optimizer.zero_grad(set_to_none=True)
-            torch.nn.functional.cross_entropy(network(batch.images)[0], batch.noisy_labels).backward()
-            optimizer.step()
-        schedule.step()
-    with torch.inference_mode():
-        network.eval()
-        return torch.cat([network(batch.images)[0].softmax(dim=1) for batch in batches.in_order()])
+    pixels = images.flatten(1).float().div(255).numpy()
+    axes = PCA(min(components, len(pixels) // 2), svd_solver="randomized", random_state=0)
+    model = make_pipeline(axes, LogisticRegression(max_iter=200))
+    return torch.from_numpy(cross_val_predict(model, pixels, labels.numpy(), cv=3, method="predict_proba")).double()
 
 
 def published_labels(path: str | Path, name: str = "") -> PublishedLabels:
-    """Labels from a file, one whole number for each training image, in the data set's order.
+    """Labels from a ``.pt`` file of CIFAR-N or an ``.npz`` file, one for each training image, in the data set's order.
 
-    Args:
-        path: ``.pt`` (CIFAR-N), ``.npz`` (named arrays), ``.npy`` (one array), or ``.txt`` (one number a line).
-        name: which labels of a ``.pt`` or ``.npz`` file; not needed if it holds one array. CIFAR-10N has
-            ``aggre_label`` (majority of three people), ``random_label1`` to ``3`` (one person each) and
-            ``worse_label`` (a wrong one wherever there is one), CIFAR-100N ``noisy_label``.
+    ``name`` says which labels of the file; it is not needed if there is one array. CIFAR-10N has ``aggre_label``
+    (majority of three people), ``random_label1`` to ``3`` (one person each) and ``worse_label`` (a wrong one wherever
+    there is one), CIFAR-100N ``noisy_label``.
 
     Raises:
         FileNotFoundError: if there is no such file; the message says how to download CIFAR-N.
-        ValueError: if the file holds anything but rows of whole numbers, or not the labels that were named.
+        ValueError: if the file is damaged, or has no row of whole numbers of that name.
     """
     path = Path(path)
     is_human = path.suffix == ".pt"
@@ -158,25 +150,20 @@ def published_labels(path: str | Path, name: str = "") -> PublishedLabels:
         which = "cifar100n" if "100" in path.name else "cifar10n"
         command = f" Run: python data_scripts/download.py {which} --output {path.parent}" if is_human else ""
         raise FileNotFoundError(f"There is no label file {path}.{command}")
-    if path.suffix not in (".pt", ".npz", ".npy", ".txt"):
-        raise ValueError(f"{path}: the name of a label file must end in .pt, .npz, .npy or .txt.")
+    if path.suffix not in (".pt", ".npz"):
+        raise ValueError(f"{path}: the name of a label file must end in .pt or .npz.")
     arrays = read_arrays(path)
     name = next(iter(arrays)) if not name and len(arrays) == 1 else name
-    noisy_labels, *clean_labels = (
-        _whole_numbers(arrays, key, path) for key in (name, *(["clean_label"] if is_human else []))
-    )
-    told = f"{'human labels' if is_human else 'labels'} from {path.name}" + (f", {name}" if name else "")
-    return PublishedLabels(noisy_labels, clean_labels[0] if is_human else None, told)
+    clean_labels = _whole_numbers(arrays, "clean_label", path) if is_human else None
+    told = f"{'human labels' if is_human else 'labels'} from {path.name}, {name}"
+    return PublishedLabels(_whole_numbers(arrays, name, path), clean_labels, told)
 
 
 def _whole_numbers(arrays: dict[str, Any], name: str, path: Path) -> Tensor:
     array = arrays.get(name)
-    if not isinstance(array, np.ndarray):
-        asked = f"no array {name!r}" if name else "several arrays; name one"
-        raise ValueError(f"{path} holds {asked}. It has: {', '.join(sorted(map(str, arrays))) or 'none'}.")
-    if array.ndim != 1 or array.dtype.kind not in "iu":
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
-            f"{path}, {name}: labels must be one row of whole numbers, not {array.dtype} of shape {array.shape}."
+            f"{path} holds no row of whole numbers {name!r}. Name one of: {', '.join(sorted(map(str, arrays)))}."
         )
     return torch.from_numpy(array.astype(np.int64))
 
@@ -195,24 +182,12 @@ def _aligned(published: PublishedLabels, clean_labels: Tensor, name: str, num_cl
     return noisy_labels
 
 
-def _require(path: Path, md5: str | None, command: str) -> None:
-    from torchvision.datasets.utils import check_integrity
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing. Run: {command}")
-    if not check_integrity(path, md5):
-        raise ValueError(
-            f"{path} is not the official file: its checksum is another one. Delete it and download it again; or, if "
-            "this is a copy whose pixels are meant to differ, set official_files to false."
-        )
-
-
 def _images_and_labels(path: Path) -> tuple[Tensor, Tensor]:
     """(n, 3, 32, 32) uint8 and (n,) int64 of one batch file."""
     content = read_arrays(path)
     data, labels = content.get("data"), content.get("fine_labels", content.get("labels"))
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3 * 32 * 32,):
         raise ValueError(f"{path} holds no images in the layout of CIFAR: 'data' must be (n, 3072) uint8.")
-    if not isinstance(labels, list) or len(labels) != len(data) or not all(type(label) is int for label in labels):
+    if not isinstance(labels, list) or [type(label) for label in labels] != [int] * len(data):
         raise ValueError(f"{path} must hold a list of labels, one whole number for each of its {len(data)} images.")
     return torch.from_numpy(data.reshape(-1, 3, 32, 32).copy()), torch.tensor(labels)

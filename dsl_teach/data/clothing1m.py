@@ -6,6 +6,7 @@ by request to its authors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dsl_teach.data.dataset import UNKNOWN, NoisyDataset
-from dsl_teach.data.folders import Listed, add_once, assemble, read_lines
+from dsl_teach.data.folders import Listed, assemble, read_lines, read_list
 
 if TYPE_CHECKING:
     from dsl_teach.config import Settings
@@ -32,11 +33,7 @@ def clothing1m(root: str | Path, *, trust: bool = False) -> NoisyDataset:
 
     Trained on are the million images of the noisy key list, whose true labels nobody knows; tested on those of the
     clean test list. The lists may lie in the folder or under ``annotations/``, and name the images with or without
-    ``images/``.
-
-    Args:
-        root: the data folder.
-        trust: see :func:`dsl_teach.data.folders.assemble`.
+    ``images/``. For ``trust`` see :func:`dsl_teach.data.folders.assemble`.
 
     Raises:
         FileNotFoundError: if a list is missing, or no image is there.
@@ -64,32 +61,29 @@ class Clothing1MLists:
     @cached_property
     def noisy(self) -> dict[str, int]:
         """The noisy label of each image that has one, ``UNKNOWN`` where the line holds a path alone."""
-        return self._labels("noisy_label_kv.txt")
+        return read_list(self._path("noisy_label_kv.txt"), self._labelled, hint=self._hint)
 
     @cached_property
     def clean(self) -> dict[str, int]:
         """The clean label of each image that has one."""
-        return self._labels("clean_label_kv.txt")
+        return read_list(self._path("clean_label_kv.txt"), self._labelled, hint=self._hint)
 
     def keys(self, name: str) -> tuple[str, ...]:
         """The images of a list: ``noisy_train``, ``clean_train``, ``clean_val`` or ``clean_test``."""
-        path, keys = self._path(f"{name}_key_list.txt"), dict[str, int]()
-        for number, line in read_lines(path, hint=self._hint):
-            add_once(keys, line, number, path, number, PREFIX)
-        return tuple(keys)
+        path = self._path(f"{name}_key_list.txt")
+        return tuple(read_list(path, lambda line: (line.removeprefix(PREFIX), UNKNOWN), hint=self._hint))
 
     def images(self, name: str) -> Listed:
         """The images of a list with their labels, noisy ones for ``noisy_train``, else clean ones."""
-        labels = self.noisy if name == "noisy_train" else self.clean
-        return self._listed(f"{name}_key_list.txt", self.keys(name), labels)
+        return self._listed(name, self.keys(name), self.noisy if name == "noisy_train" else self.clean)
 
     def with_both_labels(self) -> tuple[Listed, Tensor]:
         """The images of the clean-train list that carry a noisy label too, and their clean labels, (N,) int64."""
-        keys = tuple(key for key in self.keys("clean_train") if key in self.noisy)
+        keys = [key for key in self.keys("clean_train") if key in self.noisy]
         clean_labels = torch.tensor([self.clean.get(key, UNKNOWN) for key in keys])
-        return self._listed("clean_train_key_list.txt", keys, self.noisy), clean_labels
+        return self._listed("clean_train", keys, self.noisy), clean_labels
 
-    def _listed(self, source: str, keys: tuple[str, ...], labels: dict[str, int]) -> Listed:
+    def _listed(self, name: str, keys: Sequence[str], labels: dict[str, int]) -> Listed:
         """With the folder in which most of the first hundred images are found."""
         folders = [self.root / PREFIX.rstrip("/"), self.root]
         found = [sum((folder / key).exists() for key in keys[:100]) for folder in folders]
@@ -98,23 +92,16 @@ class Clothing1MLists:
                 f"None of the first images is in {folders[0]} or {folders[1]}, {keys[:1]} say. Unpack 0.tar to 9.tar "
                 f"with data_scripts/prepare.py, or check that {self.root} is the data folder."
             )
-        return Listed.by(labels, keys, source, self.root, folders[found.index(max(found))])
+        return Listed.by(labels, keys, f"{name}_key_list.txt", self.root, folders[found.index(max(found))])
 
-    def _labels(self, name: str) -> dict[str, int]:
-        """Lines of a path, one space and a number; paths hold commas."""
-        path, labels, highest = self._path(name), dict[str, int](), len(self.class_names) - 1
-        for number, line in read_lines(path, hint=self._hint):
-            key, _, word = line.rpartition(" ")
-            if not key or not word:  # a path alone, with or without the space
-                add_once(labels, line.strip(), UNKNOWN, path, number, PREFIX)
-                continue
-            if not word.isdecimal() or int(word) > highest:
-                raise ValueError(
-                    f"{path}, line {number}: the label {word!r} must be a whole number from 0 to {highest}. Correct "
-                    "the line, or check that the list of class names belongs to it."
-                )
-            add_once(labels, key, int(word), path, number, PREFIX)
-        return labels
+    def _labelled(self, line: str) -> tuple[str, int]:
+        """A path, one space and a number, or a path alone; paths hold commas."""
+        key, _, word = line.removeprefix(PREFIX).rpartition(" ")
+        if not key or not word:
+            return (key or word).strip(), UNKNOWN
+        if not word.isdecimal() or int(word) >= len(self.class_names):
+            raise ValueError(f"the label {word!r} must be a whole number from 0 to {len(self.class_names) - 1}.")
+        return key, int(word)
 
     def _path(self, name: str) -> Path:
         beside = self.root / name

@@ -58,22 +58,21 @@ class NoisyDataset:
     made_from: str = ""
     """One line for figures and tables: what these images are and how their labels came to be wrong."""
     verified: Tensor | None = None
-    """(N,) int64, what a person found on looking at the given label: 1 right, 0 wrong (the true one is not known),
-    ``UNKNOWN`` where nobody looked; None if nobody looked at any."""
+    """(N,) int64, what a person found on looking at the given label: 1 right, 0 wrong, ``UNKNOWN`` where nobody looked;
+    None if nobody looked at any."""
 
     def __post_init__(self) -> None:
         n, k = len(self.images), self.num_classes
         require_labels(self.noisy_labels, "noisy_labels", length=n, num_classes=k)
         require_labels(self.test_labels, "test_labels", length=len(self.test_images), num_classes=k)
-        if self.clean_labels is not None:
-            require_labels(self.clean_labels.clamp(min=0), "clean_labels", length=n, num_classes=k)
-        if self.verified is not None:
-            require_labels(self.verified.clamp(min=0), "verified", length=n, num_classes=2)
-        shared = shared_images(self.images, self.test_images)
-        if shared:
+        for name, labels, classes in (("clean_labels", self.clean_labels, k), ("verified", self.verified, 2)):
+            if labels is not None:
+                require_labels(labels.clamp(min=0), name, length=n, num_classes=classes)
+        if shared := shared_images(self.images, self.test_images):
+            first = self.images.paths[shared[0]] if isinstance(self.images, ImageFiles) else shared[0]
             raise ValueError(
-                f"{self.name}: {len(shared)} training image(s) also stand in the test set, the first is "
-                f"{shared[0]}. A test on images that were trained on says nothing; leave them out of training."
+                f"{self.name}: {len(shared)} training image(s) also stand in the test set, the first is {first}. A "
+                "test on images that were trained on says nothing; leave them out of training."
             )
 
     @property
@@ -91,36 +90,28 @@ class NoisyDataset:
 
 
 def with_labels(dataset: NoisyDataset, noisy_labels: Tensor, *, made_from: str) -> NoisyDataset:
-    """The same images with other labels, (N,) int64 in the order of ``dataset.index``.
+    """The same images with other labels, (N,) int64 in the order of ``dataset.index``; what people verified goes.
 
-    ``made_from`` says in a few words how they came to be. It replaces what stands behind the first semicolon of
-    ``dataset.made_from``; what stands before it tells of the images and stays. What people verified is left out: they
-    looked at the old labels.
+    ``made_from`` says how they came to be; it replaces what stands behind the first semicolon of ``dataset.made_from``.
 
     Warns:
         UserWarning: if the labels agree with the clean ones no better than chance, as labels in a wrong order do.
     """
     told = f"{dataset.made_from.split(';')[0]}; {made_from}"
     relabelled = dataclasses.replace(dataset, noisy_labels=noisy_labels, verified=None, made_from=told)
-    if dataset.clean_labels is not None:
-        _warn_if_unrelated(noisy_labels, dataset.clean_labels, dataset.num_classes, made_from)
+    truth = torch.full_like(noisy_labels, UNKNOWN) if dataset.clean_labels is None else dataset.clean_labels
+    noisy, clean = noisy_labels[truth >= 0], truth[truth >= 0]
+    if len(noisy):
+        agree = (noisy == clean).double().mean().item()
+        shares = [torch.bincount(x, minlength=dataset.num_classes).double() / len(x) for x in (noisy, clean)]
+        chance = (shares[0] * shares[1]).sum().item()
+        if agree <= chance + 3 * (chance * (1 - chance) / len(noisy)) ** 0.5 and chance < 1:
+            warnings.warn(
+                f"{made_from}: the labels agree with the true ones for {agree:.1%} of the samples, no more than chance "
+                f"({chance:.1%}). Do they stand in the order of the images?",
+                stacklevel=2,
+            )
     return relabelled
-
-
-def _warn_if_unrelated(noisy_labels: Tensor, clean_labels: Tensor, num_classes: int, source: str) -> None:
-    known = clean_labels >= 0
-    noisy, clean = noisy_labels[known], clean_labels[known]
-    if not len(noisy):
-        return
-    agree = (noisy == clean).double().mean().item()
-    shares = [torch.bincount(labels, minlength=num_classes).double() / len(labels) for labels in (noisy, clean)]
-    chance = (shares[0] * shares[1]).sum().item()
-    if agree <= chance + 3 * (chance * (1 - chance) / len(noisy)) ** 0.5 and chance < 1:
-        warnings.warn(
-            f"{source}: the labels agree with the true ones for {agree:.1%} of the samples, no more than chance "
-            f"({chance:.1%}). Do they stand in the order of the images?",
-            stacklevel=3,
-        )
 
 
 def subset(dataset: NoisyDataset, size: int, *, seed: int) -> NoisyDataset:
@@ -132,41 +123,33 @@ def subset(dataset: NoisyDataset, size: int, *, seed: int) -> NoisyDataset:
     Raises:
         ValueError: if there are not that many samples, in all or in a class.
     """
-    if not 1 <= size <= len(dataset):
-        raise ValueError(f"subset must be from 1 to {len(dataset)}, the number of training images, but it is {size}.")
-    each, rest = divmod(size, dataset.num_classes)
-    if rest:
+    classes, num_classes = _classes(dataset), dataset.num_classes
+    each, rest = divmod(size, num_classes)
+    if rest or each < 1:
+        raise ValueError(f"subset must be a multiple of {num_classes}, the number of classes, but it is {size}.")
+    drawn = sample_by_class(classes, num_classes=num_classes, m=each, generator=stream(seed, "subset"))
+    smallest = min(range(num_classes), key=lambda c: len(drawn[c]))
+    if len(drawn[smallest]) < each:
         raise ValueError(
-            f"subset must be a multiple of {dataset.num_classes}, so that every class gets as many, but it is {size}."
-        )
-    generator = stream(seed, "subset")
-    drawn = sample_by_class(_classes(dataset), num_classes=dataset.num_classes, m=each, generator=generator)
-    short = [c for c, rows in enumerate(drawn) if len(rows) < each]
-    if short:
-        raise ValueError(
-            f"subset = {size} needs {each} samples of each class, but {dataset.class_names[short[0]]!r} has "
-            f"{len(drawn[short[0]])}; choose a smaller subset."
+            f"subset = {size} needs {each} samples of each class, but {dataset.class_names[smallest]!r} has "
+            f"{len(drawn[smallest])}; choose a smaller subset."
         )
     return _keep(dataset, torch.cat(drawn).sort().values, f"{size} images drawn with seed {seed}")
 
 
 def thinned(dataset: NoisyDataset, rarest_share: float, *, seed: int) -> NoisyDataset:
     """Fewer training samples of some classes than of others, see :func:`thin`; classes as in :func:`subset`."""
-    generator = stream(seed, "thin")
-    rows = thin(dataset.index, _classes(dataset), rarest_share=rarest_share, generator=generator)
+    rows = thin(_classes(dataset), rarest_share=rarest_share, generator=stream(seed, "thin"))
     return _keep(dataset, rows, f"classes thinned from 1 to {rarest_share:g}")
 
 
-def thin(rows: Tensor, labels: Tensor, *, rarest_share: float, generator: torch.Generator) -> Tensor:
-    """Keep a share of each class that falls evenly from 1 (first class) to ``rarest_share`` (last class)."""
-    num_classes = int(labels.max()) + 1
-    shares = torch.linspace(1, rarest_share, num_classes, dtype=torch.float64)
-    shuffled = torch.randperm(len(rows), generator=generator)
-    kept = []
-    for c, share in enumerate(shares.tolist()):
-        members = shuffled[labels[shuffled] == c]
-        kept.append(members[: round(share * len(members))])
-    return rows[torch.cat(kept).sort().values]
+def thin(labels: Tensor, *, rarest_share: float, generator: torch.Generator) -> Tensor:
+    """The rows to keep: a share of each class that falls evenly from 1 (first class) to ``rarest_share`` (last)."""
+    shares = torch.linspace(1, rarest_share, int(labels.max()) + 1, dtype=torch.float64)
+    shuffled = torch.randperm(len(labels), generator=generator)
+    members = [shuffled[labels[shuffled] == c] for c in range(len(shares))]
+    kept = [rows[: round(share * len(rows))] for rows, share in zip(members, shares.tolist(), strict=True)]
+    return torch.cat(kept).sort().values
 
 
 def _classes(dataset: NoisyDataset) -> Tensor:
@@ -205,21 +188,3 @@ def _keys(images: Images) -> list[object]:
     if isinstance(images, ImageFiles):
         return [f"{images.root.as_posix()}/{path}" for path in images.paths]
     return [hash(image.numpy(force=True).tobytes()) for image in images]
-
-
-def without_test_images(images: Images, test_images: Images, *, name: str) -> Tensor:
-    """(N',) int64, the rows of the training images that the test set does not hold; a warning says how many it does.
-
-    Take images **and labels** by these rows: then each label stays with its image.
-    """
-    shared = shared_images(images, test_images)
-    if shared:
-        places = ", ".join(map(str, shared[:5])) + (" ..." if len(shared) > 5 else "")
-        warnings.warn(
-            f"{name}: {len(shared)} of {len(images)} training images are also in the test set; they are left out of "
-            f"training. Their places in the original order: {places}.",
-            stacklevel=3,
-        )
-    keep = torch.ones(len(images), dtype=torch.bool)
-    keep[shared] = False
-    return keep.nonzero().flatten()

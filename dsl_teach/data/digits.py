@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dsl_teach.data.dataset import NoisyDataset, thin
-from dsl_teach.noise import Direction, in_words, instance_dependent_noise, towards
+from dsl_teach.noise.by_image import IN_WORDS, Direction, instance_dependent_noise, towards
 from dsl_teach.seeds import stream
 
 if TYPE_CHECKING:
@@ -39,39 +39,37 @@ def digits(
 ) -> NoisyDataset:
     """Digits of 8 x 8 pixels, a share of them mislabelled as the digit they resemble most.
 
-    The images that lie close to another class are mislabelled first. With ``rarest_share`` below 1, the training
-    classes thin out from digit 0 (all kept) to digit 9; rare digits then tend to hide under frequent ones, because
-    what an image resembles most is judged among the training images. The test set keeps equally many of each digit.
-
-    Args:
-        seed: split, thinning and noise follow from it.
-        noise_rate: share of wrong training labels.
-        temperature: 0 mislabels exactly the most confusable images; the larger, the more it is up to chance.
-        rarest_share: size of the rarest class over the commonest, above 0 and at most 1.
-        direction: which classes wrong labels may go to, see :func:`dsl_teach.noise.towards`.
+    Split, thinning and noise follow from ``seed``. The images that lie close to another class are mislabelled first,
+    at ``temperature`` 0 exactly those; the larger it is, the more is up to chance. With ``rarest_share`` below 1, the
+    training classes thin out from digit 0 (all kept) to digit 9, and what an image resembles is judged among those
+    left. ``direction`` says which classes wrong labels may go to, see :func:`dsl_teach.noise.towards`.
 
     Returns:
-        uint8 images (N, 1, 8, 8), noisy and clean labels, and a balanced test set.
+        uint8 images (N, 1, 8, 8), noisy and clean labels, and a test set with equally many of each digit.
     """
-    images, labels = _all_digits()
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    pixels = (torch.from_numpy(bunch.images).unsqueeze(1) * 255 / 16).round().to(torch.uint8)
+    labels = torch.from_numpy(bunch.target).long()
     order, held_out = torch.randperm(len(labels), generator=stream(seed, "split")), round(TEST_SHARE * len(labels))
     train, test = order[held_out:].sort().values, order[:held_out].sort().values
-    train = thin(train, labels[train], rarest_share=rarest_share, generator=stream(seed, "thin"))
+    train = train[thin(labels[train], rarest_share=rarest_share, generator=stream(seed, "thin"))]
     smallest = int(torch.bincount(labels[test]).min())
     test = torch.cat([test[labels[test] == digit][:smallest] for digit in range(10)]).sort().values
-    probabilities = neighbour_probabilities(images[train].flatten(1), labels[train], num_classes=10)
+    probabilities = neighbour_probabilities(pixels[train].flatten(1), labels[train], num_classes=10)
     noise = instance_dependent_noise(
         towards(probabilities, labels[train], direction), labels[train], noise_rate, generator=stream(seed, "noise"),
         temperature=temperature,
     )  # fmt: skip
-    told = f"scikit-learn's handwritten digits, {noise_rate:.0%} input-dependent label noise{in_words(direction)}"
+    told = f"scikit-learn's handwritten digits, {noise_rate:.0%} input-dependent label noise{IN_WORDS[direction]}"
     return NoisyDataset(
         name="digits",
-        images=images[train],
+        images=pixels[train],
         noisy_labels=noise.noisy_labels,
         clean_labels=labels[train],
-        class_names=tuple(str(digit) for digit in range(10)),
-        test_images=images[test],
+        class_names=tuple(map(str, range(10))),
+        test_images=pixels[test],
         test_labels=labels[test],
         made_from=told + ("" if rarest_share == 1 else f", classes thinned from 1 to {rarest_share:g}"),
     )
@@ -82,16 +80,8 @@ def neighbour_probabilities(points: Tensor, labels: Tensor, *, num_classes: int)
 
     .. math:: p_c(x_i) \propto \sum_{j \ne i,\, y_j = c} \exp\bigl(-\lVert x_i - x_j \rVert^2 / 2 h^2\bigr)
 
-    with h the median distance from a point to its nearest neighbour. Nothing is trained. Distances between whole
-    numbers are exact, so every machine gives the same probabilities.
-
-    Args:
-        points: (N, D).
-        labels: (N,) int64, the true classes.
-        num_classes: K.
-
-    Returns:
-        (N, K) float64, rows sum to 1.
+    with h the median distance from a point to its nearest neighbour. Distances between whole numbers are exact, so
+    every machine gives the same probabilities. From (N, D) points and their (N,) int64 true classes to (N, K) float64.
     """
     x = points.double()
     squares = (x * x).sum(dim=1)
@@ -101,11 +91,3 @@ def neighbour_probabilities(points: Tensor, labels: Tensor, *, num_classes: int)
     log_kernel -= log_kernel.amax(dim=1, keepdim=True)  # the nearest neighbour has weight 1: nothing underflows to 0/0
     by_class = log_kernel.exp() @ torch.nn.functional.one_hot(labels, num_classes).double()
     return by_class / by_class.sum(dim=1, keepdim=True)
-
-
-def _all_digits() -> tuple[Tensor, Tensor]:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    pixels = torch.from_numpy(bunch.images).unsqueeze(1)
-    return (pixels * 255 / 16).round().to(torch.uint8), torch.from_numpy(bunch.target).long()

@@ -7,11 +7,12 @@ import hashlib
 import os
 import warnings
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from dsl_teach.config import Settings
 
 Found = dict[str, str]
-"""Paths of images that are to be left out, and why."""
+"""Paths of images that are to be left out, with their folder in front, and why."""
 
 UNREADABLE = "unreadable.txt"
 """In a data folder: what data_scripts/verify.py found; the first line says what it looked at."""
@@ -47,27 +48,25 @@ class Listed:
     files: ImageFiles
     labels: Tensor
     """(N,) int64, ``UNKNOWN`` where the list gives none."""
+    stamp: str
+    """Number and checksum of the paths in the whole list: by it a loader knows that verify.py looked at just these."""
 
     @classmethod
     def by(cls, labels: Mapping[str, int], paths: Iterable[str], source: str, folder: Path, images: Path) -> Listed:
         """Some paths in the folder ``images``, each with its label in ``labels``."""
         files = ImageFiles(images, tuple(paths))
-        return cls(source, folder, files, torch.tensor([labels.get(path, UNKNOWN) for path in files.paths]))
+        digest = hashlib.sha256("\n".join(files.paths).encode()).hexdigest()
+        known = torch.tensor([labels.get(path, UNKNOWN) for path in files.paths])
+        return cls(source, folder, files, known, f"{len(files)} files ({digest[:16]})")
 
     def of(self, chosen: Tensor, source: str = "") -> Listed:
         """Only the images for which ``chosen``, (N,) bool, holds."""
-        rows = chosen.nonzero().flatten()
-        files = ImageFiles(self.files.root, tuple(self.files.paths[row] for row in rows.tolist()))
-        return Listed(source or self.source, self.folder, files, self.labels[rows])
+        files = ImageFiles(self.files.root, tuple(compress(self.files.paths, chosen.tolist())))
+        return replace(self, source=source or self.source, files=files, labels=self.labels[chosen])
 
     def full_paths(self) -> list[str]:
         """The paths with their folder in front."""
         return [f"{self.files.root.as_posix()}/{path}" for path in self.files.paths]
-
-    def stamp(self) -> str:
-        """Number and checksum of the paths: by it a loader knows that verify.py looked at just these."""
-        digest = hashlib.sha256("\n".join(self.files.paths).encode()).hexdigest()
-        return f"{len(self.labels)} files ({digest[:16]})"
 
 
 def load(settings: Settings) -> NoisyDataset:
@@ -80,12 +79,9 @@ def image_folder(
 ) -> NoisyDataset:
     """Read a folder of images, ``root/cat/1.jpg`` say; the folder an image lies in is its given, perhaps wrong, label.
 
-    Args:
-        root: the training images, one folder a class. Classes are numbered in the order of their names.
-        test_root: the test images, with the same class folders. Without it a fifth of ``root`` is held out, by
-            ``seed``: then the test labels are as perhaps wrong as the others.
-        seed: which images are held out.
-        trust: see :func:`assemble`.
+    Classes are numbered in the order of their names. ``test_root`` holds the test images in the same class folders;
+    without it a fifth of ``root`` is held out, by ``seed``: then the test labels are as perhaps wrong as the others.
+    For ``trust`` see :func:`assemble`.
 
     Raises:
         FileNotFoundError: if a folder is missing.
@@ -100,9 +96,7 @@ def image_folder(
         train, (test, test_names), told = whole, list_folder(Path(test_root)), f"tested on {test_root}"
         if lacking := ", ".join(sorted(set(class_names) ^ set(test_names))):
             raise ValueError(f"{root} and {test_root} must hold the same class folders, but only one holds {lacking}.")
-    looked_at = (train, test) if test_root else (whole, whole)
-    told = f"labels are folder names, {told}"
-    return assemble(Path(root).name, train, test, class_names, told, trust=trust, looked_at=looked_at)
+    return assemble(Path(root).name, train, test, class_names, f"labels are folder names, {told}", trust=trust)
 
 
 def list_folder(root: Path) -> tuple[Listed, tuple[str, ...]]:
@@ -138,32 +132,20 @@ def assemble(
     told: str,
     *,
     trust: bool = False,
-    looked_at: Sequence[Listed] = (),
     verified: Tensor | None = None,
 ) -> NoisyDataset:
     """Make a data set of what can be used; what is left out is counted, in one warning and in ``made_from``.
 
-    Args:
-        name: of the data set.
-        train: the training images.
-        test: the test images.
-        class_names: K names.
-        told: how the labels came to be, for ``made_from``.
-        trust: where data_scripts/verify.py has not looked at the images, do not look at all of them now: a broken one
-            then stops the run that meets it, and training images that are test images by another name stay.
-        looked_at: the lists that verify.py looks at, where they are not ``train`` and ``test``.
-        verified: (N,) int64, see :class:`NoisyDataset`.
+    ``told`` says how the labels came to be. Where data_scripts/verify.py has not looked at the images, all are looked
+    at now, unless ``trust``: a broken one then stops the run that meets it, and training images that are test images
+    by another name stay. ``verified``, (N,) int64, is that of :class:`NoisyDataset`.
 
     Raises:
         ValueError: if an image or a class stands on the wrong side, or verify.py found too many images broken.
     """
-    if train.files.root == test.files.root and (shared := set(train.files.paths) & set(test.files.paths)):
-        raise ValueError(
-            f"{len(shared)} image(s) stand in {train.source} and in {test.source}, one is {min(shared)}. A test on "
-            f"images that were trained on says nothing: remove the line from {train.source}."
-        )
-    synthetic = any((side.folder / SYNTHETIC).exists() for side in (train, test))
-    noted = [left_out(side) for side in looked_at or (train, test)]
+    sides = (train, test)
+    synthetic = any((side.folder / SYNTHETIC).exists() for side in sides)
+    noted = [left_out(side) for side in sides]
     if None in noted and not trust:
         if not synthetic:
             warnings.warn(
@@ -171,18 +153,21 @@ def assemble(
                 f"one by one. Run data_scripts/verify.py on {train.folder} once.",
                 stacklevel=3,
             )
-        noted = list(_look_at(train, test))
-    sides = [(side, _unusable(side, found or {})) for side, found in zip((train, test), noted, strict=True)]
+        noted = [_look_at(train, test)]
+    unlabelled = [path for side in sides for path in side.of(side.labels == UNKNOWN).full_paths()]
+    found = dict.fromkeys(unlabelled, "no label")
+    for part in noted:
+        found |= part or {}
+    kept = [torch.tensor([path not in found for path in side.full_paths()]) for side in sides]
     images = f"synthetic data set drawn by the project, not {name}" if synthetic else name
-    if missing := sum(len(found) for _, found in sides):
-        images += f", {missing} left out"
-        counts = " and ".join(f"{len(found)} of {len(side.labels)} images of {side.source}" for side, found in sides)
-        first, (path, reason) = next((x, next(iter(found.items()))) for x, found in sides if found)
-        warnings.warn(f"{name}: {counts} are left out; the first is {first.files.root / path}: {reason}.", stacklevel=3)
-    kept = [torch.tensor([path not in found for path in side.files.paths]) for side, found in sides]
+    if gone := [path for side in sides for path in side.full_paths() if path in found]:
+        images += f", {len(gone)} left out"
+        counts = (f"{int((~x).sum())} of {len(x)} images of {side.source}" for x, side in zip(kept, sides, strict=True))
+        first = f"the first is {gone[0]}: {found[gone[0]]}"
+        warnings.warn(f"{name}: {' and '.join(counts)} are left out; {first}.", stacklevel=3)
     train, test = train.of(kept[0]), test.of(kept[1])
-    counts_of = [torch.bincount(side.labels, minlength=len(class_names)).tolist() for side in (train, test)]
-    if lacking := [c for c, a, b in zip(class_names, *counts_of, strict=True) if bool(a) != bool(b)]:
+    sizes = [torch.bincount(side.labels, minlength=len(class_names)).tolist() for side in (train, test)]
+    if lacking := [c for c, a, b in zip(class_names, *sizes, strict=True) if bool(a) != bool(b)]:
         raise ValueError(
             f"The class(es) {', '.join(lacking)} have images in one of {train.source} and {test.source}, and none in "
             "the other. Both sides must hold the same classes: check that the two belong together."
@@ -191,12 +176,6 @@ def assemble(
         name, train.files, train.labels, class_names, test.files, test.labels, made_from=f"{images}; {told}",
         verified=None if verified is None else verified[kept[0]],
     )  # fmt: skip
-
-
-def _unusable(side: Listed, found: Found) -> Found:
-    """Of the images of a list, those that were found to be unusable, and those without a label."""
-    labels = zip(side.files.paths, (side.labels == UNKNOWN).tolist(), strict=True)
-    return {path: found.get(path, "no label") for path, lacks in labels if lacks or path in found}
 
 
 def left_out(listed: Listed) -> Found | None:
@@ -209,24 +188,18 @@ def left_out(listed: Listed) -> Found | None:
     if not path.is_file():
         return None
     (_, first), *lines = read_lines(path, hint=hint) or [(1, "")]
-    if listed.stamp() not in first:
+    if listed.stamp not in first:
         return None
     if not first.startswith("verified"):
         raise ValueError(f"{path}: {first} Restore the files, or raise --max-unreadable. {hint}")
     if damaged := [number for number, line in lines if "\t" not in line]:
         raise ValueError(f"{path}, line {damaged[0]}: there must be a path, a tab and a reason. {hint}")
-    prefix = listed.files.root.relative_to(listed.folder).as_posix().removesuffix(".")
     rows = (line.rpartition("\t") for _, line in lines)
-    return {path.removeprefix(f"{prefix}/"): reason for path, _, reason in rows}
+    return {f"{listed.folder.as_posix()}/{name}": reason for name, _, reason in rows}
 
 
-class Look(NamedTuple):
-    """What a look at one file told."""
-
-    problem: str
-    """Why it cannot be used; empty if it can."""
-    mark: tuple[int, int]
-    """Size and checksum of its last bytes: equal for equal files, and hardly ever for others."""
+Look = tuple[str, tuple[int, int]]
+"""Why a file cannot be used, if so; and its size and a checksum of its last bytes: equal files have equal ones."""
 
 
 def look(path: str, *, decode: bool = False) -> Look:
@@ -245,36 +218,37 @@ def look(path: str, *, decode: bool = False) -> Look:
     except UnreadableImage as error:
         problem = error.reason
     except OSError as error:
-        return Look(reason_of(error), (0, 0))
-    return Look(problem, (size, zlib.crc32(tail)))
+        return reason_of(error), (0, 0)
+    return problem, (size, zlib.crc32(tail))
 
 
-def _look_at(train: Listed, test: Listed) -> tuple[Found, Found]:
-    """Look at every file of both sides, a few at a time; what cannot be used of each."""
+def _look_at(train: Listed, test: Listed) -> Found:
+    """Look at every file of both sides, a few at a time; what cannot be used."""
     from tqdm import tqdm
 
+    paths = train.full_paths() + test.full_paths()
     with ThreadPool(8) as pool:
-        seen, test_seen = (
-            list(tqdm(pool.imap(look, x.full_paths(), 100), x.source, len(x.labels), disable=None, delay=1))
-            for x in (train, test)
-        )
-    return broken(train, seen) | copies(train, seen, test, test_seen), broken(test, test_seen)
+        looks = tqdm(pool.imap(look, paths, 100), "looking at files", len(paths), disable=None, delay=1)
+        seen = dict(zip(paths, looks, strict=True))
+    return unusable(train, seen, [test]) | unusable(test, seen)
 
 
-def broken(listed: Listed, seen: Sequence[Look]) -> Found:
-    """The images that cannot be read."""
-    return {path: x.problem for path, x in zip(listed.files.paths, seen, strict=True) if x.problem}
-
-
-def copies(train: Listed, seen: Sequence[Look], test: Listed, test_seen: Sequence[Look]) -> Found:
-    """The training images that can be read, and hold the same bytes as a test image."""
-    by_mark = {x.mark: path for path, x in zip(test.files.paths, test_seen, strict=True) if not x.problem}
-    pairs = ((path, by_mark.get(x.mark)) for path, x in zip(train.files.paths, seen, strict=True) if not x.problem)
-    return {
-        path: f"the same bytes as the test image {other}"
-        for path, other in pairs
-        if other and filecmp.cmp(train.files.root / path, test.files.root / other, shallow=False)
-    }
+def unusable(listed: Listed, seen: Mapping[str, Look], tests: Sequence[Listed] = ()) -> Found:
+    """The images that cannot be read, and those that hold the same bytes as another file, in one of ``tests``."""
+    by_mark: dict[tuple[int, int], str] = {}
+    for path in (path for test in tests for path in test.full_paths()):
+        problem, mark = seen[path]
+        if not problem:
+            by_mark.setdefault(mark, path)
+    found = {}
+    for path in listed.full_paths():
+        problem, mark = seen[path]
+        other = by_mark.get(mark, path)
+        if problem:
+            found[path] = problem
+        elif other != path and filecmp.cmp(path, other, shallow=False):
+            found[path] = f"the same bytes as the test image {other}"
+    return found
 
 
 def read_lines(path: Path, *, hint: str) -> list[tuple[int, str]]:
@@ -294,18 +268,27 @@ def read_lines(path: Path, *, hint: str) -> list[tuple[int, str]]:
     return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def add_once(found: dict[str, int], key: str, value: int, path: Path, number: int, prefix: str = "") -> None:
-    """Note the value of an image path, without ``prefix``.
+def read_list(
+    path: Path, parse: Callable[[str], tuple[str, int]], *, hint: str, header: str | None = None
+) -> dict[str, int]:
+    """The image path and number that ``parse`` makes of each line of a text file, below the header if there is one.
 
     Raises:
-        ValueError: if the path could point outside the data folder, on any system, or is there already; the sentence
-            gives file and line.
+        FileNotFoundError: as :func:`read_lines`.
+        ValueError: if ``parse`` refuses a line, a path could point outside the data folder, on any system, or stands
+            there twice; the sentence gives file and line.
     """
-    if key[:1] == "/" or "\\" in key or "\0" in key or key[1:2] == ":" or ".." in key.split("/"):
-        raise ValueError(
-            f"{path}, line {number}: {key!r} leaves the data folder. Image paths must be relative and without '..'; "
-            "correct the line, or remove it."
-        )
-    if (key := key.removeprefix(prefix)) in found:
-        raise ValueError(f"{path}, line {number}: {key!r} stands in this list twice. Remove one of the two lines.")
-    found[key] = value
+    lines, found = read_lines(path, hint=hint), dict[str, int]()
+    if header is not None and [line for _, line in lines[:1]] != [header]:
+        raise ValueError(f"{path} must begin with the header {header!r}. Take the file as it was published.")
+    for number, line in lines[header is not None :]:
+        try:
+            key, value = parse(line)
+            if key[:1] == "/" or "\\" in key or "\0" in key or key[1:2] == ":" or ".." in key.split("/"):
+                raise ValueError(f"{key!r} leaves the data folder. Image paths must be relative and without '..'.")
+            if key in found:
+                raise ValueError(f"{key!r} stands in this list twice.")
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error} Correct the line, or remove it.") from None
+        found[key] = value
+    return found

@@ -7,7 +7,7 @@ Bossard et al., "Food-101 - Mining Discriminative Components with Random Forests
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dsl_teach.data.dataset import UNKNOWN, NoisyDataset
-from dsl_teach.data.folders import Listed, add_once, assemble, read_lines
+from dsl_teach.data.folders import Listed, assemble, read_list
 
 if TYPE_CHECKING:
     from dsl_teach.config import Settings
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 FOOD101N = "Food-101N_release"
 FOOD101 = "food-101"
 VERIFIED = ("verified_train.tsv", "verified_val.tsv")
-HINT = "Unpack {0} so that {1}/meta and {1}/images are there."
 
 
 def load(settings: Settings) -> NoisyDataset:
@@ -34,16 +33,11 @@ def load(settings: Settings) -> NoisyDataset:
 def food101n(root: str | Path, food101_root: str | Path, *, trust: bool = False) -> NoisyDataset:
     """Read Food-101N to train on, and the test list of Food-101 to test on.
 
-    A class has one number on both sides, whatever the order of the two lists of class names (they differ at
-    cheesecake and cheese_plate): its place in the list of Food-101N. An image is known by its class and its file: the
-    same file may stand in two classes.
-
-    No true label is known: ``verified`` says where a person found the given one right, 1, or wrong, 0.
-
-    Args:
-        root: the folder ``Food-101N_release``, or the one that holds it.
-        food101_root: the folder ``food-101``, or the one that holds it.
-        trust: see :func:`dsl_teach.data.folders.assemble`.
+    ``root`` is the folder ``Food-101N_release``, ``food101_root`` the folder ``food-101``, or what holds it. A class
+    has one number on both sides, whatever the order of the two lists of class names (they differ at cheesecake and
+    cheese_plate): its place in the list of Food-101N. An image is known by its class and its file: the same file may
+    stand in two classes. No true label is known: ``verified`` says where a person found the given one right, 1, or
+    wrong, 0. For ``trust`` see :func:`dsl_teach.data.folders.assemble`.
 
     Raises:
         FileNotFoundError: if a list is missing.
@@ -53,9 +47,8 @@ def food101n(root: str | Path, food101_root: str | Path, *, trust: bool = False)
     class_names = food101n_classes(folder)
     train, test = food101n_images(folder, class_names), food101_images(test_folder, class_names)
     told = "labels from a web search, tested on Food-101"
-    return assemble(
-        "Food-101N", train, test, class_names, told, trust=trust, verified=verification(folder, train)
-    )  # fmt: skip
+    verified = verification(folder, train)
+    return assemble("Food-101N", train, test, class_names, told, trust=trust, verified=verified)
 
 
 def find_folder(root: str | Path, name: str) -> Path:
@@ -66,32 +59,24 @@ def find_folder(root: str | Path, name: str) -> Path:
 
 def food101n_classes(folder: Path) -> tuple[str, ...]:
     """The class names of Food-101N in the order of its list."""
-    names: dict[str, int] = {}
-    for path, line, (name,) in _table(folder, "classes.txt", "class_name"):
-        add_once(names, name, line, path, line)
-    return tuple(names)
+    return tuple(_read(folder, "classes.txt", lambda line: (line, UNKNOWN), "class_name"))
 
 
 def food101n_images(folder: Path, class_names: tuple[str, ...]) -> Listed:
     """The images of ``imagelist.tsv`` with the class they were found for."""
-    labels: dict[str, int] = {}
-    for path, line, (key,) in _table(folder, "imagelist.tsv", "class_name/key"):
-        add_once(labels, key, _class_number(key, class_names, path, line), path, line)
+    labels = _read(folder, "imagelist.tsv", lambda line: (line, _class_number(line, class_names)), "class_name/key")
     return Listed.by(labels, labels, "Food-101N's imagelist.tsv", folder, folder / "images")
 
 
 def food101_images(folder: Path, class_names: tuple[str, ...]) -> Listed:
     """The images of Food-101's test list with the numbers of ``class_names``; both must have the same classes."""
-    hint, labels = HINT.format("Food-101", folder), dict[str, int]()
-    theirs = {line.strip() for _, line in read_lines(folder / "meta" / "classes.txt", hint=hint)}
-    if differ := set(class_names) ^ theirs:
+    theirs = _read(folder, "classes.txt", lambda line: (line.strip(), UNKNOWN))
+    if differ := set(class_names) ^ theirs.keys():
         raise ValueError(
             f"Food-101N and Food-101 must have the same classes, but {', '.join(sorted(differ))} stand(s) in one of "
             f"{folder / 'meta' / 'classes.txt'} and the list of Food-101N only."
         )
-    path = folder / "meta" / "test.txt"
-    for line, key in read_lines(path, hint=hint):
-        add_once(labels, f"{key}.jpg", _class_number(key, class_names, path, line), path, line)
+    labels = _read(folder, "test.txt", lambda line: (f"{line}.jpg", _class_number(line, class_names)))
     return Listed.by(labels, labels, "Food-101's test.txt", folder, folder / "images")
 
 
@@ -116,37 +101,28 @@ def verification(folder: Path, train: Listed) -> Tensor | None:
 
 def verification_list(folder: Path, name: str) -> dict[str, int]:
     """The rows of ``verified_train.tsv`` or ``verified_val.tsv``: 1 or 0 for each image."""
-    marks: dict[str, int] = {}
-    for path, line, (key, mark) in _table(folder, name, "class_name/key", "verification_label"):
+
+    def parse(line: str) -> tuple[str, int]:
+        key, _, mark = line.partition("\t")
         if mark not in ("0", "1"):
-            raise ValueError(f"{path}, line {line}: the verification label must be 0 or 1, but it is {mark!r}.")
-        add_once(marks, key, int(mark), path, line)
-    return marks
+            raise ValueError(f"the verification label, behind a tab, must be 0 or 1, but it is {mark!r}.")
+        return key, int(mark)
+
+    return _read(folder, name, parse, "class_name/key\tverification_label")
 
 
-def _table(folder: Path, name: str, *header: str) -> Iterator[tuple[Path, int, list[str]]]:
-    """The rows of a table with tabs between its columns, with its path and their line numbers."""
-    path = folder / "meta" / name
-    for place, (number, line) in enumerate(read_lines(path, hint=HINT.format("Food-101N", folder))):
-        row = line.split("\t")
-        if place == 0 and tuple(row) != header:
-            raise ValueError(
-                f"{path} must begin with the header {'<tab>'.join(header)!r}, but its first line is {line!r}. "
-                "Take the file as it was published."
-            )
-        if len(row) != len(header):
-            raise ValueError(f"{path}, line {number}: {line!r} has {len(row)} column(s), not {len(header)}.")
-        if place:
-            yield path, number, row
+def _read(
+    folder: Path, name: str, parse: Callable[[str], tuple[str, int]], header: str | None = None
+) -> dict[str, int]:
+    """A list of Food-101N, which has a header, or of Food-101, which has none."""
+    hint = f"Unpack Food-101{'N' if header else ''} so that {folder}/meta and {folder}/images are there."
+    return read_list(folder / "meta" / name, parse, hint=hint, header=header)
 
 
-def _class_number(key: str, class_names: tuple[str, ...], path: Path, line: int) -> int:
-    name, slash, file = key.partition("/")
-    if not (slash and file):
-        raise ValueError(f"{path}, line {line}: {key!r} must be a class name, a slash and a file name.")
-    if name not in class_names and name != "..":  # a path that leaves the folder is refused where it is noted
-        raise ValueError(
-            f"{path}, line {line}: the class {name!r} is not in the list of classes. Correct the line, or check that "
-            "classes.txt belongs to it."
-        )
-    return class_names.index(name) if name in class_names else UNKNOWN
+def _class_number(key: str, class_names: tuple[str, ...]) -> int:
+    name, _, file = key.partition("/")
+    if not file:
+        raise ValueError(f"{key!r} must be a class name, a slash and a file name.")
+    if name not in class_names:
+        raise ValueError(f"the class {name!r} is not in the list of classes.")
+    return class_names.index(name)

@@ -1,28 +1,16 @@
 """Wrong labels whose truth is known: noise that knows only the class, noise that looks at the image, and a report."""
 
 from dsl_teach.noise.by_class import pair_flip_noise, symmetric_noise
-from dsl_teach.noise.by_image import (
-    Direction,
-    in_words,
-    instance_dependent_noise,
-    keep_direction,
-    more_frequent,
-    share_to_frequent,
-    towards,
-)
+from dsl_teach.noise.by_image import instance_dependent_noise, more_frequent, share_to_frequent
 from dsl_teach.noise.report import NoiseReport, NoisyLabels, noise_report
 
 __all__ = [
-    "Direction",
     "NoiseReport",
     "NoisyLabels",
-    "in_words",
     "instance_dependent_noise",
-    "keep_direction",
     "more_frequent",
     "noise_report",
     "pair_flip_noise",
     "share_to_frequent",
     "symmetric_noise",
-    "towards",
 ]

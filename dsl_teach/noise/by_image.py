@@ -3,22 +3,25 @@
 The noise may also have a direction: wrong labels only towards more frequent classes, or only towards rarer ones. Where
 classes are uneven, this decides what prototypes can gain by being blind to class shares: noise that hides rare classes
 under frequent ones is undone by treating all classes alike, noise the other way round is not.
+
+Everywhere ``probabilities`` are (N, K), rows sum to 1, and labels are (N,) int64 below K.
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from dsl_teach._validate import require_labels
-from dsl_teach.noise.by_class import cpu_generator, highest, number_to_flip, uniform
+from dsl_teach.noise.by_class import mislabel, uniform
 from dsl_teach.noise.report import NoisyLabels
 
 Direction = Literal["any", "to_frequent", "to_rare"]
 
-_WORDS = {"any": "", "to_frequent": " towards more frequent classes only", "to_rare": " towards rarer classes only"}
+IN_WORDS = {"any": "", "to_frequent": " towards more frequent classes only", "to_rare": " towards rarer classes only"}
+"""What to put behind a description of the noise."""
 
 
 def instance_dependent_noise(
@@ -39,15 +42,10 @@ def instance_dependent_noise(
     samples, whatever the generator; above 0 they are drawn without replacement with weights
     (p_s / p_y) ** (1 / temperature), so that some clear samples are mislabelled and some confusing ones are not.
 
-    Args:
-        probabilities: (N, K), class probabilities of a network trained on clean labels: softmax outputs averaged over
-            its epochs, or held out by cross-validation. A network that has learnt these images by heart confuses
-            nothing.
-        clean_labels: (N,) int64, the true labels.
-        noise_rate: share of the labels that become wrong, at least 0 and below 1.
-        generator: a CPU generator; without one, one seeded with 0. Between processors, the logarithms may differ in
-            the last of 16 digits: a label changes only if two samples tie to within that.
-        temperature: how much chance takes part, at least 0.
+    The probabilities are those of a network trained on clean labels: softmax outputs averaged over its epochs, or held
+    out by cross-validation. A network that has learnt these images by heart confuses nothing. The generator is one of
+    the CPU; without one, one seeded with 0. Between processors, the logarithms may differ in the last of 16 digits: a
+    label changes only if two samples tie to within that.
 
     Raises:
         ValueError: if a setting, a shape or a label is out of range, or too few samples have a second choice.
@@ -55,72 +53,36 @@ def instance_dependent_noise(
     Source: after Chen et al., "Beyond Class-Conditional Assumption: A Primary Attempt to Combat Instance-Dependent
     Label Noise", AAAI 2021 (SEAL), which has no temperature and ranks the samples by p_s alone.
     """
-    rows = require_probabilities(probabilities, clean_labels)
+    rows, clean = require_probabilities(probabilities, clean_labels), clean_labels.cpu()
     if not 0 <= temperature < float("inf"):
         raise ValueError(f"temperature must be at least 0 and finite, but it is {temperature}.")
-    generator, clean = cpu_generator(generator), clean_labels.cpu()
     second_p, second = rows.scatter(1, clean[:, None], -1.0).max(dim=1)
-    possible = second_p > 0
-    count = number_to_flip(noise_rate, len(clean))
-    if count > int(possible.sum()):
-        raise ValueError(
-            f"noise_rate {noise_rate} cannot be reached: at most {float(possible.double().mean()):.4f} can, since the "
-            "other samples have all probability on the true class. Lower noise_rate."
-        )
     confusion = second_p.log() - rows.gather(1, clean[:, None]).squeeze(1).log()
-    flipped = highest((confusion + temperature * _gumbel(len(clean), generator)).where(possible, -torch.inf), count)
-    noisy = clean.clone()
-    noisy[flipped] = second[flipped]
-    return NoisyLabels(noisy, clean, rows.shape[1])
-
-
-def in_words(direction: Direction) -> str:
-    """What to put behind a description of the noise; nothing for ``"any"``."""
-    return _WORDS[direction]
+    gumbel = -(-uniform(len(clean), generator).clamp(min=1e-300).log()).log()  # finite
+    return mislabel(clean, second, confusion + temperature * gumbel, noise_rate, rows.shape[1])
 
 
 def more_frequent(labels: Tensor, num_classes: int) -> Tensor:
-    """(K, K) bool: at [i, j] whether class j has more samples than class i. ``labels`` are (N,) int64."""
+    """(K, K) bool: at [i, j] whether class j has more samples than class i."""
     sizes = torch.bincount(labels, minlength=num_classes)
     return sizes[None, :] > sizes[:, None]
 
 
 def towards(probabilities: Tensor, clean_labels: Tensor, direction: Direction) -> Tensor:
-    """Class probabilities that leave only some classes to mistake a sample for.
+    """Class probabilities that leave only some classes to mistake a sample for; rows sum to 1 again.
 
-    Args:
-        probabilities: (N, K), rows sum to 1.
-        clean_labels: (N,) int64, the true classes; their numbers say which class is more frequent.
-        direction: ``"to_frequent"`` takes every class out that is not more frequent than the true one, ``"to_rare"``
-            every one that is not rarer, ``"any"`` none.
-
-    Returns:
-        (N, K), rows sum to 1. A sample of the most frequent class keeps nothing but its own class if the direction
-        is ``"to_frequent"``.
-
-    Raises:
-        ValueError: if the direction is not one of these, or a label is out of range.
+    ``"to_frequent"`` takes every class out that has not more samples than the true one, so that a sample of the most
+    frequent class keeps nothing but its own; ``"to_rare"`` every one that has not fewer; ``"any"`` none.
     """
-    require_labels(clean_labels, "clean_labels", length=len(probabilities), num_classes=probabilities.shape[1])
-    if direction not in get_args(Direction):
-        raise ValueError(f"noise_direction must be one of {', '.join(get_args(Direction))}, but it is {direction!r}.")
     if direction == "any":
         return probabilities
-    allowed = _allowed(clean_labels, direction, probabilities.shape[1])
-    allowed.fill_diagonal_(True)  # its own class
+    allowed = _allowed(clean_labels, direction, probabilities.shape[1]).fill_diagonal_(True)  # its own class
     left = probabilities * allowed[clean_labels]
     return left / left.sum(dim=1, keepdim=True)
 
 
 def keep_direction(noisy_labels: Tensor, clean_labels: Tensor, direction: Direction, *, num_classes: int) -> Tensor:
-    """(N,) the wrong labels of one direction, see :func:`towards`, and the others set right.
-
-    Args:
-        noisy_labels: (N,) int64.
-        clean_labels: (N,) int64, all known.
-        direction: which wrong labels stay.
-        num_classes: K.
-    """
+    """(N,) the wrong labels of one direction, see :func:`towards`, and the others set right."""
     if direction == "any":
         return noisy_labels
     kept = _allowed(clean_labels, direction, num_classes)[clean_labels, noisy_labels]
@@ -135,7 +97,7 @@ def share_to_frequent(clean_labels: Tensor, noisy_labels: Tensor, num_classes: i
 
 
 def require_probabilities(probabilities: Tensor, clean_labels: Tensor) -> Tensor:
-    """Check an (N, K) matrix of class probabilities with its N labels; returns it in float64 on the CPU.
+    """Check class probabilities with their labels; returns them in float64 on the CPU.
 
     Raises:
         ValueError: if it is not a matrix of probabilities, or the labels do not belong to it.
@@ -161,12 +123,4 @@ def require_probabilities(probabilities: Tensor, clean_labels: Tensor) -> Tensor
 def _allowed(clean_labels: Tensor, direction: Direction, num_classes: int) -> Tensor:
     """(K, K) bool: at [i, j] whether a sample of class i may be called j."""
     more = more_frequent(clean_labels, num_classes)
-    return more if direction == "to_frequent" else more.T.clone()
-
-
-def _gumbel(count: int, generator: torch.Generator) -> Tensor:
-    r"""(count,) float64 numbers of the standard Gumbel distribution, all finite.
-
-    .. math:: g = -\log(-\log u), \qquad P\bigl(\arg\max_i (\log w_i + g_i) = j\bigr) = w_j / \textstyle\sum_i w_i
-    """
-    return -(-uniform(count, generator).clamp(min=1e-300).log()).log()
+    return {"to_frequent": more, "to_rare": more.T}[direction]

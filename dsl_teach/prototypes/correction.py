@@ -1,5 +1,8 @@
 """Labels by the vote of the prototypes: the class scores sigma and the corrected labels.
 
+Everywhere embeddings G(x) are (N, D), noisy labels y are (N,) int64 below K, scores sigma are (N, K), and prototypes
+come from :func:`dsl_teach.prototypes.selection.select_prototypes`.
+
 Source: Han, Luo, Wang, "Deep Self-Learning From Noisy Labels", ICCV 2019, section 3.2.
 """
 
@@ -14,10 +17,11 @@ from dsl_teach._validate import require_labels, require_matrix
 from dsl_teach.prototypes.density import unit_rows
 from dsl_teach.prototypes.selection import Prototypes
 
-ScoreTies = Literal["noisy", "lowest"]
+CHUNK = 8192
+"""Rows scored at a time, so that memory beyond the result does not grow with N."""
 
 
-def class_scores(embeddings: Tensor, prototypes: Prototypes, *, chunk_size: int = 8192) -> Tensor:
+def class_scores(embeddings: Tensor, prototypes: Prototypes) -> Tensor:
     r"""How much each sample resembles each class: the mean of its cosines to the class's prototypes.
 
     .. math:: \sigma_c(x) = \frac{1}{p} \sum_{l=1}^{p} \cos\bigl(G(x), G(x_{cl})\bigr)
@@ -26,14 +30,6 @@ def class_scores(embeddings: Tensor, prototypes: Prototypes, *, chunk_size: int 
     The mean, not the maximum, so that the prototypes vote. A cosine is linear in the scaled sample: the p cosines
     never have to be computed one by one. A class without prototypes scores minus infinity.
 
-    Args:
-        embeddings: (N, D).
-        prototypes: from :func:`dsl_teach.prototypes.selection.select_prototypes`.
-        chunk_size: rows scaled at a time; memory beyond the result does not grow with N.
-
-    Returns:
-        (N, K) scores.
-
     Raises:
         ValueError: if the shapes do not fit, or an embedding is NaN or infinite.
     """
@@ -41,10 +37,9 @@ def class_scores(embeddings: Tensor, prototypes: Prototypes, *, chunk_size: int 
     features = prototypes.embeddings.shape[2]
     if embeddings.shape[1] != features:
         raise ValueError(f"embeddings have {embeddings.shape[1]} features, but the prototypes have {features}.")
-    _require_chunk(chunk_size)
     votes = unit_rows(prototypes.embeddings).sum(dim=1)  # empty places are zero rows: they add nothing
     votes = votes.to(torch.promote_types(votes.dtype, embeddings.dtype))
-    sums = torch.cat([unit_rows(rows).to(votes.dtype) @ votes.T for rows in embeddings.split(chunk_size)])
+    sums = torch.cat([unit_rows(rows).to(votes.dtype) @ votes.T for rows in embeddings.split(CHUNK)])
     return sums.div_(prototypes.count).masked_fill_(prototypes.count == 0, -torch.inf)
 
 
@@ -53,26 +48,16 @@ def correct_labels(
     prototypes: Prototypes,
     noisy_labels: Tensor,
     *,
-    score_ties: ScoreTies = "noisy",
-    chunk_size: int = 8192,
+    score_ties: Literal["noisy", "lowest"] = "noisy",
     scores: Tensor | None = None,
 ) -> Tensor:
-    r"""Give every sample the label of the class it resembles most.
+    r"""Give every sample the label of the class it resembles most: (N,) int64, in the order of ``embeddings``.
 
     .. math:: \hat{y} = \arg\max_c \sigma_c
 
-    Args:
-        embeddings: (N, D).
-        prototypes: from :func:`dsl_teach.prototypes.selection.select_prototypes`.
-        noisy_labels: (N,) int64.
-        score_ties: if several classes share the best score, keep the ``"noisy"`` label where it is one of them,
-            else take the lowest class; or take the ``"lowest"`` always.
-        chunk_size: rows scored at a time; memory beyond the result does not grow with N.
-        scores: (N, K) to decide by, known already or from elsewhere; the embeddings are then only counted. None:
-            :func:`class_scores`.
-
-    Returns:
-        (N,) int64, the corrected labels, in the order of ``embeddings``.
+    If several classes share the best score, the ``"noisy"`` label is kept where it is one of them, else the lowest
+    class is taken; with ``score_ties="lowest"`` always. ``scores`` are sigma where it is known already: the embeddings
+    are then only counted.
 
     Raises:
         ValueError: if a shape, a label or ``score_ties`` is wrong, or an embedding or a score is not a number.
@@ -80,11 +65,10 @@ def correct_labels(
     if score_ties not in ("noisy", "lowest"):
         raise ValueError(f"score_ties must be 'noisy' or 'lowest', but it is {score_ties!r}.")
     require_labels(noisy_labels, "noisy_labels", length=len(embeddings), num_classes=len(prototypes.count))
-    _require_chunk(chunk_size)
-    if scores is None:  # a part at a time: memory beyond the labels does not grow with N
-        parts = zip(embeddings.split(chunk_size), noisy_labels.split(chunk_size), strict=True)
+    if scores is None:
+        parts = zip(embeddings.split(CHUNK), noisy_labels.split(CHUNK), strict=True)
         labels = [best_class(class_scores(x, prototypes), y if score_ties == "noisy" else None) for x, y in parts]
-        return torch.cat(labels) if labels else noisy_labels.clone()
+        return torch.cat(labels)
     if scores.shape != (len(embeddings), len(prototypes.count)) or bool(scores.isnan().any()):
         raise ValueError(
             f"scores must hold a number for each of {len(embeddings)} samples and {len(prototypes.count)} classes, but "
@@ -94,15 +78,7 @@ def correct_labels(
 
 
 def best_class(scores: Tensor, noisy_labels: Tensor | None = None) -> Tensor:
-    """The class with the greatest score; of several the noisy label if it is one of them, else the lowest.
-
-    Args:
-        scores: (N, K).
-        noisy_labels: (N,) int64, or None to take the lowest class in every tie.
-
-    Returns:
-        (N,) int64.
-    """
+    """The class with the greatest score; of several the noisy label, if given and one of them, else the lowest."""
     is_best = scores == scores.amax(dim=1, keepdim=True)
     lowest_best = is_best.to(torch.uint8).argmax(dim=1)  # argmax of a 0/1 row: the first 1
     if noisy_labels is None:
@@ -117,10 +93,6 @@ def label_margin(scores: Tensor, noisy_labels: Tensor) -> Tensor:
 
     Below 0 another class scores best, and the corrected label is that class; above 0 the given label stands. Samples
     sorted from small to large are a list to look through by hand, the likeliest mistakes first.
-
-    Args:
-        scores: (N, K) class scores, from :func:`class_scores`.
-        noisy_labels: (N,) int64, the given labels.
 
     Returns:
         (N,) of the dtype of ``scores``; minus infinity where the given class has no prototypes and another has, 0
@@ -138,16 +110,11 @@ def label_margin(scores: Tensor, noisy_labels: Tensor) -> Tensor:
 
 
 def soft_labels(scores: Tensor, temperature: float) -> Tensor:
-    r"""Corrected labels that say how sure they are.
+    r"""Corrected labels that say how sure they are: (N, K), rows sum to 1.
 
     .. math:: \hat{y}_c = \frac{\exp(\sigma_c / \tau)}{\sum_k \exp(\sigma_k / \tau)}
 
-    Args:
-        scores: (N, K), sigma; minus infinity for a class that cannot be assigned.
-        temperature: tau, above 0; near 0 the labels are hard.
-
-    Returns:
-        (N, K), rows sum to 1.
+    with tau, the temperature, above 0; near 0 the labels are hard. A class that scores minus infinity gets 0.
 
     Raises:
         ValueError: if ``temperature`` is not above 0.
@@ -158,23 +125,9 @@ def soft_labels(scores: Tensor, temperature: float) -> Tensor:
 
 
 def keep_unless_beaten(scores: Tensor, noisy_labels: Tensor, corrected_labels: Tensor, margin: float) -> Tensor:
-    r"""Change a label only if its score is clearly beaten.
+    r"""Change a label only if its score is clearly beaten: by more than ``margin``, 0 or more.
 
     .. math:: \hat{y} = y \quad \text{if} \quad \max_c \sigma_c - \sigma_y \le \text{margin}
-
-    Args:
-        scores: (N, K), sigma.
-        noisy_labels: (N,) int64.
-        corrected_labels: (N,) int64, the classes with the best scores.
-        margin: 0 or more.
-
-    Returns:
-        (N,) int64.
     """
     given = scores.gather(1, noisy_labels[:, None]).squeeze(1)
     return torch.where(scores.amax(dim=1) - given > margin, corrected_labels, noisy_labels)
-
-
-def _require_chunk(chunk_size: int) -> None:
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, but it is {chunk_size}.")

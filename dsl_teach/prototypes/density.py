@@ -1,6 +1,8 @@
 """How dense a class is around each of its samples: the paper's S, S_c, rho and eta.
 
-All four take the samples of **one** class. Nothing here knows about labels or networks.
+Everywhere the samples are the m of **one** class: embeddings G are (m, D), the similarity S is (m, m), rho and eta are
+(m,). Nothing here knows about labels or networks.
+
 Source: Han, Luo, Wang, "Deep Self-Learning From Noisy Labels", ICCV 2019, section 3.2.
 """
 
@@ -19,22 +21,19 @@ RhoTies = Literal["strict", "order"]
 
 
 def unit_rows(embeddings: Tensor) -> Tensor:
-    r"""Scale every row to length one; a row of zeros stays zero.
-
-    .. math:: \hat{x} = x / \lVert x \rVert
-
-    Args:
-        embeddings: (N, D), any floating dtype. Half precision is raised to float32 first.
-
-    Returns:
-        (N, D) in float32, or float64 if that is what came in.
+    """Scale every row to length one, in float32 at least; a row of zeros stays zero.
 
     Raises:
         ValueError: if a row holds NaN or an infinite value.
     """
     rows = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
     largest = rows.abs().amax(dim=-1, keepdim=True)  # first, so that squares neither overflow nor vanish
-    _require_finite(largest)
+    broken = ~largest.isfinite().flatten()
+    if bool(broken.any()):
+        raise ValueError(
+            f"embeddings hold NaN or infinite values in {int(broken.sum())} row(s), the first is row "
+            f"{int(broken.nonzero()[0])}. If they come from training, it has diverged: lower learning_rate."
+        )
     rows = rows / largest.masked_fill(largest == 0, 1)
     length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
     return rows.div_(length.masked_fill(length == 0, 1))
@@ -47,12 +46,6 @@ def cosine_similarity(embeddings: Tensor) -> Tensor:
 
     A zero embedding has no direction: its cosine with everything, itself included, is 0.
 
-    Args:
-        embeddings: (m, D), the embeddings of the samples of one class.
-
-    Returns:
-        (m, m), the similarity S, each entry in [-1, 1] up to rounding.
-
     Raises:
         ValueError: if ``embeddings`` is not a floating-point matrix, or holds NaN or infinite values.
     """
@@ -62,41 +55,32 @@ def cosine_similarity(embeddings: Tensor) -> Tensor:
 
 
 def similarity_threshold(similarity: Tensor, quantile: float = 0.6, *, diagonal: bool = True) -> Tensor:
-    r"""The similarity S_c above which two samples count as close.
+    r"""The similarity S_c above which two samples count as close: a single number.
 
-    S_c is an **entry** of S, never a value between two entries: with the entries in ascending order it is
-    number ``ceil(quantile * n)``, so that a share of 1 - ``quantile`` lies above it. For the paper's "top 40 %"
-    the quantile is 0.6.
-
-    Args:
-        similarity: (m, m), from :func:`cosine_similarity`.
-        quantile: share of the entries at or below S_c, above 0 and at most 1.
-        diagonal: whether the m entries S_ii take part (the paper leaves this open; our reading: they do).
-
-    Returns:
-        A tensor with the single number S_c.
+    S_c is an **entry** of S, never a value between two entries: with the n entries in ascending order it is number
+    ``ceil(quantile * n)``, so that a share of 1 - ``quantile`` lies above it; 0.6 for the paper's "top 40 %".
+    ``diagonal`` says whether the entries S_ii take part (the paper leaves this open; our reading: they do).
 
     Raises:
         ValueError: if ``quantile`` is outside (0, 1].
     """
     if not 0 < quantile <= 1:
         raise ValueError(f"quantile must be above 0 and at most 1, but it is {quantile}; the paper's top 40 % is 0.6.")
-    entries = similarity.flatten() if diagonal or len(similarity) == 1 else _off_diagonal(similarity)
-    place = math.ceil(quantile * len(entries) - 1e-9)  # 0.6 * 35 is a hair above 21 in floating point
-    return _kth_smallest(entries, max(place, 1))
+    itself = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
+    entries = similarity.flatten() if diagonal or len(similarity) == 1 else similarity[~itself]
+    place = max(math.ceil(quantile * len(entries) - 1e-9), 1)  # 0.6 * 35 is a hair above 21 in floating point
+    if entries.device.type == "cpu":  # numpy's selection is ten times as fast as torch's on a CPU
+        return torch.as_tensor(np.partition(entries.numpy(force=True), place - 1)[place - 1])
+    return entries.kthvalue(place).values
 
 
 def density(similarity: Tensor, threshold: Tensor | float) -> Tensor:
-    r"""How many more samples lie close to each sample than far from it.
+    r"""How many more samples lie close to each sample than far from it; ``threshold`` is S_c.
 
     .. math:: \rho_i = \sum_j \operatorname{sign}(S_{ij} - S_c), \qquad \operatorname{sign}(0) = 0
 
-    Args:
-        similarity: (m, m).
-        threshold: the number S_c, from :func:`similarity_threshold`.
-
     Returns:
-        (m,) whole numbers from -m to m, int64.
+        Whole numbers from -m to m, int64.
     """
     return torch.sign(similarity - threshold).sum(dim=1).long()
 
@@ -109,14 +93,8 @@ def eta(similarity: Tensor, rho: Tensor, *, rho_ties: RhoTies = "strict") -> Ten
 
     A small eta marks the top of a hill: nothing denser looks like this sample.
 
-    Args:
-        similarity: (m, m).
-        rho: (m,), from :func:`density`.
-        rho_ties: ``"strict"`` (our reading): denser means strictly greater, and every sample at the maximum takes
-            the minimum. ``"order"``: of two equally dense samples the earlier one counts as denser.
-
-    Returns:
-        (m,) similarities.
+    With ``rho_ties="strict"`` (our reading) denser means strictly greater, and every sample at the maximum takes the
+    minimum; with ``"order"``, of two equally dense samples the earlier one counts as denser.
 
     Raises:
         ValueError: if ``rho_ties`` is neither of the two.
@@ -130,24 +108,3 @@ def eta(similarity: Tensor, rho: Tensor, *, rho_ties: RhoTies = "strict") -> Ten
     most_similar_denser = similarity.where(denser, -torch.inf).amax(dim=1)
     nothing_denser = most_similar_denser == -torch.inf
     return torch.where(nothing_denser, similarity.amin(dim=1), most_similar_denser)
-
-
-def _kth_smallest(entries: Tensor, k: int) -> Tensor:
-    if entries.device.type == "cpu":  # numpy's selection is ten times as fast as torch's on a CPU
-        return torch.as_tensor(np.partition(entries.numpy(force=True), k - 1)[k - 1])
-    return entries.kthvalue(k).values
-
-
-def _off_diagonal(similarity: Tensor) -> Tensor:
-    m = len(similarity)
-    return similarity.flatten()[:-1].view(m - 1, m + 1)[:, 1:].flatten()
-
-
-def _require_finite(largest: Tensor) -> None:
-    broken = ~torch.isfinite(largest.flatten())
-    if bool(broken.any()):
-        first = int(broken.nonzero()[0])
-        raise ValueError(
-            f"embeddings hold NaN or infinite values in {int(broken.sum())} row(s), the first is row {first}. "
-            "If they come from training, it has diverged: lower learning_rate."
-        )

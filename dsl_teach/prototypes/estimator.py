@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from dsl_teach.prototypes.correction import best_class, class_scores
 from dsl_teach.prototypes.selection import select_prototypes
@@ -18,8 +19,8 @@ class PrototypeClassifier(ClassifierMixin, BaseEstimator):
     """Prototypes by density peaks from noisy labels; samples go to the class they resemble most.
 
     ``fit(X, y)`` chooses the prototypes, ``predict(X)`` lets them vote, and ``correct(X, y)`` does the same but keeps
-    the given label in a tie. The features are the embeddings of some network, or any others whose cosines mean
-    something.
+    the given label in a tie. The features X, (N, D), are the embeddings of some network, or any others whose cosines
+    mean something; y are N labels, perhaps wrong.
 
     Args:
         p: prototypes a class.
@@ -49,18 +50,14 @@ class PrototypeClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> PrototypeClassifier:
-        """Choose the prototypes of each class.
-
-        Args:
-            X: (N, D) features.
-            y: (N,) labels, perhaps wrong.
-        """
+        """Choose the prototypes of each class."""
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.encoder_ = LabelEncoder().fit(y)
+        self.classes_ = self.encoder_.classes_
         self.prototypes_ = select_prototypes(
             torch.tensor(X),
-            torch.as_tensor(codes, dtype=torch.int64),
+            torch.as_tensor(self.encoder_.transform(y)),
             num_classes=len(self.classes_),
             p=self.p,
             m=self.m,
@@ -78,8 +75,8 @@ class PrototypeClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The class each sample resembles most, (N,); the first one in a tie."""
-        scores = self.class_scores(X)
-        return self.classes_[best_class(torch.as_tensor(scores)).numpy()]
+        scores = torch.as_tensor(self.class_scores(X))
+        return self.classes_[best_class(scores).numpy()]
 
     def correct(self, X: Any, y: Any) -> np.ndarray:
         """The corrected labels of samples with given labels, (N,).
@@ -87,12 +84,6 @@ class PrototypeClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: if there is not one label a sample, or a label was not there in ``fit``.
         """
-        scores, y = torch.as_tensor(self.class_scores(X)), np.asarray(y)
-        unknown = set(np.unique(y)) - set(self.classes_)
-        if unknown or y.shape != (len(scores),):
-            raise ValueError(
-                f"y must hold one label for each of the {len(scores)} samples, all of them seen in fit; "
-                f"it has shape {y.shape}" + (f" and the new label(s) {sorted(unknown)}." if unknown else ".")
-            )
-        codes = torch.as_tensor(np.searchsorted(self.classes_, y))
-        return self.classes_[best_class(scores, codes).numpy()]
+        scores = torch.as_tensor(self.class_scores(X))
+        check_consistent_length(scores, y)
+        return self.classes_[best_class(scores, torch.as_tensor(self.encoder_.transform(y))).numpy()]

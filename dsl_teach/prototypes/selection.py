@@ -1,5 +1,8 @@
 """Which samples stand for their class: sampling by class and the choice of p prototypes.
 
+Everywhere embeddings are (N, D), noisy labels are (N,) int64 in 0 .. K - 1, and ``generator`` is a CPU generator;
+without one, one seeded with 0.
+
 Source: Han, Luo, Wang, "Deep Self-Learning From Noisy Labels", ICCV 2019, section 3.2.
 """
 
@@ -16,7 +19,6 @@ from dsl_teach._validate import require_labels, require_matrix
 from dsl_teach.prototypes.density import RhoTies, cosine_similarity, density, eta, similarity_threshold
 
 CutTies = Literal["eta", "index"]
-SmallClass = Literal["all", "error"]
 
 
 @dataclass(frozen=True)
@@ -54,16 +56,10 @@ class Prototypes:
 def sample_by_class(
     noisy_labels: Tensor, *, num_classes: int, m: int, generator: torch.Generator | None = None
 ) -> list[Tensor]:
-    """Draw at most m samples of each class, at random and without replacement.
-
-    Args:
-        noisy_labels: (N,) int64.
-        num_classes: K.
-        m: samples a class; a class with fewer gives all it has.
-        generator: a CPU generator; without one, one seeded with 0. The draw is the same on every device.
+    """Draw m samples of each class at random and without replacement; a class with fewer gives all it has.
 
     Returns:
-        K tensors of row numbers, each in ascending order, on the CPU.
+        K tensors of row numbers, each in ascending order, on the CPU: the same on every device.
     """
     generator = generator or torch.Generator().manual_seed(0)
     labels = noisy_labels.cpu()
@@ -77,13 +73,10 @@ def sample_by_class(
 
 
 def choose(rho: Tensor, eta: Tensor, *, p: int, eta_max: float, fill_up: bool, cut_ties: CutTies) -> Tensor:
-    """Rank the samples of one class and keep the first p.
+    """Rank the samples of one class and keep the first p: their row numbers, best first.
 
     First the samples with eta < ``eta_max``, densest first; then, to fill up, the others, smallest eta first.
     Equal densities: the smaller eta first (``cut_ties="eta"``), then the smaller row number.
-
-    Returns:
-        At most p row numbers, best first.
     """
     passed = eta < eta_max
     order = eta.argsort(stable=True)
@@ -108,7 +101,7 @@ def select_prototypes(
     rho_ties: RhoTies = "strict",
     fill_up: bool = True,
     cut_ties: CutTies = "eta",
-    small_class: SmallClass = "all",
+    small_class: Literal["all", "error"] = "all",
 ) -> Prototypes:
     r"""Choose p prototypes a class by density peaks.
 
@@ -117,22 +110,19 @@ def select_prototypes(
     are the prototypes.
 
     Args:
-        embeddings: (N, D), any device and floating dtype; arithmetic is in float32 at least.
-        noisy_labels: (N,) int64, each in 0 .. K - 1.
+        embeddings: of any device and floating dtype; arithmetic is in float32 at least.
+        noisy_labels: y.
         num_classes: K.
         p: prototypes a class.
-        m: samples a class, drawn at random; p at most.
-        eta_max: the gate. A sample this similar to a denser one is left out.
+        m: samples a class, drawn at random; at least p.
+        eta_max: the gate. A sample this similar to a denser one is left out; at 2 everything passes.
         quantile: where S_c lies among the entries of S.
-        generator: draws the m samples; a CPU generator; without one, one seeded with 0.
+        generator: draws the m samples.
         diagonal: whether S_ii takes part in S_c.
         rho_ties: ``"strict"`` or ``"order"``, see :func:`dsl_teach.prototypes.density.eta`.
         fill_up: if fewer than p pass the gate, fill up with the smallest remaining eta (else: fewer prototypes).
         cut_ties: at equal rho the smaller eta comes first (``"eta"``), or the smaller row (``"index"``).
         small_class: a class with fewer than m samples gives ``"all"`` it has, or is an ``"error"``.
-
-    Returns:
-        The prototypes, with their row numbers in ``embeddings``.
 
     Raises:
         ValueError: if a setting, a shape or a label is out of range, or an embedding is NaN or infinite.
@@ -141,7 +131,7 @@ def select_prototypes(
     require_matrix(embeddings)
     require_labels(noisy_labels, "noisy_labels", length=len(embeddings), num_classes=num_classes)
     drawn = sample_by_class(noisy_labels, num_classes=num_classes, m=m, generator=generator)
-    _check_class_sizes(drawn, m=m, small_class=small_class)
+    _check_class_sizes([len(rows) for rows in drawn], m=m, small_class=small_class)
 
     found = no_prototypes(embeddings, num_classes, p)
     for c, rows in enumerate(rows.to(embeddings.device) for rows in drawn):
@@ -178,11 +168,8 @@ def no_prototypes(embeddings: Tensor, num_classes: int, p: int) -> Prototypes:
 
 
 def _require_settings(*, p: int, m: int, eta_max: float, cut_ties: str, small_class: str) -> None:
-    for name, value in (("p", p), ("m", m)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, but it is {value}.")
-    if p > m:
-        raise ValueError(f"p must be at most m: {p} prototypes cannot be chosen among {m} samples. Lower p or raise m.")
+    if not 1 <= p <= m:
+        raise ValueError(f"p must be at least 1 and at most m, but p is {p} and m is {m}. Lower p or raise m.")
     if not -1 < eta_max <= 2:
         raise ValueError(f"eta_max must be a cosine above -1 (2 lets everything pass), but it is {eta_max}.")
     if cut_ties not in ("eta", "index"):
@@ -191,16 +178,14 @@ def _require_settings(*, p: int, m: int, eta_max: float, cut_ties: str, small_cl
         raise ValueError(f"small_class must be 'all' or 'error', but it is {small_class!r}.")
 
 
-def _check_class_sizes(drawn: list[Tensor], *, m: int, small_class: str) -> None:
-    sizes = [len(rows) for rows in drawn]
-    empty = [c for c, size in enumerate(sizes) if size == 0]
-    if len(empty) == len(sizes):
+def _check_class_sizes(sizes: list[int], *, m: int, small_class: str) -> None:
+    if not any(sizes):
         raise ValueError("No class has a sample, so there is nothing to choose prototypes from.")
     if small_class == "error" and min(sizes) < m:
         raise ValueError(f"Class {sizes.index(min(sizes))} has {min(sizes)} samples, fewer than m = {m}. Lower m.")
-    if empty:
+    if 0 in sizes:
         warnings.warn(
-            f"No sample carries the noisy label of class(es) {empty}: they get no prototype, and no label is "
-            "corrected to them.",
+            f"No sample carries the noisy label of class(es) {[c for c, size in enumerate(sizes) if size == 0]}: they "
+            "get no prototype, and no label is corrected to them.",
             stacklevel=3,
         )

@@ -20,7 +20,7 @@ from dsl_teach.metrics import correction_report
 from dsl_teach.prototypes import Prototypes, class_scores, correct_labels, select_prototypes
 from dsl_teach.prototypes.correction import keep_unless_beaten, soft_labels
 from dsl_teach.prototypes.selection import no_prototypes, sample_by_class
-from dsl_teach.prototypes.variants import class_means, class_sums, neighbour_scores, random_prototypes, whitened
+from dsl_teach.prototypes.variants import class_means, neighbour_scores, random_prototypes, whitened
 from dsl_teach.seeds import stream
 from dsl_teach.training.distributed import from_leader
 from dsl_teach.training.evaluation import embed
@@ -74,7 +74,7 @@ def in_space(embeddings: Tensor, noisy_labels: Tensor, settings: Settings, *, nu
     """(N, D), the embeddings as cosines see them: as they are, or whitened."""
     if not settings.whitened:
         return embeddings
-    return whitened(embeddings, class_sums(embeddings, noisy_labels, num_classes=num_classes))
+    return whitened(embeddings, noisy_labels, num_classes=num_classes)
 
 
 def agreeing(before: Correction | None, noisy_labels: Tensor, settings: Settings, *, num_classes: int) -> Tensor | None:
@@ -132,10 +132,8 @@ def score(
         generator = stream(settings.seed, "sample", epoch)
         drawn = sample_by_class(noisy_labels, num_classes=head.out_features, m=settings.m, generator=generator)
         rows = torch.cat(drawn).to(embeddings.device)
-        return neighbour_scores(
-            embeddings, torch.arange(len(embeddings), device=rows.device), embeddings[rows], noisy_labels[rows], rows,
-            num_classes=head.out_features, neighbours=settings.neighbours,
-        )  # fmt: skip
+        how = {"num_classes": head.out_features, "neighbours": settings.neighbours}
+        return neighbour_scores(embeddings, noisy_labels, rows, **how)
     return class_scores(embeddings, prototypes)
 
 

@@ -185,17 +185,19 @@ def batch_losses(state: State, batch: Batch, settings: Settings) -> tuple[Tensor
 
 def noisy_loss(settings: Settings, memory: Memory, index: Tensor) -> Loss:
     """The loss against the noisy labels of the samples with this index, by what is remembered of them."""
-    if settings.loss == "smoothed":
-        return partial(losses.smoothed_cross_entropy, smoothing=settings.smoothing)
-    if settings.loss == "gce":
-        return partial(losses.generalized_cross_entropy, q=settings.gce_q)
-    if settings.loss == "sce":
-        return partial(losses.symmetric_cross_entropy, a=settings.sce_a, b=settings.sce_b)
-    if settings.loss == "elr":
-        return partial(losses.early_learning_loss, targets=memory[TARGETS][index], weight=settings.elr_weight)
-    if settings.loss == "forward" and TRANSITIONS in memory:
-        return partial(losses.forward_cross_entropy, transition_matrix=memory[TRANSITIONS])
-    return cross_entropy
+    known = {
+        "cross_entropy": lambda: cross_entropy,
+        "smoothed": lambda: partial(losses.smoothed_cross_entropy, smoothing=settings.smoothing),
+        "gce": lambda: partial(losses.generalized_cross_entropy, q=settings.gce_q),
+        "sce": lambda: partial(losses.symmetric_cross_entropy, a=settings.sce_a, b=settings.sce_b),
+        "elr": lambda: partial(losses.early_learning_loss, targets=memory[TARGETS][index], weight=settings.elr_weight),
+        "forward": lambda: (
+            partial(losses.forward_cross_entropy, transition_matrix=memory[TRANSITIONS])
+            if TRANSITIONS in memory
+            else cross_entropy  # nothing is known of the labels yet
+        ),
+    }
+    return known[settings.loss]()
 
 
 TRANSITIONS = "transition_matrix"
