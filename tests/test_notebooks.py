@@ -36,9 +36,7 @@ OWN_PARAMETERS = {
     "loader_workers": "processes that read images",
     "output_folder": "where results go",
     "made_by": "what the results say made them",
-    "suspects": "which mistakes to switch on, one at a time",
-    "injected_bugs": "which mistakes to switch on, one at a time",
-    "bugs": "which mistakes to switch on, one at a time",
+    "variants": "which injected bugs to switch on, one at a time",
     "styles": "into how many ways of writing digits are divided",
     "sample": "which training image to explain; -1: the most doubtful one",
 }
