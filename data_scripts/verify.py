@@ -34,7 +34,7 @@ from tqdm import tqdm
 from dsl_teach.data import food101n as food
 from dsl_teach.data.clothing1m import Clothing1MLists
 from dsl_teach.data.dataset import UNKNOWN
-from dsl_teach.data.folders import SYNTHETIC, UNREADABLE, Listed, Look, broken, copies, list_folder, look
+from dsl_teach.data.folders import SYNTHETIC, UNREADABLE, Listed, Look, list_folder, look, unusable
 from dsl_teach.training.checkpoint import write_atomically
 
 T = TypeVar("T")
@@ -156,39 +156,26 @@ def verify(
 
 
 def _write(report: Report, folder: Path, lists: list[Listed], seen: dict[str, Look], max_unreadable: float) -> None:
-    found, stamps, in_order = dict[str, str](), [], True
+    found, in_order = dict[str, str](), True
     for part in lists:
-        looks = [seen[path] for path in part.full_paths()]
-        problems, unlabelled = broken(part, looks), int((part.labels == UNKNOWN).sum())
-        in_order &= len(problems) + unlabelled <= max_unreadable * len(looks)
-        report.count(part.source, len(looks))
-        if problems or unlabelled:
-            what = f"{part.source}: {len(problems)} missing or unreadable, {unlabelled} without a label."
+        # without test images, some of these will be held out: of files with the same bytes only one may stay
+        gone = unusable(part, seen, (report.tests or [part]) if part in report.trains else ())
+        twins = sum(reason.startswith("the same bytes") for reason in gone.values())
+        broken, unlabelled, total = len(gone) - twins, int((part.labels == UNKNOWN).sum()), len(part.labels)
+        is_over = broken + unlabelled > max_unreadable * total
+        in_order &= not is_over
+        report.count(part.source, total)
+        if broken or unlabelled:
+            what = f"{part.source}: {broken} missing or unreadable, {unlabelled} without a label."
             over = f" That is more than max_unreadable = {max_unreadable} allows: restore them."
-            report.lines.append(what) if in_order else report.problems.append(what + over)
-        for test in report.tests if part in report.trains else ():
-            problems |= copies(part, looks, test, [seen[path] for path in test.full_paths()])
-        if not report.tests:
-            problems |= _doubles(part, looks)
-        twins = sum(reason.startswith("the same bytes") for reason in problems.values())
-        report.lines += [f"{part.source}: {twins} with the same bytes as a test image, or another one"] if twins else []
-        here = part.files.root.relative_to(folder)
-        found |= {(here / path).as_posix(): reason for path, reason in problems.items()}
-        stamps.append(f"{part.source}: {part.stamp()}")
+            report.problems.append(what + over) if is_over else report.lines.append(what)
+        if twins:
+            report.lines.append(f"{part.source}: {twins} with the same bytes as a test image, or another one")
+        found |= {Path(path).relative_to(folder.absolute()).as_posix(): reason for path, reason in gone.items()}
     began = f"{'verified' if in_order else 'NOT IN ORDER'} {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    first = f"{began}, max_unreadable {max_unreadable:g}; {'; '.join(stamps)}."
+    stamps = "; ".join(f"{part.source}: {part.stamp}" for part in lists)
     rows = "".join(f"{path}\t{reason}\n" for path, reason in sorted(found.items()))
-    write_atomically(folder / UNREADABLE, f"{first}\n{rows}")
-
-
-def _doubles(part: Listed, looks: list[Look]) -> dict[str, str]:
-    """Where test images are drawn from the same folder: of files with the same bytes, all but the first."""
-    first = {x.mark: row for row, x in reversed(list(enumerate(looks)))}
-    alone = torch.tensor([first[x.mark] == row for row, x in enumerate(looks)])
-    kept, others = part.of(alone), part.of(~alone)
-    return copies(
-        others, [looks[i] for i in (~alone).nonzero().flatten()], kept, [looks[i] for i in alone.nonzero().flatten()]
-    )
+    write_atomically(folder / UNREADABLE, f"{began}, max_unreadable {max_unreadable:g}; {stamps}.\n{rows}")
 
 
 @contextmanager

@@ -155,10 +155,9 @@ def test_batches_of_different_memory_layout_hold_the_same(data):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"loader_workers": -1}, "loader_workers must be at least 0"),
-        ({"crop": 0}, "crop must be at least 1"),
-        ({"crop": 41}, "crop must be at most short_side"),
+        ({"batch_size": 0}, "batch_size = 0 must be at least 1"),
+        ({"loader_workers": -1}, "loader_workers = -1"),
+        *(({"crop": x}, f"crop must be from 1 to short_side = 40, but it is {x}") for x in (0, 41)),
     ],
 )
 def test_settings_out_of_range_are_refused(data, options, message):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dsl_teach.config import Settings
 
 Found = dict[str, str]
-"""Paths of images that are to be left out, with their folder in front, and why."""
+"""Absolute paths of images that are to be left out, and why."""
 
 UNREADABLE = "unreadable.txt"
 """In a data folder: what data_scripts/verify.py found; the first line says what it looked at."""
@@ -65,8 +65,9 @@ class Listed:
         return replace(self, source=source or self.source, files=files, labels=self.labels[chosen])
 
     def full_paths(self) -> list[str]:
-        """The paths with their folder in front."""
-        return [f"{self.files.root.as_posix()}/{path}" for path in self.files.paths]
+        """The absolute paths."""
+        root = self.files.root.absolute().as_posix()
+        return [f"{root}/{path}" for path in self.files.paths]
 
 
 def load(settings: Settings) -> NoisyDataset:
@@ -194,8 +195,8 @@ def left_out(listed: Listed) -> Found | None:
         raise ValueError(f"{path}: {first} Restore the files, or raise --max-unreadable. {hint}")
     if damaged := [number for number, line in lines if "\t" not in line]:
         raise ValueError(f"{path}, line {damaged[0]}: there must be a path, a tab and a reason. {hint}")
-    rows = (line.rpartition("\t") for _, line in lines)
-    return {f"{listed.folder.as_posix()}/{name}": reason for name, _, reason in rows}
+    folder, rows = listed.folder.absolute().as_posix(), (line.rpartition("\t") for _, line in lines)
+    return {f"{folder}/{name}": reason for name, _, reason in rows}
 
 
 Look = tuple[str, tuple[int, int]]
@@ -247,7 +248,7 @@ def unusable(listed: Listed, seen: Mapping[str, Look], tests: Sequence[Listed] =
         if problem:
             found[path] = problem
         elif other != path and filecmp.cmp(path, other, shallow=False):
-            found[path] = f"the same bytes as the test image {other}"
+            found[path] = f"the same bytes as {other}"
     return found
 
 
