@@ -24,7 +24,7 @@ from pathlib import Path
 
 from PIL import Image
 from tqdm import tqdm
-from verify import processes
+from verify import in_processes
 
 from dsl_teach.data.decode import UnreadableImage, decode_image, resize_short_side
 from dsl_teach.data.folders import SUFFIXES, UNREADABLE
@@ -85,10 +85,8 @@ def prepare(source: Path, target: Path, *, short_side: int = 256, workers: int =
     for path in set(paths) - set(images):
         copy(source / path, target / path)
     make = partial(make_small, source=source, target=target, short_side=short_side)
-    with processes(workers) as pool:
-        reasons = pool.imap(make, images, 100) if pool else map(make, images)
-        shown = tqdm(reasons, f"short side to {short_side}", len(images), unit=" files", disable=None)
-        return {path.as_posix(): reason for path, reason in zip(images, shown, strict=True) if reason}
+    made = in_processes(make, images, workers, f"short side to {short_side}")
+    return {path.as_posix(): reason for path, reason in made if reason}
 
 
 def make_small(path: Path, *, source: Path, target: Path, short_side: int) -> str:
@@ -139,10 +137,8 @@ def _require_settings(source: Path, target: Path, short_side: int) -> None:
         raise ValueError(f"The copy {target} must lie outside {source}; name another folder.")
     if short_side < 1:
         raise ValueError(f"short_side must be at least 1, but it is {short_side}.")
-    marker, text = (
-        target / PREPARED,
-        f"Images whose short side was longer than {short_side} pixels were scaled to it.\n",
-    )
+    marker = target / PREPARED
+    text = f"Images whose short side was longer than {short_side} pixels were scaled to it.\n"
     target.mkdir(parents=True, exist_ok=True)
     if marker.exists() and marker.read_text(encoding="utf-8") != text:
         raise ValueError(f"{target} was begun with another short side, see {marker}. Name another folder.")

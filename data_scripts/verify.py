@@ -18,13 +18,12 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import combinations
-from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,7 +36,7 @@ from dsl_teach.data.dataset import UNKNOWN
 from dsl_teach.data.folders import SYNTHETIC, UNREADABLE, Listed, Look, list_folder, look, unusable
 from dsl_teach.training.checkpoint import write_atomically
 
-T = TypeVar("T")
+S, T = TypeVar("S"), TypeVar("T")
 
 PUBLISHED = {
     "classes of Clothing1M": 14,
@@ -140,16 +139,11 @@ def verify(
     report = READ[name](root, test_root or root)
     lists = report.trains + report.tests
     for one, other in combinations(lists, 2):
-        shared = set(one.full_paths()) & set(other.full_paths())
-        if shared:
-            report.problems.append(
-                f"{len(shared)} image(s) stand in {one.source} and in {other.source}: {min(shared)} …"
-            )
+        if shared := set(one.full_paths()) & set(other.full_paths()):
+            what = f"{len(shared)} image(s) stand in {one.source} and in {other.source}: {min(shared)} …"
+            report.problems.append(what)
     paths = list(dict.fromkeys(path for part in lists for path in part.full_paths()))
-    with processes(workers) as pool:
-        work = partial(look, decode=True)
-        looks = pool.imap(work, paths, 100) if pool else map(work, paths)
-        seen = dict(zip(paths, tqdm(looks, "decoding", len(paths), disable=None, unit=" files"), strict=True))
+    seen = dict(in_processes(partial(look, decode=True), paths, workers, "decoding"))
     for folder in dict.fromkeys(part.folder for part in lists):
         _write(report, folder, [part for part in lists if part.folder == folder], seen, max_unreadable)
     return report
@@ -178,16 +172,13 @@ def _write(report: Report, folder: Path, lists: list[Listed], seen: dict[str, Lo
     write_atomically(folder / UNREADABLE, f"{began}, max_unreadable {max_unreadable:g}; {stamps}.\n{rows}")
 
 
-@contextmanager
-def processes(number: int) -> Iterator[Pool | None]:
-    """A pool of so many processes; with one, None: the work is done here."""
-    if number < 1:
-        raise ValueError(f"workers must be at least 1, but it is {number}.")
-    if number == 1:
-        yield None
-        return
-    with multiprocessing.Pool(number, initializer=_begin) as pool:
-        yield pool
+def in_processes(work: Callable[[S], T], items: Sequence[S], workers: int, what: str) -> Iterator[tuple[S, T]]:
+    """Every item with what ``work`` makes of it, by so many processes, or, with one, here; shows how far it is."""
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, but it is {workers}.")
+    with nullcontext() if workers == 1 else multiprocessing.Pool(workers, initializer=_begin) as pool:
+        made = pool.imap(work, items, 100) if pool else map(work, items)
+        yield from zip(items, tqdm(made, what, len(items), disable=None, unit=" files"), strict=True)
 
 
 def _begin() -> None:

@@ -391,13 +391,6 @@ def test_food101n_refuses_a_line_that_stands_twice(food, name):
         food101n(food, food)
 
 
-def test_food101n_refuses_a_row_in_both_verification_lists(food):
-    row = lines(food / FOOD_LISTS[2])[1]
-    (food / FOOD_LISTS[3]).write_text((food / FOOD_LISTS[3]).read_text() + row + "\n")
-    with pytest.raises(ValueError, match=r"stands in both verified_train\.tsv and verified_val\.tsv"):
-        food101n(food, food)
-
-
 @pytest.mark.parametrize("side", ["Food-101N_release", "food-101"])
 def test_food101n_refuses_a_class_on_one_side_only(food, side):
     path = food / side / "meta" / "classes.txt"
@@ -454,7 +447,7 @@ def test_image_folder_holds_out_a_share_by_seed(folder):
 
 def test_image_folder_refuses_a_class_on_one_side_only(folder):
     shutil.rmtree(folder / "test" / "owl")
-    with pytest.raises(ValueError, match="must hold the same class folders, but only one holds owl"):
+    with pytest.raises(ValueError, match="must hold the same class folders: only one has owl"):
         image_folder(folder / "train", folder / "test")
 
 

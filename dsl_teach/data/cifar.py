@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 class PublishedLabels(NamedTuple):
-    """Labels that somebody published for every training image of a data set, in its original order."""
+    """Labels that somebody published for every training image, in the original order, (N,) int64.
+
+    ``clean_labels`` are the true ones by the same file, if it has them: they show whether its order is the data set's.
+    """
 
     noisy_labels: Tensor
-    """(N,) int64."""
     clean_labels: Tensor | None
-    """(N,) int64, the true labels by the same file: they show whether its order is the data set's. None: no such."""
     made_from: str
-    """Which labels of which file."""
 
 
 def load(settings: Settings) -> NoisyDataset:

@@ -41,8 +41,9 @@ def clothing1m(root: str | Path, *, trust: bool = False) -> NoisyDataset:
     """
     lists = Clothing1MLists(Path(root))
     train, test = lists.images("noisy_train"), lists.images("clean_test")
-    told = "labels from the words around the images"
-    return assemble("Clothing1M", train, test, lists.class_names, told, trust=trust)
+    return assemble(
+        "Clothing1M", train, test, lists.class_names, "labels from the words around the images", trust=trust
+    )
 
 
 class Clothing1MLists:

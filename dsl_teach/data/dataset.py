@@ -1,7 +1,4 @@
-"""What every data set of the package gives: images, noisy labels, an index, and a held-out test set.
-
-Also the same data set with other labels or fewer samples; each label stays with its image.
-"""
+"""What every data set gives: images, noisy labels, an index, a test set; and the same with other labels or fewer."""
 
 from __future__ import annotations
 
@@ -24,11 +21,10 @@ UNKNOWN = -1
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Images that stay on disk: a folder and the paths in it."""
+    """Images that stay on disk: a folder and the paths in it, with forward slashes."""
 
     root: Path
     paths: tuple[str, ...]
-    """Relative to ``root``, with forward slashes."""
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -39,15 +39,13 @@ HELD_OUT = 0.2
 
 @dataclass(frozen=True)
 class Listed:
-    """Images that a list names, with the labels it gives."""
+    """Images that the list ``source`` names, with the labels it gives, (N,) int64, ``UNKNOWN`` where it gives none."""
 
     source: str
-    """The list, for messages."""
     folder: Path
     """The data folder, where ``unreadable.txt`` lies."""
     files: ImageFiles
     labels: Tensor
-    """(N,) int64, ``UNKNOWN`` where the list gives none."""
     stamp: str
     """Number and checksum of the paths in the whole list: by it a loader knows that verify.py looked at just these."""
 
@@ -95,8 +93,8 @@ def image_folder(
         told = "tested on held-out images, labels as given, perhaps wrong"
     else:
         train, (test, test_names), told = whole, list_folder(Path(test_root)), f"tested on {test_root}"
-        if lacking := ", ".join(sorted(set(class_names) ^ set(test_names))):
-            raise ValueError(f"{root} and {test_root} must hold the same class folders, but only one holds {lacking}.")
+        if lacking := sorted(set(class_names) ^ set(test_names)):
+            raise ValueError(f"{root} and {test_root} must hold the same class folders: only one has {lacking[0]}.")
     return assemble(Path(root).name, train, test, class_names, f"labels are folder names, {told}", trust=trust)
 
 
@@ -205,7 +203,6 @@ Look = tuple[str, tuple[int, int]]
 
 def look(path: str, *, decode: bool = False) -> Look:
     """Read the ends of a file, and decode it if they are not those of a whole JPEG or PNG file, or if ``decode``."""
-    problem = ""
     try:
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
@@ -216,11 +213,9 @@ def look(path: str, *, decode: bool = False) -> Look:
         png = head == b"\x89PNG\r\n\x1a\n" and tail.endswith(b"IEND\xaeB`\x82")
         if decode or not (jpeg or png):
             decode_image(path)
-    except UnreadableImage as error:
-        problem = error.reason
-    except OSError as error:
+    except (UnreadableImage, OSError) as error:
         return reason_of(error), (0, 0)
-    return problem, (size, zlib.crc32(tail))
+    return "", (size, zlib.crc32(tail))
 
 
 def _look_at(train: Listed, test: Listed) -> Found:
@@ -236,11 +231,8 @@ def _look_at(train: Listed, test: Listed) -> Found:
 
 def unusable(listed: Listed, seen: Mapping[str, Look], tests: Sequence[Listed] = ()) -> Found:
     """The images that cannot be read, and those that hold the same bytes as another file, in one of ``tests``."""
-    by_mark: dict[tuple[int, int], str] = {}
-    for path in (path for test in tests for path in test.full_paths()):
-        problem, mark = seen[path]
-        if not problem:
-            by_mark.setdefault(mark, path)
+    tested = [path for test in tests for path in test.full_paths()]
+    by_mark = {seen[path][1]: path for path in reversed(tested)}  # of equal files the first
     found = {}
     for path in listed.full_paths():
         problem, mark = seen[path]

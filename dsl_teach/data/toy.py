@@ -111,15 +111,9 @@ def ring(num_classes: int, modes: int, *, alternating: bool = False) -> Tensor:
     return middles.view(num_classes, modes, 2)
 
 
-def _dataset(
-    name: str,
-    points: Callable[[torch.Generator], Tensor],
-    labels: Tensor,
-    class_names: tuple[str, ...],
-    made_from: str,
-    seed: int,
-) -> NoisyDataset:
+Points = Callable[[torch.Generator], Tensor]
+
+
+def _dataset(name: str, points: Points, labels: Tensor, classes: tuple[str, ...], told: str, seed: int) -> NoisyDataset:
     train, test = (points(stream(seed, "toy", side)).float() for side in ("train", "test"))
-    return NoisyDataset(
-        name, train, labels, class_names, test, labels.clone(), clean_labels=labels.clone(), made_from=made_from
-    )
+    return NoisyDataset(name, train, labels, classes, test, labels.clone(), labels.clone(), made_from=told)
