@@ -6,7 +6,6 @@ import subprocess
 import sys
 from typing import get_args
 
-import numpy as np
 import pytest
 import torch
 
@@ -46,16 +45,6 @@ def test_every_data_set_gives_the_same_thing(dataset, roots):
 def test_noise_comes_at_the_requested_rate(dataset):
     data = load_dataset(Settings(dataset=dataset, noise_rate=0.2))
     assert int((data.noisy_labels != data.clean_labels).sum()) == round(0.2 * len(data))
-
-
-def test_published_labels_are_put_on_cifar(roots, tmp_path):
-    plain = load_dataset(Settings(dataset="cifar10", **roots["cifar10"]))
-    wrong = (plain.noisy_labels + (torch.arange(len(plain)) % 5 == 0)) % 10
-    np.savez(tmp_path / "labels.npz", mine=wrong.numpy())
-    labels = {"labels_file": str(tmp_path / "labels.npz"), "labels_name": "mine"}
-    data = load_dataset(Settings(dataset="cifar10", **labels, **roots["cifar10"]))
-    assert torch.equal(data.noisy_labels, wrong)
-    assert torch.equal(data.clean_labels, plain.noisy_labels)
 
 
 def test_a_data_set_imports_only_what_it_needs():
