@@ -34,9 +34,9 @@ PREPARED = "PREPARED.txt"
 
 
 def unpack(root: Path) -> int:
-    """Unpack 0.tar to 9.tar of ``root`` or ``root/images`` into ``root/images``; files already there are kept.
+    """Unpack 0.tar to 9.tar of ``root`` or ``root/images`` into ``root/images``; how many files they hold.
 
-    Every name in an archive is looked at before any of its files is written. Returns how many files they hold.
+    Files already there are kept. Every name in an archive is looked at before any of its files is written.
 
     Raises:
         ValueError: if an archive is damaged, or holds a device, a link, or a path that leaves the folder.
@@ -70,10 +70,7 @@ def prepare(source: Path, target: Path, *, short_side: int = 256, workers: int =
     """Copy a data set folder with the short side of each image brought down to ``short_side`` pixels.
 
     Images that are small enough are copied as they are, and so are lists and other files. What the copy holds
-    already is not made again.
-
-    Returns:
-        The images that could not be read and are missing from the copy, and why.
+    already is not made again. Returns the images that could not be read and are missing from the copy, and why.
 
     Raises:
         FileNotFoundError: if ``source`` is missing.

@@ -61,7 +61,7 @@ class Clothing1MLists:
 
     @cached_property
     def noisy(self) -> dict[str, int]:
-        """The noisy label of each image that has one, ``UNKNOWN`` where the line holds a path alone."""
+        """The noisy label of each image, ``UNKNOWN`` where the line holds a path alone."""
         return read_list(self._path("noisy_label_kv.txt"), self._labelled, hint=self._hint)
 
     @cached_property
