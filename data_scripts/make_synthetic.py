@@ -60,10 +60,7 @@ class Drawn(NamedTuple):
 
 
 class Artist:
-    """Draws images of ``num_classes`` classes and their noisy labels, the same ones for the same seed.
-
-    On average ``noise_rate`` of the labels, at most one half, are wrong.
-    """
+    """Draws images and their labels, the same ones for the same seed; on average ``noise_rate`` of these are wrong."""
 
     def __init__(self, num_classes: int, *, noise_rate: float, seed: int):
         if not 0 <= noise_rate <= 0.5:
@@ -104,15 +101,9 @@ def make_clothing1m(
 ) -> Path:
     """Draw a data set in the layout of Clothing1M.
 
-    Beside the noisy training images it holds clean images for training (a fifth as many), validation (a tenth) and
-    test (a fifth); half of these carry a noisy label too. One image is gray-scale, one CMYK.
-
-    Args:
-        folder: where to; it must not exist, or be empty.
-        classes: the first so many of the 14 classes.
-        images_per_class: noisy training images.
-        noise_rate: the share of wrong noisy labels to expect, at most one half.
-        seed: the same seed draws the same data set.
+    Beside the noisy training images, ``images_per_class`` of the first ``classes`` of 14, it holds clean images for
+    training (a fifth as many), validation (a tenth) and test (a fifth); half of these carry a noisy label too. One
+    image is gray-scale, one CMYK. ``folder`` must not exist, or be empty; at most half of the labels can be wrong.
     """
     _require(Path(folder), classes, CLOTHES, images_per_class)
     artist = Artist(classes, noise_rate=noise_rate, seed=seed)
@@ -134,13 +125,10 @@ def make_clothing1m(
             if part != "noisy_train":
                 clean |= images
                 noisy |= {key: images[key] for key in list(images)[: -(-len(images) // 2)]}
-        for kind, labels in (
-            ("noisy", {key: image.noisy_label for key, image in noisy.items()}),
-            ("clean", {key: image.true_label for key, image in clean.items()}),
-        ):
-            _write_lines(
-                new / f"{kind}_label_kv.txt", (f"{PREFIX}{key} {labels[key]}" for key in sorted(labels)), end=""
-            )
+        noisy_rows = (f"{PREFIX}{key} {noisy[key].noisy_label}" for key in sorted(noisy))
+        clean_rows = (f"{PREFIX}{key} {clean[key].true_label}" for key in sorted(clean))
+        _write_lines(new / "noisy_label_kv.txt", noisy_rows, end="")
+        _write_lines(new / "clean_label_kv.txt", clean_rows, end="")
         _write_lines(new / "category_names_eng.txt", CLOTHES[:classes], end="")
     return Path(folder)
 

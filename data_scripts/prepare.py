@@ -24,7 +24,7 @@ from pathlib import Path
 
 from PIL import Image
 from tqdm import tqdm
-from verify import processes
+from verify import in_processes
 
 from dsl_teach.data.decode import UnreadableImage, decode_image, resize_short_side
 from dsl_teach.data.folders import SUFFIXES, UNREADABLE
@@ -34,9 +34,9 @@ PREPARED = "PREPARED.txt"
 
 
 def unpack(root: Path) -> int:
-    """Unpack 0.tar to 9.tar of ``root`` or ``root/images`` into ``root/images``; files already there are kept.
+    """Unpack 0.tar to 9.tar of ``root`` or ``root/images`` into ``root/images``; how many files they hold.
 
-    Every name in an archive is looked at before any of its files is written. Returns how many files they hold.
+    Files already there are kept. Every name in an archive is looked at before any of its files is written.
 
     Raises:
         ValueError: if an archive is damaged, or holds a device, a link, or a path that leaves the folder.
@@ -70,10 +70,7 @@ def prepare(source: Path, target: Path, *, short_side: int = 256, workers: int =
     """Copy a data set folder with the short side of each image brought down to ``short_side`` pixels.
 
     Images that are small enough are copied as they are, and so are lists and other files. What the copy holds
-    already is not made again.
-
-    Returns:
-        The images that could not be read and are missing from the copy, and why.
+    already is not made again. Returns the images that could not be read and are missing from the copy, and why.
 
     Raises:
         FileNotFoundError: if ``source`` is missing.
@@ -85,10 +82,8 @@ def prepare(source: Path, target: Path, *, short_side: int = 256, workers: int =
     for path in set(paths) - set(images):
         copy(source / path, target / path)
     make = partial(make_small, source=source, target=target, short_side=short_side)
-    with processes(workers) as pool:
-        reasons = pool.imap(make, images, 100) if pool else map(make, images)
-        shown = tqdm(reasons, f"short side to {short_side}", len(images), unit=" files", disable=None)
-        return {path.as_posix(): reason for path, reason in zip(images, shown, strict=True) if reason}
+    made = in_processes(make, images, workers, f"short side to {short_side}")
+    return {path.as_posix(): reason for path, reason in made if reason}
 
 
 def make_small(path: Path, *, source: Path, target: Path, short_side: int) -> str:
@@ -139,10 +134,8 @@ def _require_settings(source: Path, target: Path, short_side: int) -> None:
         raise ValueError(f"The copy {target} must lie outside {source}; name another folder.")
     if short_side < 1:
         raise ValueError(f"short_side must be at least 1, but it is {short_side}.")
-    marker, text = (
-        target / PREPARED,
-        f"Images whose short side was longer than {short_side} pixels were scaled to it.\n",
-    )
+    marker = target / PREPARED
+    text = f"Images whose short side was longer than {short_side} pixels were scaled to it.\n"
     target.mkdir(parents=True, exist_ok=True)
     if marker.exists() and marker.read_text(encoding="utf-8") != text:
         raise ValueError(f"{target} was begun with another short side, see {marker}. Name another folder.")

@@ -18,13 +18,12 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import combinations
-from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,10 +33,10 @@ from tqdm import tqdm
 from dsl_teach.data import food101n as food
 from dsl_teach.data.clothing1m import Clothing1MLists
 from dsl_teach.data.dataset import UNKNOWN
-from dsl_teach.data.folders import SYNTHETIC, UNREADABLE, Listed, Look, broken, copies, list_folder, look
+from dsl_teach.data.folders import SYNTHETIC, UNREADABLE, Listed, Look, list_folder, look, unusable
 from dsl_teach.training.checkpoint import write_atomically
 
-T = TypeVar("T")
+S, T = TypeVar("S"), TypeVar("T")
 
 PUBLISHED = {
     "classes of Clothing1M": 14,
@@ -140,67 +139,46 @@ def verify(
     report = READ[name](root, test_root or root)
     lists = report.trains + report.tests
     for one, other in combinations(lists, 2):
-        shared = set(one.full_paths()) & set(other.full_paths())
-        if shared:
-            report.problems.append(
-                f"{len(shared)} image(s) stand in {one.source} and in {other.source}: {min(shared)} …"
-            )
+        if shared := set(one.full_paths()) & set(other.full_paths()):
+            what = f"{len(shared)} image(s) stand in {one.source} and in {other.source}: {min(shared)} …"
+            report.problems.append(what)
     paths = list(dict.fromkeys(path for part in lists for path in part.full_paths()))
-    with processes(workers) as pool:
-        work = partial(look, decode=True)
-        looks = pool.imap(work, paths, 100) if pool else map(work, paths)
-        seen = dict(zip(paths, tqdm(looks, "decoding", len(paths), disable=None, unit=" files"), strict=True))
+    seen = dict(in_processes(partial(look, decode=True), paths, workers, "decoding"))
     for folder in dict.fromkeys(part.folder for part in lists):
         _write(report, folder, [part for part in lists if part.folder == folder], seen, max_unreadable)
     return report
 
 
 def _write(report: Report, folder: Path, lists: list[Listed], seen: dict[str, Look], max_unreadable: float) -> None:
-    found, stamps, in_order = dict[str, str](), [], True
+    found, in_order = dict[str, str](), True
     for part in lists:
-        looks = [seen[path] for path in part.full_paths()]
-        problems, unlabelled = broken(part, looks), int((part.labels == UNKNOWN).sum())
-        in_order &= len(problems) + unlabelled <= max_unreadable * len(looks)
-        report.count(part.source, len(looks))
-        if problems or unlabelled:
-            what = f"{part.source}: {len(problems)} missing or unreadable, {unlabelled} without a label."
+        # without test images, some of these will be held out: of files with the same bytes only one may stay
+        gone = unusable(part, seen, (report.tests or [part]) if part in report.trains else ())
+        twins = sum(reason.startswith("the same bytes") for reason in gone.values())
+        broken, unlabelled, total = len(gone) - twins, int((part.labels == UNKNOWN).sum()), len(part.labels)
+        is_over = broken + unlabelled > max_unreadable * total
+        in_order &= not is_over
+        report.count(part.source, total)
+        if broken or unlabelled:
+            what = f"{part.source}: {broken} missing or unreadable, {unlabelled} without a label."
             over = f" That is more than max_unreadable = {max_unreadable} allows: restore them."
-            report.lines.append(what) if in_order else report.problems.append(what + over)
-        for test in report.tests if part in report.trains else ():
-            problems |= copies(part, looks, test, [seen[path] for path in test.full_paths()])
-        if not report.tests:
-            problems |= _doubles(part, looks)
-        twins = sum(reason.startswith("the same bytes") for reason in problems.values())
-        report.lines += [f"{part.source}: {twins} with the same bytes as a test image, or another one"] if twins else []
-        here = part.files.root.relative_to(folder)
-        found |= {(here / path).as_posix(): reason for path, reason in problems.items()}
-        stamps.append(f"{part.source}: {part.stamp()}")
+            report.problems.append(what + over) if is_over else report.lines.append(what)
+        if twins:
+            report.lines.append(f"{part.source}: {twins} with the same bytes as a test image, or another one")
+        found |= {Path(path).relative_to(folder.absolute()).as_posix(): reason for path, reason in gone.items()}
     began = f"{'verified' if in_order else 'NOT IN ORDER'} {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    first = f"{began}, max_unreadable {max_unreadable:g}; {'; '.join(stamps)}."
+    stamps = "; ".join(f"{part.source}: {part.stamp}" for part in lists)
     rows = "".join(f"{path}\t{reason}\n" for path, reason in sorted(found.items()))
-    write_atomically(folder / UNREADABLE, f"{first}\n{rows}")
+    write_atomically(folder / UNREADABLE, f"{began}, max_unreadable {max_unreadable:g}; {stamps}.\n{rows}")
 
 
-def _doubles(part: Listed, looks: list[Look]) -> dict[str, str]:
-    """Where test images are drawn from the same folder: of files with the same bytes, all but the first."""
-    first = {x.mark: row for row, x in reversed(list(enumerate(looks)))}
-    alone = torch.tensor([first[x.mark] == row for row, x in enumerate(looks)])
-    kept, others = part.of(alone), part.of(~alone)
-    return copies(
-        others, [looks[i] for i in (~alone).nonzero().flatten()], kept, [looks[i] for i in alone.nonzero().flatten()]
-    )
-
-
-@contextmanager
-def processes(number: int) -> Iterator[Pool | None]:
-    """A pool of so many processes; with one, None: the work is done here."""
-    if number < 1:
-        raise ValueError(f"workers must be at least 1, but it is {number}.")
-    if number == 1:
-        yield None
-        return
-    with multiprocessing.Pool(number, initializer=_begin) as pool:
-        yield pool
+def in_processes(work: Callable[[S], T], items: Sequence[S], workers: int, what: str) -> Iterator[tuple[S, T]]:
+    """Every item with what ``work`` makes of it, by so many processes, or, with one, here; shows how far it is."""
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, but it is {workers}.")
+    with nullcontext() if workers == 1 else multiprocessing.Pool(workers, initializer=_begin) as pool:
+        made = pool.imap(work, items, 100) if pool else map(work, items)
+        yield from zip(items, tqdm(made, what, len(items), disable=None, unit=" files"), strict=True)
 
 
 def _begin() -> None:

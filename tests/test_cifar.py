@@ -9,7 +9,7 @@ from torchvision.datasets import CIFAR10
 from dsl_teach import Settings, load_dataset
 from dsl_teach.data.arrays import read_arrays
 from dsl_teach.data.cifar import PublishedLabels, cifar, published_labels
-from dsl_teach.data.dataset import subset, with_labels
+from dsl_teach.data.dataset import subset
 from tests.tiny_cifar import TEN, Attack, dump, make_official, write_cifar10, write_cifar100
 
 
@@ -40,13 +40,6 @@ def test_reads_the_layout_whoever_pickled_it(tmp_path, protocol):
     assert dataset.made_from == "CIFAR-10, a copy, not the official files; clean labels"
 
 
-def test_noise_written_into_noisy_labels_leaves_the_clean_ones(tmp_path):
-    labels = write_cifar10(tmp_path)
-    dataset = cifar10(tmp_path)
-    dataset.noisy_labels[:] = 0
-    assert dataset.clean_labels.tolist() == labels.tolist()
-
-
 def test_cifar100_has_its_fine_classes(tmp_path):
     write_cifar100(tmp_path)
     data = cifar("cifar100", tmp_path, official=False)
@@ -74,20 +67,18 @@ def test_a_missing_file_says_which_script_to_run(tmp_path, missing):
         cifar10(tmp_path)
 
 
-def test_batches_that_are_no_images_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"data": x} for x in (np.zeros((20, 100), np.uint8), np.zeros((20, 3072), np.int64), None)),
+        *({"labels": x} for x in ([1] * 19, None, ["x"] * 20, [10] * 20)),
+    ],
+)
+def test_batches_that_are_no_images_are_refused(tmp_path, change):
     write_cifar10(tmp_path)
     path = tmp_path / "cifar-10-batches-py" / "data_batch_2"
-    good = read_arrays(path)
-    for change in ({"data": good["data"][:, :100]}, {"data": good["data"].astype(np.int64)}, {"data": None}):
-        dump(path, good | change)
-        with pytest.raises(ValueError, match=r"data_batch_2 holds no images"):
-            cifar10(tmp_path)
-    for labels in (good["labels"][1:], None, ["x"] * 20):
-        dump(path, good | {"labels": labels})
-        with pytest.raises(ValueError, match=r"data_batch_2 must hold a list of labels"):
-            cifar10(tmp_path)
-    dump(path, good | {"labels": [10] * 20})
-    with pytest.raises(ValueError, match=r"must lie in 0 .. 9"):
+    dump(path, read_arrays(path) | change)
+    with pytest.raises(ValueError, match=r"data_batch_2 (holds no|must hold)|must lie in 0 .. 9"):
         cifar10(tmp_path)
 
 
@@ -98,7 +89,7 @@ def test_training_images_that_are_test_images_are_left_out_with_their_labels(tmp
     labels = write_cifar10(tmp_path, test=[3, 50_001, 98, 50_003])
     shifted = np.where(np.arange(100) % 3, labels, (labels + 1) % 10)
     published = PublishedLabels(torch.from_numpy(shifted), torch.from_numpy(labels), "made labels")
-    with pytest.warns(UserWarning, match=r"2 of 100 training images are also in the test set.*: 3, 98\."):
+    with pytest.warns(UserWarning, match=r"2 of 100 training images are also in the test set"):
         dataset = cifar10(tmp_path, labels=published)
     kept = numbers(dataset.images)
     assert kept.tolist() == [i for i in range(100) if i not in (3, 98)]
@@ -122,7 +113,9 @@ def test_subset_is_balanced_follows_from_the_seed_and_keeps_labels_with_images(t
     assert one.made_from == "CIFAR-10, a copy, not the official files, 50 images drawn with seed 1; clean labels"
 
 
-@pytest.mark.parametrize(("size", "message"), [(0, "from 1 to 100"), (101, "from 1 to 100"), (55, "multiple of 10")])
+@pytest.mark.parametrize(
+    ("size", "message"), [(0, "multiple of 10"), (55, "multiple of 10"), (110, "needs 11 samples")]
+)
 def test_impossible_subsets_say_so(tmp_path, size, message):
     write_cifar10(tmp_path)
     with pytest.raises(ValueError, match=message):
@@ -145,7 +138,7 @@ def test_noise_comes_at_the_rate_asked_for_and_only_if_it_is(noisy):
     assert int((data.noisy_labels != data.clean_labels).sum()) == 120
     assert torch.equal(data.clean_labels, plain.noisy_labels)
     assert torch.equal(data.images, plain.images)
-    assert data.made_from.endswith("; 40% label noise by a small network's confusions")
+    assert data.made_from.endswith("; 40% label noise by a linear model's confusions")
     assert torch.equal(load_dataset(noisy.replace(noise_rate=0.0)).noisy_labels, plain.noisy_labels)
 
 
@@ -171,11 +164,6 @@ def test_wrong_labels_go_to_classes_that_look_alike(noisy, tmp_path):
     assert (data.noisy_labels[wrong] // 2 == data.clean_labels[wrong] // 2).float().mean() > 0.8
 
 
-def test_noise_and_published_labels_exclude_each_other(noisy, tmp_path):
-    with pytest.raises(ValueError, match="noise_rate and labels_file do not go together"):
-        noisy.replace(labels_file=str(tmp_path / "labels.npz"))
-
-
 # ---------------------------------------------------------------------------------------------- human labels
 
 
@@ -193,38 +181,37 @@ def human(tmp_path):
     return path, labels, save_human(path, labels)
 
 
-def test_human_labels_are_read_and_aligned(tmp_path, human):
+def test_human_labels_are_read_and_stay_aligned_in_a_subset(tmp_path, human):
     path, labels, noisy = human
     dataset = cifar10(tmp_path, labels=published_labels(path, "aggre_label"))
     assert dataset.noisy_labels.tolist() == noisy.tolist()
     assert dataset.clean_labels.tolist() == labels.tolist()
     assert dataset.made_from.endswith("; human labels from CIFAR-10_human.pt, aggre_label")
+    few = subset(dataset, 30, seed=4)
+    assert few.noisy_labels.tolist() == noisy[numbers(few.images)].tolist()
 
 
-def test_human_labels_stay_aligned_in_a_subset(tmp_path, human):
-    path, _, noisy = human
-    data = subset(cifar10(tmp_path, labels=published_labels(path, "aggre_label")), 30, seed=4)
-    assert data.noisy_labels.tolist() == noisy[numbers(data.images)].tolist()
-
-
-def test_labels_in_another_order_are_refused(tmp_path, human):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: np.roll(x, 1), "labels are not those of CIFAR-10 for 100 of 100 .* first is image 0"),
+        (lambda x: np.r_[x[:10], x[11], x[10], x[12:]], "for 2 of 100 images, the first is image 10"),
+        (lambda x: x[:90], "aggre_label must have one entry for each of the 100 samples"),
+        (lambda x: x + 1, r"aggre_label must lie in 0 \.\. 9"),
+    ],
+)
+def test_labels_of_other_images_are_refused(tmp_path, human, change, message):
     path, labels, _ = human
-    save_human(path, np.roll(labels, 1))
-    with pytest.raises(
-        ValueError, match=r"its true labels are not those of CIFAR-10 for 100 of 100 .* first is image 0"
-    ):
-        cifar10(tmp_path, labels=published_labels(path, "aggre_label"))
-    labels[[10, 11]] = labels[[11, 10]]
-    save_human(path, labels)
-    with pytest.raises(ValueError, match=r"for 2 of 100 images, the first is image 10"):
+    torch.save({name: change(labels) for name in ("clean_label", "aggre_label")}, path)
+    with pytest.raises(ValueError, match=message):
         cifar10(tmp_path, labels=published_labels(path, "aggre_label"))
 
 
-def test_labels_of_another_number_of_images_are_refused(tmp_path, human):
-    path, labels, _ = human
-    save_human(path, labels[:90])
-    with pytest.raises(ValueError, match=r"aggre_label must have one entry for each of the 100 samples.* are 90"):
-        cifar10(tmp_path, labels=published_labels(path, "aggre_label"))
+def test_labels_that_agree_no_better_than_chance_bring_a_warning(tmp_path):
+    labels = torch.from_numpy(write_cifar10(tmp_path, train=1000))
+    shuffled = labels[torch.randperm(1000, generator=torch.Generator().manual_seed(0))]
+    with pytest.warns(UserWarning, match="no more than chance"):
+        cifar10(tmp_path, labels=PublishedLabels(shuffled, None, "labels from x.npz"))
 
 
 def test_numpy_1_and_legacy_files_are_read_too(tmp_path, human):
@@ -242,12 +229,40 @@ def test_numpy_1_and_legacy_files_are_read_too(tmp_path, human):
         assert published_labels(file, "aggre_label").noisy_labels.tolist() == noisy.tolist()
 
 
-def test_a_missing_kind_of_label_lists_those_there_are(human):
-    path, _, _ = human
-    with pytest.raises(ValueError, match=r"holds no array 'worse_label'. It has: aggre_label, clean_label\."):
-        published_labels(path, "worse_label")
-    with pytest.raises(FileNotFoundError, match=r"Run: python data_scripts/download.py cifar100n --output"):
-        published_labels(path.with_name("CIFAR-100_human.pt"), "noisy_label")
+# ----------------------------------------------------------------------------- uneven classes, and a direction
+
+
+@pytest.fixture
+def published(tmp_path):
+    """100 images, and labels of which every third is wrong."""
+    clean = write_cifar10(tmp_path, train=100)
+    noisy = np.where(np.arange(100) % 3 == 0, (clean + 1 + np.arange(100) % 8) % 10, clean)
+    np.savez(tmp_path / "labels.npz", mine=noisy)
+    where = {"data_root": str(tmp_path), "labels_file": str(tmp_path / "labels.npz")}
+    return {"dataset": "cifar10", "official_files": False, "labels_name": "mine", **where}
+
+
+def test_cifar_thins_out_as_digits_do(published):
+    data = load_dataset(Settings(rarest_share=0.1, **published))
+    assert torch.bincount(data.clean_labels).tolist() == [round(10 * x) for x in np.linspace(1, 0.1, 10)]
+    assert "classes thinned from 1 to 0.1; " in data.made_from
+    full = load_dataset(Settings(**published))
+    pairs = zip(full.images, full.noisy_labels, strict=True)
+    by_pixels = {image.numpy().tobytes(): label for image, label in pairs}
+    kept = [by_pixels[image.numpy().tobytes()] for image in data.images]
+    assert torch.equal(torch.stack(kept), data.noisy_labels)  # each label stayed with its image
+
+
+@pytest.mark.parametrize("direction", ["to_frequent", "to_rare"])
+def test_cifars_other_wrong_labels_are_set_right(published, direction):
+    every = load_dataset(Settings(rarest_share=0.1, **published))
+    data = load_dataset(Settings(rarest_share=0.1, noise_direction=direction, **published))
+    sizes = torch.bincount(every.clean_labels)
+    grows = sizes[every.noisy_labels] - sizes[every.clean_labels]
+    kept = grows > 0 if direction == "to_frequent" else grows < 0
+    assert torch.equal(data.noisy_labels, torch.where(kept, every.noisy_labels, every.clean_labels))
+    assert 0 < int(kept.sum()) < int((every.noisy_labels != every.clean_labels).sum())
+    assert data.made_from.endswith("classes only, the others set right")
 
 
 # ------------------------------------------------------------------------------------------ hostile pickles
@@ -257,8 +272,9 @@ def test_a_missing_kind_of_label_lists_those_there_are(human):
 def test_a_batch_that_would_run_code_is_refused_and_does_not(tmp_path, protocol):
     write_cifar10(tmp_path)
     dump(tmp_path / "cifar-10-batches-py" / "data_batch_1", {"data": Attack(tmp_path / "caught")}, protocol)
-    with pytest.raises(ValueError, match=r"data_batch_1 cannot be read .*mkdir"):
+    with pytest.raises(ValueError, match="data_batch_1 cannot be read") as refused:
         cifar10(tmp_path)
+    assert "mkdir" in str(refused.value.__cause__)
     assert not (tmp_path / "caught").exists()
 
 
@@ -266,9 +282,9 @@ def test_a_batch_that_would_run_code_is_refused_and_does_not(tmp_path, protocol)
 def test_a_label_file_that_would_run_code_is_refused_and_does_not(tmp_path, zipped):
     path = tmp_path / "CIFAR-10_human.pt"
     torch.save({"aggre_label": Attack(tmp_path / "caught")}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(ValueError, match=r"CIFAR-10_human.pt cannot be read .*mkdir") as caught:
+    with pytest.raises(ValueError, match=r"CIFAR-10_human.pt cannot be read") as refused:
         published_labels(path, "aggre_label")
-    assert "weights_only" not in str(caught.value)
+    assert "mkdir" in str(refused.value.__cause__)
     assert not (tmp_path / "caught").exists()
 
 
@@ -279,9 +295,10 @@ def test_a_label_file_that_would_run_code_is_refused_and_does_not(tmp_path, zipp
 def test_arrays_of_anything_but_whole_numbers_are_refused(tmp_path, array):
     dump(tmp_path / "labels", {"a": array})
     torch.save({"a": array}, tmp_path / "labels.pt")
-    for name in ("labels", "labels.pt"):
-        with pytest.raises(ValueError, match=r"it holds an array of .*, not of whole numbers"):
-            read_arrays(tmp_path / name)
+    np.savez(tmp_path / "labels.npz", a=array)
+    for read, name in ((read_arrays, "labels"), (read_arrays, "labels.pt"), (published_labels, "labels.npz")):
+        with pytest.raises(ValueError, match=rf"{name} (cannot be read|holds no row of whole numbers)"):
+            read(tmp_path / name)
 
 
 def forged(dtype_state, content=b"\0" * 8):
@@ -342,64 +359,28 @@ def test_every_layout_of_whole_numbers_comes_through(tmp_path):
 # ------------------------------------------------------------------------------------------ other label files
 
 
-def test_labels_come_from_npy_npz_and_txt(tmp_path):
+def test_labels_come_from_npz(tmp_path):
     labels = write_cifar10(tmp_path).astype(np.int32)
-    np.save(tmp_path / "a.npy", labels)
     np.savez(tmp_path / "a.npz", clean=labels, idn=np.where(labels == 3, 5, labels))
-    np.savetxt(tmp_path / "a.txt", labels, fmt="%d")
-    for name in ("a.npy", "a.txt"):
-        assert published_labels(tmp_path / name).noisy_labels.tolist() == labels.tolist()
-    published = published_labels(tmp_path / "a.npz", "idn")
-    dataset = cifar10(tmp_path, labels=published)
+    np.savez(tmp_path / "b.npz", labels)
+    assert published_labels(tmp_path / "b.npz").noisy_labels.tolist() == labels.tolist()
+    dataset = cifar10(tmp_path, labels=published_labels(tmp_path / "a.npz", "idn"))
     assert dataset.noisy_labels.dtype == torch.int64
     assert (dataset.noisy_labels == 5).sum() == 20
     assert dataset.made_from.endswith("; labels from a.npz, idn")
 
 
-@pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (np.zeros((4, 2), dtype=int), "one row of whole numbers"),
-        (np.zeros(4), "one row of whole numbers"),
-        (np.array([1, None]), "Object arrays cannot be loaded"),
-    ],
-)
-def test_files_that_hold_no_labels_are_refused(tmp_path, array, message):
-    for name, save in (("a.npy", np.save), ("a.npz", np.savez)):
-        save(tmp_path / name, array)
-        with pytest.raises(ValueError, match=message):
-            published_labels(tmp_path / name)
-
-
 def test_label_files_say_what_is_wrong_with_them(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no label file"):
-        published_labels(tmp_path / "none.npy")
     (tmp_path / "a.csv").write_text("1")
-    with pytest.raises(ValueError, match=r"must end in .pt, .npz, .npy or .txt"):
-        published_labels(tmp_path / "a.csv")
-    (tmp_path / "a.txt").write_text("1\ncat\n")
-    with pytest.raises(ValueError, match=r"a.txt cannot be read"):
-        published_labels(tmp_path / "a.txt")
     (tmp_path / "a.npz").write_bytes(b"PK\3\4 not a zip")
-    with pytest.raises(ValueError, match=r"a.npz cannot be read"):
-        published_labels(tmp_path / "a.npz")
-    np.savez(tmp_path / "a.npz", one=np.arange(3), two=np.arange(3))
-    with pytest.raises(ValueError, match=r"several arrays; name one. It has: one, two\."):
-        published_labels(tmp_path / "a.npz")
-    with pytest.raises(ValueError, match=r"no array 'three'. It has: one, two\."):
-        published_labels(tmp_path / "a.npz", "three")
-
-
-def test_labels_that_agree_no_better_than_chance_bring_a_warning(tmp_path):
-    labels = torch.from_numpy(write_cifar10(tmp_path, train=1000))
-    shuffled = labels[torch.randperm(1000, generator=torch.Generator().manual_seed(0))]
-    with pytest.warns(UserWarning, match="no more than chance .* in the order of the images?"):
-        cifar10(tmp_path, labels=PublishedLabels(shuffled, None, "labels from x.npy"))
-    with pytest.warns(UserWarning, match="no more than chance"):
-        with_labels(cifar10(tmp_path), shuffled, made_from="shuffled")
-
-
-def test_a_label_that_is_no_class_is_refused(tmp_path):
-    labels = torch.from_numpy(write_cifar10(tmp_path))
-    with pytest.raises(ValueError, match=r"x.npy must lie in 0 .. 9"):
-        cifar10(tmp_path, labels=PublishedLabels(labels + 1, None, "labels from x.npy"))
+    np.savez(tmp_path / "b.npz", one=np.arange(3), two=np.zeros((3, 2), dtype=int))
+    for name, labels, message in (
+        ("a.csv", "", r"must end in .pt or .npz"),
+        ("a.npz", "", "a.npz cannot be read"),
+        *(("b.npz", x, r"no row of whole numbers .*: one, two\.") for x in ("", "two", "three")),
+    ):
+        with pytest.raises(ValueError, match=message):
+            published_labels(tmp_path / name, labels)
+    for name, message in (("none.npz", "no label file"), ("CIFAR-100_human.pt", "download.py cifar100n --output")):
+        with pytest.raises(FileNotFoundError, match=message):
+            published_labels(tmp_path / name)

@@ -10,27 +10,25 @@ if TYPE_CHECKING:
     from dsl_teach.data.dataset import NoisyDataset
 
 _MODULES = {
-    "digits": "digits",
     "toy_clusters": "toy",
     "toy_moons": "toy",
     "cifar10": "cifar",
     "cifar100": "cifar",
     "image_folder": "folders",
-    "clothing1m": "clothing1m",
-    "food101n": "food101n",
 }
+"""Where a data set stands whose module has another name."""
 
 
 def load_dataset(settings: Settings) -> NoisyDataset:
     """Make or read the data set of a run; the same settings give the same samples and labels.
 
-    Digits and toys get input-dependent noise at ``noise_rate``, and so does CIFAR where ``noise_rate`` is named. The
-    others come with the labels that people, or published files, gave them.
+    Digits and toys get input-dependent noise at ``noise_rate``, and so does CIFAR where it is named. The others come
+    with the labels that people, or published files, gave them.
 
     Raises:
         FileNotFoundError: if a folder or file is missing; the sentence says how to get it.
         ValueError: if its content is not what it should be.
     """
-    module = import_module(f"dsl_teach.data.{_MODULES[settings.dataset]}")
+    module = import_module(f"dsl_teach.data.{_MODULES.get(settings.dataset, settings.dataset)}")
     dataset: NoisyDataset = module.load(settings)
     return dataset

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -17,14 +18,14 @@ View = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class Batch(NamedTuple):
-    """A few samples. ``index`` says which: labels are looked up by it, never by the place in the batch."""
+    """(B, C, H, W) uint8 images or (B, D) points, with their labels and ids, both (B,) int64.
+
+    Labels are looked up by the ids, ``index``, never by the place in the batch.
+    """
 
     images: Tensor
-    """(B, C, H, W) uint8, or (B, D) points."""
     noisy_labels: Tensor
-    """(B,) int64."""
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a batch
-    """(B,) int64, the samples' ids."""
 
 
 class Share(NamedTuple):
@@ -71,25 +72,24 @@ class Batches(Protocol):
         ...
 
 
+@dataclass(eq=False)
 class InMemoryBatches:
     """Images or points, (N, ...), that live on the device; ``view`` is what training does to a batch of images there.
 
     ``share`` is the part of every batch to hand out; ``balanced`` draws every class equally often for training.
     """
 
-    def __init__(
-        self,
-        images: Tensor,
-        noisy_labels: Tensor,
-        *,
-        batch_size: int,
-        view: View | None = None,
-        device: torch.device | str = "cpu",
-        share: Share = WHOLE,
-        balanced: bool = False,
-    ):
-        self.images, self.noisy_labels = images.to(device), noisy_labels.to(device)
-        self.batch_size, self.view, self.share, self.balanced = batch_size, view, share, balanced
+    images: Tensor
+    noisy_labels: Tensor
+    _: KW_ONLY
+    batch_size: int
+    view: View | None = None
+    device: torch.device | str = "cpu"
+    share: Share = WHOLE
+    balanced: bool = False
+
+    def __post_init__(self) -> None:
+        self.images, self.noisy_labels = self.images.to(self.device), self.noisy_labels.to(self.device)
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
         """See :class:`Batches`; order and views follow from ``generator``, which lives on the CPU."""
@@ -154,19 +154,14 @@ class OnDiskBatches:
         )
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
-        """See :class:`Batches`; batches left out are not read.
-
-        Raises:
-            UnreadableImage: naming the file.
-            RuntimeError: if another pass over these batches begins before this one ends.
-        """
+        """See :class:`Batches`; raises :class:`UnreadableImage`, which names the file."""
         order = training_order(self.noisy_labels, generator, balanced=self.balanced)
         draws = torch.rand(len(self.files), 3, generator=generator)
         draws = draws if self.balanced else draws[order]  # balanced: a sample drawn twice is seen in two views
         return self._read(*([self.share.or_first(part) for part in self._split(x)[skip:]] for x in (order, draws)))
 
     def in_order(self) -> Iterator[Batch]:
-        """See :class:`Batches`; raises as :meth:`shuffled` does."""
+        """See :class:`Batches`; raises as :meth:`shuffled`."""
         parts = [self.share.of(index) for index in self._split(torch.arange(len(self.files)))]
         return self._read([index for index in parts if len(index)])
 
@@ -174,10 +169,12 @@ class OnDiskBatches:
         return order.split(self.batch_size) if len(order) else ()
 
     def _read(self, parts: Sequence[Tensor], draws: Sequence[Tensor] | None = None) -> Iterator[Batch]:
-        self._wanted.parts, self._wanted.draws = parts, draws
-        this_pass = self._wanted.current = object()
+        numbers = ([None] * len(index) for index in parts) if draws is None else (x.tolist() for x in draws)
+        this_pass = self._wanted.batches = (
+            list(zip(index.tolist(), x, strict=True)) for index, x in zip(parts, numbers, strict=True)
+        )
         for index, images in zip(parts, self._loader, strict=True):
-            if self._wanted.current is not this_pass:
+            if self._wanted.batches is not this_pass:
                 raise RuntimeError("Another pass over these batches has begun; finish one before the next.")
             if isinstance(images, UnreadableImage):
                 raise UnreadableImage(images.path, images.reason)  # a new one: it must not refer to itself
@@ -189,21 +186,19 @@ class OnDiskBatches:
 class _Wanted:
     """Tells the data loader, whose workers stay, what the pass under way wants: samples and their random numbers."""
 
-    parts: Sequence[Tensor] = ()
-    draws: Sequence[Tensor] | None = None
-    current: object = None
+    batches: Iterable[list[tuple[int, list[float] | None]]] = ()
 
     def __iter__(self) -> Iterator[list[tuple[int, list[float] | None]]]:
-        for place, index in enumerate(self.parts):
-            draws = [None] * len(index) if self.draws is None else self.draws[place].tolist()
-            yield list(zip(index.tolist(), draws, strict=True))
+        return iter(self.batches)
 
 
+@dataclass(eq=False)
 class _Squares(Dataset["Tensor | UnreadableImage"]):
     """Squares cut out of images, (crop, crop, 3): pixels lie in memory as decoders give them."""
 
-    def __init__(self, files: ImageFiles, short_side: int, crop: int):
-        self.files, self.short_side, self.crop = files, short_side, crop
+    files: ImageFiles
+    short_side: int
+    crop: int
 
     def __getitem__(self, wanted: tuple[int, list[float] | None]) -> Tensor | UnreadableImage:
         row, draws = wanted

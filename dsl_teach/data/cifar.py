@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class PublishedLabels(NamedTuple):
-    """Labels that somebody published for every training image of a data set, in its original order."""
+    """Labels that somebody published for every training image, in the original order, (N,) int64.
+
+    ``clean_labels`` are the true ones by the same file, if it has them: they show whether its order is the data set's.
+    """
 
     noisy_labels: Tensor
-    """(N,) int64."""
     clean_labels: Tensor | None
-    """(N,) int64, the true labels by the same file: they show whether its order is the data set's. None: no such."""
     made_from: str
-    """Which labels of which file."""
 
 
 def load(settings: Settings) -> NoisyDataset:
@@ -51,14 +51,11 @@ def load(settings: Settings) -> NoisyDataset:
 
 
 def cifar(name: str, root: str | Path, *, labels: PublishedLabels | None = None, official: bool = True) -> NoisyDataset:
-    """50,000 training and 10,000 test images of 32 x 32 pixels: ``"cifar10"``, or ``"cifar100"`` with its fine classes.
+    """``"cifar10"``, or ``"cifar100"`` with its fine classes: 50,000 images to train on, 10,000 to test on.
 
-    Args:
-        name: which of the two.
-        root: the folder that holds ``cifar-10-batches-py`` or ``cifar-100-python``.
-        labels: noisy labels for the training images, from :func:`published_labels`; None: the official labels.
-        official: whether the files must have the checksums that torchvision publishes. False reads a copy of your own
-            in the same layout, and ``made_from`` says so.
+    ``root`` holds the folder ``cifar-10-batches-py`` or ``cifar-100-python``. If its files are not the ``official``
+    ones, with the checksums that torchvision publishes, but a copy of your own, ``made_from`` says so. ``labels`` are
+    the noisy ones for the training images; without them, the labels are the official ones.
 
     Returns:
         uint8 images (N, 3, 32, 32). Training images that are also in the test set are left out, with a warning.
@@ -78,15 +75,16 @@ def cifar(name: str, root: str | Path, *, labels: PublishedLabels | None = None,
             raise FileNotFoundError(f"{folder / file} is missing. Run: {command}")
         if official and not check_integrity(folder / file, md5):
             raise ValueError(
-                f"{folder / file} is not the official file: its checksum is another one. Delete it and download it "
-                "again; or, if this is a copy whose pixels are meant to differ, set official_files to false."
+                f"{folder / file} is not the official file: its checksum is another one. Download it again; or, if "
+                "this is a copy whose pixels are meant to differ, set official_files to false."
             )
-    (images, clean_labels), (test_images, test_labels) = (
-        [torch.cat(x) for x in zip(*(_images_and_labels(folder / file) for file, _ in files), strict=True)]
-        for files in (kind.train_list, kind.test_list)
-    )
+    images, clean_labels = _images_and_labels(folder, kind.train_list)
+    test_images, test_labels = _images_and_labels(folder, kind.test_list)
     class_names = tuple(read_arrays(folder / kind.meta["filename"]).get(kind.meta["key"], ()))
-    noisy_labels = clean_labels if labels is None else _aligned(labels, clean_labels, title, len(class_names))
+    noisy_labels, told = clean_labels, "clean labels"
+    if labels is not None:
+        _require_belonging(labels, clean_labels, len(class_names), title)
+        noisy_labels, told = labels.noisy_labels, labels.made_from
     rows = torch.ones(len(images), dtype=torch.bool)
     if shared := shared_images(images, test_images):
         rows[shared] = False
@@ -99,7 +97,7 @@ def cifar(name: str, root: str | Path, *, labels: PublishedLabels | None = None,
     data = NoisyDataset(
         title, images[rows], clean_labels[rows], class_names, test_images, test_labels, clean_labels[rows], made_from
     )
-    return with_labels(data, noisy_labels[rows], made_from=labels.made_from if labels else "clean labels")
+    return with_labels(data, noisy_labels[rows], made_from=told)
 
 
 def official_files(kind: Any) -> list[tuple[str, str]]:
@@ -133,6 +131,22 @@ def linear_probabilities(images: Tensor, labels: Tensor, *, components: int = 64
     return torch.from_numpy(cross_val_predict(model, pixels, labels.numpy(), cv=3, method="predict_proba")).double()
 
 
+def _images_and_labels(folder: Path, files: list[list[str]]) -> tuple[Tensor, Tensor]:
+    """(N, 3, 32, 32) uint8 and (N,) int64 of some batch files."""
+    images: list[Tensor] = []
+    labels: list[int] = []
+    for path in (folder / file for file, _ in files):
+        content = read_arrays(path)
+        data, numbers = content.get("data"), content.get("fine_labels", content.get("labels"))
+        if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3 * 32 * 32,):
+            raise ValueError(f"{path} holds no images in the layout of CIFAR: 'data' must be (n, 3072) uint8.")
+        if not isinstance(numbers, list) or [type(number) for number in numbers] != [int] * len(data):
+            raise ValueError(f"{path} must hold a list of labels, one whole number for each of its {len(data)} images.")
+        images.append(torch.tensor(data).view(-1, 3, 32, 32))
+        labels += numbers
+    return torch.cat(images), torch.tensor(labels)
+
+
 def published_labels(path: str | Path, name: str = "") -> PublishedLabels:
     """Labels from a ``.pt`` file of CIFAR-N or an ``.npz`` file, one for each training image, in the data set's order.
 
@@ -153,41 +167,61 @@ def published_labels(path: str | Path, name: str = "") -> PublishedLabels:
     if path.suffix not in (".pt", ".npz"):
         raise ValueError(f"{path}: the name of a label file must end in .pt or .npz.")
     arrays = read_arrays(path)
+
+    def whole_numbers(key: str) -> Tensor:
+        array = arrays.get(key)
+        if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
+            there = ", ".join(sorted(map(str, arrays)))
+            raise ValueError(f"{path} holds no row of whole numbers {key!r}. Name one of: {there}.")
+        return torch.from_numpy(array.astype(np.int64))
+
     name = next(iter(arrays)) if not name and len(arrays) == 1 else name
-    clean_labels = _whole_numbers(arrays, "clean_label", path) if is_human else None
     told = f"{'human labels' if is_human else 'labels'} from {path.name}, {name}"
-    return PublishedLabels(_whole_numbers(arrays, name, path), clean_labels, told)
+    return PublishedLabels(whole_numbers(name), whole_numbers("clean_label") if is_human else None, told)
 
 
-def _whole_numbers(arrays: dict[str, Any], name: str, path: Path) -> Tensor:
-    array = arrays.get(name)
-    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
-        raise ValueError(
-            f"{path} holds no row of whole numbers {name!r}. Name one of: {', '.join(sorted(map(str, arrays)))}."
-        )
-    return torch.from_numpy(array.astype(np.int64))
-
-
-def _aligned(published: PublishedLabels, clean_labels: Tensor, name: str, num_classes: int) -> Tensor:
-    """The published labels, if they belong to the images that ``clean_labels`` belong to."""
+def _require_belonging(published: PublishedLabels, clean_labels: Tensor, num_classes: int, title: str) -> None:
+    """Refuse published labels that do not belong to the images of ``clean_labels``."""
     noisy_labels, theirs, source = published
     require_labels(noisy_labels, source, length=len(clean_labels), num_classes=num_classes)
-    differ = [] if theirs is None else (theirs != clean_labels).nonzero().flatten().tolist()
-    if differ:
+    if theirs is not None and (differ := (theirs != clean_labels).nonzero().flatten().tolist()):
         raise ValueError(
-            f"{source}: its true labels are not those of {name} for {len(differ)} of {len(clean_labels)} images, the "
-            f"first is image {differ[0]}. The labels belong to another data set or stand in another order; use a file "
-            "in the order of torchvision's training set."
+            f"{source}: its true labels are not those of {title} for {len(differ)} of {len(clean_labels)} images, the "
+            f"first is image {differ[0]}. Use a file in the order of torchvision's training set."
         )
-    return noisy_labels
 
 
-def _images_and_labels(path: Path) -> tuple[Tensor, Tensor]:
-    """(n, 3, 32, 32) uint8 and (n,) int64 of one batch file."""
-    content = read_arrays(path)
-    data, labels = content.get("data"), content.get("fine_labels", content.get("labels"))
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3 * 32 * 32,):
-        raise ValueError(f"{path} holds no images in the layout of CIFAR: 'data' must be (n, 3072) uint8.")
-    if not isinstance(labels, list) or [type(label) for label in labels] != [int] * len(data):
-        raise ValueError(f"{path} must hold a list of labels, one whole number for each of its {len(data)} images.")
-    return torch.from_numpy(data.reshape(-1, 3, 32, 32).copy()), torch.tensor(labels)
+def with_look_alike_noise(data: NoisyDataset, settings: Settings, *, epochs: int = 3) -> NoisyDataset:
+    """Wrong labels where images are confusing: a small network, trained shortly on the true labels, says which are.
+
+    It has the settings' network and optimizer, and other first weights than the run's. Losses and corrections play no
+    part: every method gets the same labels. It learns on the CPU, in each process alone: the same settings mean the
+    same labels, wherever the run itself is trained.
+    """
+    from dsl_teach.training.hardware import make_optimizer, prepare
+    from dsl_teach.training.networks import build_network
+
+    s, images, labels = settings, data.images, data.clean_labels
+    assert isinstance(images, Tensor)
+    assert labels is not None
+    network = build_network(
+        s.network, images=images, num_classes=data.num_classes, width=s.width,
+        generator=stream(s.seed + 10_000, "weights"), weights=s.weights,
+    )  # fmt: skip
+    batches = InMemoryBatches(images, labels, batch_size=s.batch_size, view=crop_and_flip if s.augment else None)
+    optimizer, schedule = make_optimizer(prepare(network, s).train(), s)
+    for epoch in range(epochs):
+        for batch in batches.shuffled(stream(s.seed + 10_000, "shuffle", epoch)):
+            optimizer.zero_grad(set_to_none=True)
+            torch.nn.functional.cross_entropy(network(batch.images)[0], batch.noisy_labels).backward()
+            optimizer.step()
+        schedule.step()
+    with torch.inference_mode():
+        network.eval()
+        probabilities = torch.cat([network(batch.images)[0].softmax(dim=1) for batch in batches.in_order()])
+    noise = instance_dependent_noise(
+        towards(probabilities, labels, s.noise_direction), labels, s.noise_rate or 0.0,
+        generator=stream(s.seed, "noise"), temperature=s.noise_temperature,
+    )  # fmt: skip
+    told = f"{s.noise_rate:.0%} label noise by a small network's confusions{in_words(s.noise_direction)}"
+    return with_labels(data, noise.noisy_labels, made_from=told)

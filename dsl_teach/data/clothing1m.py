@@ -41,8 +41,9 @@ def clothing1m(root: str | Path, *, trust: bool = False) -> NoisyDataset:
     """
     lists = Clothing1MLists(Path(root))
     train, test = lists.images("noisy_train"), lists.images("clean_test")
-    told = "labels from the words around the images"
-    return assemble("Clothing1M", train, test, lists.class_names, told, trust=trust)
+    return assemble(
+        "Clothing1M", train, test, lists.class_names, "labels from the words around the images", trust=trust
+    )
 
 
 class Clothing1MLists:
@@ -60,7 +61,7 @@ class Clothing1MLists:
 
     @cached_property
     def noisy(self) -> dict[str, int]:
-        """The noisy label of each image that has one, ``UNKNOWN`` where the line holds a path alone."""
+        """The noisy label of each image, ``UNKNOWN`` where the line holds a path alone."""
         return read_list(self._path("noisy_label_kv.txt"), self._labelled, hint=self._hint)
 
     @cached_property

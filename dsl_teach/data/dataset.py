@@ -1,7 +1,4 @@
-"""What every data set of the package gives: images, noisy labels, an index, and a held-out test set.
-
-Also the same data set with other labels or fewer samples; each label stays with its image.
-"""
+"""What every data set gives: images, noisy labels, an index, a test set; and the same with other labels or fewer."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dsl_teach._validate import require_labels
+from dsl_teach.metrics import chance_changed
 from dsl_teach.prototypes.selection import sample_by_class
 from dsl_teach.seeds import stream
 
@@ -23,11 +21,10 @@ UNKNOWN = -1
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Images that stay on disk: a folder and the paths in it."""
+    """Images that stay on disk: a folder and the paths in it, with forward slashes."""
 
     root: Path
     paths: tuple[str, ...]
-    """Relative to ``root``, with forward slashes."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -101,39 +98,31 @@ def with_labels(dataset: NoisyDataset, noisy_labels: Tensor, *, made_from: str) 
     relabelled = dataclasses.replace(dataset, noisy_labels=noisy_labels, verified=None, made_from=told)
     truth = torch.full_like(noisy_labels, UNKNOWN) if dataset.clean_labels is None else dataset.clean_labels
     noisy, clean = noisy_labels[truth >= 0], truth[truth >= 0]
-    if len(noisy):
-        agree = (noisy == clean).double().mean().item()
-        shares = [torch.bincount(x, minlength=dataset.num_classes).double() / len(x) for x in (noisy, clean)]
-        chance = (shares[0] * shares[1]).sum().item()
-        if agree <= chance + 3 * (chance * (1 - chance) / len(noisy)) ** 0.5 and chance < 1:
-            warnings.warn(
-                f"{made_from}: the labels agree with the true ones for {agree:.1%} of the samples, no more than chance "
-                f"({chance:.1%}). Do they stand in the order of the images?",
-                stacklevel=2,
-            )
+    agree, chance = float((noisy == clean).double().mean()), 1 - chance_changed(noisy, clean, dataset.num_classes)
+    if chance < 1 and agree <= chance + 3 * (chance * (1 - chance) / len(noisy)) ** 0.5:  # no number: none is known
+        warnings.warn(
+            f"{made_from}: the labels agree with the true ones for {agree:.1%} of the samples, no more than chance "
+            f"({chance:.1%}). Do they stand in the order of the images?",
+            stacklevel=2,
+        )
     return relabelled
 
 
 def subset(dataset: NoisyDataset, size: int, *, seed: int) -> NoisyDataset:
     """Keep ``size`` training samples, equally many of each class; the test set stays whole.
 
-    A sample belongs to its clean label where every one is known, else to its noisy label. Samples keep their order,
-    and are numbered anew from 0.
+    A sample belongs to its clean label where every one is known, else to its noisy label. Samples keep their order.
 
     Raises:
         ValueError: if there are not that many samples, in all or in a class.
     """
-    classes, num_classes = _classes(dataset), dataset.num_classes
-    each, rest = divmod(size, num_classes)
+    each, rest = divmod(size, dataset.num_classes)
     if rest or each < 1:
-        raise ValueError(f"subset must be a multiple of {num_classes}, the number of classes, but it is {size}.")
-    drawn = sample_by_class(classes, num_classes=num_classes, m=each, generator=stream(seed, "subset"))
-    smallest = min(range(num_classes), key=lambda c: len(drawn[c]))
-    if len(drawn[smallest]) < each:
-        raise ValueError(
-            f"subset = {size} needs {each} samples of each class, but {dataset.class_names[smallest]!r} has "
-            f"{len(drawn[smallest])}; choose a smaller subset."
-        )
+        raise ValueError(f"subset must be a multiple of {dataset.num_classes}, the classes, but it is {size}.")
+    generator = stream(seed, "subset")
+    drawn = sample_by_class(_classes(dataset), num_classes=dataset.num_classes, m=each, generator=generator)
+    if short := [name for name, rows in zip(dataset.class_names, drawn, strict=True) if len(rows) < each]:
+        raise ValueError(f"subset = {size} needs {each} samples of each class, but {short[0]!r} has fewer.")
     return _keep(dataset, torch.cat(drawn).sort().values, f"{size} images drawn with seed {seed}")
 
 

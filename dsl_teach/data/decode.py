@@ -30,13 +30,10 @@ class UnreadableImage(ValueError):
 
 
 def decode_image(path: str | os.PathLike[str]) -> Tensor:
-    """Read an image file, whatever its format and colours.
+    """Read an image file, whatever its format and colours: (3, H, W) uint8 RGB, channels last in memory.
 
-    Gray-scale, CMYK, palette and transparent images become RGB; of a moving picture the first one is taken; the
-    camera's note on how the picture is turned is followed. Both decoders give the same pixels.
-
-    Returns:
-        (3, H, W) uint8, each pixel's three values side by side in memory (channels last).
+    Of a moving picture the first one is taken; the camera's note on how the picture is turned is followed. Both
+    decoders give the same pixels.
 
     Raises:
         UnreadableImage: if the file is missing, cut off, no image, or absurdly long and narrow.
@@ -54,12 +51,14 @@ def decode_image(path: str | os.PathLike[str]) -> Tensor:
 
 def reason_of(error: Exception) -> str:
     """Why a file could not be read, in a few words."""
+    if isinstance(error, UnreadableImage):
+        return error.reason
     if isinstance(error, FileNotFoundError):
         return "missing"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    lines = str(error).split(", ")[-1].splitlines()  # decoders put the place in their own source first
-    return (lines[0] if lines else type(error).__name__)[:100].rstrip(". ")
+    words = str(error).split(", ")[-1] or type(error).__name__  # decoders put the place in their own source first
+    return words.splitlines()[0][:100].rstrip(". ")
 
 
 def resize_short_side(image: Tensor, short_side: int) -> Tensor:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dsl_teach.config import Settings
 
 Found = dict[str, str]
-"""Paths of images that are to be left out, with their folder in front, and why."""
+"""Absolute paths of images that are to be left out, and why."""
 
 UNREADABLE = "unreadable.txt"
 """In a data folder: what data_scripts/verify.py found; the first line says what it looked at."""
@@ -39,15 +39,13 @@ HELD_OUT = 0.2
 
 @dataclass(frozen=True)
 class Listed:
-    """Images that a list names, with the labels it gives."""
+    """Images that the list ``source`` names, with the labels it gives, (N,) int64, ``UNKNOWN`` where it gives none."""
 
     source: str
-    """The list, for messages."""
     folder: Path
     """The data folder, where ``unreadable.txt`` lies."""
     files: ImageFiles
     labels: Tensor
-    """(N,) int64, ``UNKNOWN`` where the list gives none."""
     stamp: str
     """Number and checksum of the paths in the whole list: by it a loader knows that verify.py looked at just these."""
 
@@ -65,8 +63,9 @@ class Listed:
         return replace(self, source=source or self.source, files=files, labels=self.labels[chosen])
 
     def full_paths(self) -> list[str]:
-        """The paths with their folder in front."""
-        return [f"{self.files.root.as_posix()}/{path}" for path in self.files.paths]
+        """The absolute paths."""
+        root = self.files.root.absolute().as_posix()
+        return [f"{root}/{path}" for path in self.files.paths]
 
 
 def load(settings: Settings) -> NoisyDataset:
@@ -94,8 +93,8 @@ def image_folder(
         told = "tested on held-out images, labels as given, perhaps wrong"
     else:
         train, (test, test_names), told = whole, list_folder(Path(test_root)), f"tested on {test_root}"
-        if lacking := ", ".join(sorted(set(class_names) ^ set(test_names))):
-            raise ValueError(f"{root} and {test_root} must hold the same class folders, but only one holds {lacking}.")
+        if lacking := sorted(set(class_names) ^ set(test_names)):
+            raise ValueError(f"{root} and {test_root} must hold the same class folders: only one has {lacking[0]}.")
     return assemble(Path(root).name, train, test, class_names, f"labels are folder names, {told}", trust=trust)
 
 
@@ -194,8 +193,8 @@ def left_out(listed: Listed) -> Found | None:
         raise ValueError(f"{path}: {first} Restore the files, or raise --max-unreadable. {hint}")
     if damaged := [number for number, line in lines if "\t" not in line]:
         raise ValueError(f"{path}, line {damaged[0]}: there must be a path, a tab and a reason. {hint}")
-    rows = (line.rpartition("\t") for _, line in lines)
-    return {f"{listed.folder.as_posix()}/{name}": reason for name, _, reason in rows}
+    folder, rows = listed.folder.absolute().as_posix(), (line.rpartition("\t") for _, line in lines)
+    return {f"{folder}/{name}": reason for name, _, reason in rows}
 
 
 Look = tuple[str, tuple[int, int]]
@@ -204,7 +203,6 @@ Look = tuple[str, tuple[int, int]]
 
 def look(path: str, *, decode: bool = False) -> Look:
     """Read the ends of a file, and decode it if they are not those of a whole JPEG or PNG file, or if ``decode``."""
-    problem = ""
     try:
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
@@ -215,11 +213,9 @@ def look(path: str, *, decode: bool = False) -> Look:
         png = head == b"\x89PNG\r\n\x1a\n" and tail.endswith(b"IEND\xaeB`\x82")
         if decode or not (jpeg or png):
             decode_image(path)
-    except UnreadableImage as error:
-        problem = error.reason
-    except OSError as error:
+    except (UnreadableImage, OSError) as error:
         return reason_of(error), (0, 0)
-    return problem, (size, zlib.crc32(tail))
+    return "", (size, zlib.crc32(tail))
 
 
 def _look_at(train: Listed, test: Listed) -> Found:
@@ -235,11 +231,8 @@ def _look_at(train: Listed, test: Listed) -> Found:
 
 def unusable(listed: Listed, seen: Mapping[str, Look], tests: Sequence[Listed] = ()) -> Found:
     """The images that cannot be read, and those that hold the same bytes as another file, in one of ``tests``."""
-    by_mark: dict[tuple[int, int], str] = {}
-    for path in (path for test in tests for path in test.full_paths()):
-        problem, mark = seen[path]
-        if not problem:
-            by_mark.setdefault(mark, path)
+    tested = [path for test in tests for path in test.full_paths()]
+    by_mark = {seen[path][1]: path for path in reversed(tested)}  # of equal files the first
     found = {}
     for path in listed.full_paths():
         problem, mark = seen[path]
@@ -247,7 +240,7 @@ def unusable(listed: Listed, seen: Mapping[str, Look], tests: Sequence[Listed] =
         if problem:
             found[path] = problem
         elif other != path and filecmp.cmp(path, other, shallow=False):
-            found[path] = f"the same bytes as the test image {other}"
+            found[path] = f"the same bytes as {other}"
     return found
 
 

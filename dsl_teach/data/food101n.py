@@ -85,10 +85,7 @@ def verification(folder: Path, train: Listed) -> Tensor | None:
 
     Rows about an image that the image list does not hold are left out with a warning: the published files have one.
     """
-    lists = [verification_list(folder, name) for name in VERIFIED]
-    if twice := lists[0].keys() & lists[1].keys():
-        raise ValueError(f"{min(twice)!r} stands in both {' and '.join(VERIFIED)}. Remove it from one of them.")
-    marks = lists[0] | lists[1]
+    marks = verification_list(folder, VERIFIED[0]) | verification_list(folder, VERIFIED[1])
     if stray := sorted(marks.keys() - set(train.files.paths)):
         warnings.warn(
             f"{len(stray)} verification label(s) of {folder / 'meta'} belong to no image of imagelist.tsv and are left "
