@@ -30,8 +30,12 @@ LoaderWorkers = Annotated[int, typer.Option(min=0, help="Processes that read ima
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    with _ending_at_once(), _plain_warnings():
+    """Run the command; returns its exit code.
+
+    Args:
+        arguments: what stands after ``dsl-teach``; None: this process is the command, and ends with it.
+    """
+    with _ending_at_once(for_good=arguments is None), _plain_warnings():
         try:
             app(arguments, prog_name="dsl-teach")
         except SystemExit as error:
@@ -318,8 +322,11 @@ def draw(history: list[dict[str, Any]], path: Path) -> bool:
 
 
 @contextmanager
-def _ending_at_once() -> Iterator[None]:
-    """Until a run listens by itself, a signal that asks to stop ends the command: no traceback, nothing half done."""
+def _ending_at_once(for_good: bool) -> Iterator[None]:
+    """Until a run listens by itself, a signal that asks to stop ends the command: no traceback, nothing half done.
+
+    Where the process ends with the command, signals change nothing once all is done.
+    """
 
     def end(number: int, _: object) -> None:
         os.write(2, f"dsl-teach: Stopped by {signal.Signals(number).name}.\n".encode())
@@ -332,7 +339,7 @@ def _ending_at_once() -> Iterator[None]:
         yield
     finally:
         for number, handler in former.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if for_good else handler)
 
 
 @contextmanager

@@ -141,6 +141,11 @@ def test_a_signal_while_it_starts_up_ends_it_without_a_traceback(config, command
     assert out == ""
 
 
+def test_a_signal_when_all_is_done_changes_nothing():
+    program = "import os, sys; from dsl_teach import cli; code = cli.main(); os.kill(os.getpid(), 15); sys.exit(code)"
+    assert subprocess.run([sys.executable, "-c", program, "--help"], capture_output=True, cwd=ROOT).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("text", "more", "sentence"),
     [
