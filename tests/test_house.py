@@ -19,6 +19,7 @@ FLOORS = [
     {"prototypes", "noise"},
     {"data"},
     {"training"},
+    {"workers"},
     {"sweep", "cli"},
 ]
 """From the ground up. A module may import from its own floor and those below."""

@@ -189,39 +189,3 @@ def _require_belonging(published: PublishedLabels, clean_labels: Tensor, num_cla
             f"{source}: its true labels are not those of {title} for {len(differ)} of {len(clean_labels)} images, the "
             f"first is image {differ[0]}. Use a file in the order of torchvision's training set."
         )
-
-
-def with_look_alike_noise(data: NoisyDataset, settings: Settings, *, epochs: int = 3) -> NoisyDataset:
-    """Wrong labels where images are confusing: a small network, trained shortly on the true labels, says which are.
-
-    It has the settings' network and optimizer, and other first weights than the run's. Losses and corrections play no
-    part: every method gets the same labels. It learns on the CPU, in each process alone: the same settings mean the
-    same labels, wherever the run itself is trained.
-    """
-    from dsl_teach.training.hardware import make_optimizer, prepare
-    from dsl_teach.training.networks import build_network
-
-    s, images, labels = settings, data.images, data.clean_labels
-    assert isinstance(images, Tensor)
-    assert labels is not None
-    network = build_network(
-        s.network, images=images, num_classes=data.num_classes, width=s.width,
-        generator=stream(s.seed + 10_000, "weights"), weights=s.weights,
-    )  # fmt: skip
-    batches = InMemoryBatches(images, labels, batch_size=s.batch_size, view=crop_and_flip if s.augment else None)
-    optimizer, schedule = make_optimizer(prepare(network, s).train(), s)
-    for epoch in range(epochs):
-        for batch in batches.shuffled(stream(s.seed + 10_000, "shuffle", epoch)):
-            optimizer.zero_grad(set_to_none=True)
-            torch.nn.functional.cross_entropy(network(batch.images)[0], batch.noisy_labels).backward()
-            optimizer.step()
-        schedule.step()
-    with torch.inference_mode():
-        network.eval()
-        probabilities = torch.cat([network(batch.images)[0].softmax(dim=1) for batch in batches.in_order()])
-    noise = instance_dependent_noise(
-        towards(probabilities, labels, s.noise_direction), labels, s.noise_rate or 0.0,
-        generator=stream(s.seed, "noise"), temperature=s.noise_temperature,
-    )  # fmt: skip
-    told = f"{s.noise_rate:.0%} label noise by a small network's confusions{in_words(s.noise_direction)}"
-    return with_labels(data, noise.noisy_labels, made_from=told)

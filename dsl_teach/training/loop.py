@@ -185,7 +185,7 @@ def batch_losses(state: State, batch: Batch, settings: Settings) -> tuple[Tensor
 
 def noisy_loss(settings: Settings, memory: Memory, index: Tensor) -> Loss:
     """The loss against the noisy labels of the samples with this index, by what is remembered of them."""
-    known = {
+    known: dict[str, Callable[[], Loss]] = {
         "cross_entropy": lambda: cross_entropy,
         "smoothed": lambda: partial(losses.smoothed_cross_entropy, smoothing=settings.smoothing),
         "gce": lambda: partial(losses.generalized_cross_entropy, q=settings.gce_q),
