@@ -1,4 +1,4 @@
-.PHONY: demo test lab lint format bench full lock setup
+.PHONY: demo test check lab lint format bench full lock setup
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 demo: .venv/ready        ## the main job on real images: cross-entropy against SMP on mislabelled digits
@@ -6,6 +6,9 @@ demo: .venv/ready        ## the main job on real images: cross-entropy against S
 
 test: .venv/ready        ## style, types, every test, and the notebooks
 	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 600 tests notebooks
+
+check: .venv/ready       ## style, types, and the tests that take less than ten seconds each
+	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile -m "not slow" tests
 
 lab: .venv/ready         ## JupyterLab on this machine only, with its token
 	.venv/bin/jupyter lab --ip 127.0.0.1 notebooks
