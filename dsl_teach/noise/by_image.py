@@ -32,7 +32,7 @@ def instance_dependent_noise(
     generator: torch.Generator | None = None,
     temperature: float = 1.0,
 ) -> NoisyLabels:
-    r"""Mislabel the samples that a clean-trained network confuses most, each as its second choice.
+    r"""Mislabel the samples that a model of the clean labels confuses most, each as its second choice.
 
     .. math:: s_i = \arg\max_{c \ne y_i} p_c(x_i), \qquad
               k_i = \log \frac{p_{s_i}(x_i)}{p_{y_i}(x_i)} + \text{temperature} \cdot g_i, \qquad
@@ -42,10 +42,11 @@ def instance_dependent_noise(
     samples, whatever the generator; above 0 they are drawn without replacement with weights
     (p_s / p_y) ** (1 / temperature), so that some clear samples are mislabelled and some confusing ones are not.
 
-    The probabilities are those of a network trained on clean labels: softmax outputs averaged over its epochs, or held
-    out by cross-validation. A network that has learnt these images by heart confuses nothing. The generator is one of
-    the CPU; without one, one seeded with 0. Between processors, the logarithms may differ in the last of 16 digits: a
-    label changes only if two samples tie to within that.
+    The probabilities are those of any model trained on clean labels that has not learnt these images by heart, or it
+    confuses nothing: a linear model by cross-validation (CIFAR here), the votes of neighbours (digits here), a
+    network's softmax outputs averaged over its epochs (SEAL). The generator is one of the CPU; without one, one seeded
+    with 0. Between processors, the logarithms may differ in the last of 16 digits: a label changes only if two samples
+    tie to within that.
 
     Raises:
         ValueError: if a setting, a shape or a label is out of range, or too few samples have a second choice.

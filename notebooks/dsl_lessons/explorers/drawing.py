@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-CLASS_COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f")
-"""The colours that matplotlib gives to classes, so that explorers and figures agree."""
+from dsl_lessons.figures import CLASS_COLOURS
+
 INK, FAINT, PAPER = "#333333", "#cccccc", "#ffffff"
 
 Tick = tuple[float, str]
@@ -38,7 +38,7 @@ class Panel:
 
 
 def colour_of(c: int) -> str:
-    """The colour of a class; after eight classes the colours begin again."""
+    """The colour of a class, the same as in figures; after the last one the colours begin again."""
     return CLASS_COLOURS[c % len(CLASS_COLOURS)]
 
 
