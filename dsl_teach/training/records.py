@@ -22,44 +22,37 @@ Memory = dict[str, Tensor]
 TARGETS, STREAMED = "early_learning_targets", "streamed_embeddings"
 """(N, ...), what each process remembers of the samples that it has seen; the rest is the same everywhere."""
 
-MANY = 2**20
-"""More than there are classes."""
+MANY = 2**20  # more than there are classes
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch did. Shares from 0 to 1; None where there is nothing to say."""
+    """What one epoch, counted from 0, did. Shares from 0 to 1; None where there is nothing to say."""
 
     epoch: int
-    """Counted from 0."""
     alpha: float
     """The weight that corrected labels had: 0 before the first correction."""
     learning_rate: float
     loss: float
-    """Mean self-learning loss of the training pass."""
     loss_noisy: float
     """Cross-entropy against the noisy labels, unweighted, whatever ``loss`` is trained on."""
     loss_corrected: float | None
-    """Cross-entropy against the corrected labels, unweighted."""
     train_accuracy: float
     """Share of training samples for which the network gave the noisy label, during the training pass."""
     memorised: float | None
     """The same among wrongly labelled samples: how much noise the network has memorised."""
     test_accuracy: float
     changed: float | None = None
-    """Share of labels that the correction before this epoch changed."""
+    """Share of labels that the correction before this epoch changed; and what it would be by chance."""
     chance_changed: float | None = None
-    """What that share would be by chance."""
     label_accuracy: float | None = None
     """Share of corrected labels that are right."""
     wrong_to_right: float | None = None
     right_to_wrong: float | None = None
     passed: int | None = None
-    """Samples that passed the gate, all classes together."""
+    """Samples that passed the gate; prototypes that did not; zero embeddings among the candidates."""
     filled: int | None = None
-    """Prototypes that did not pass the gate and filled a place."""
     zeros: int | None = None
-    """Samples with a zero embedding among those that prototypes were chosen from."""
     seconds_training: float = 0.0
     seconds_correction: float = 0.0
 
@@ -99,9 +92,8 @@ class Pass:
     """(N,) int64, when a sample was last seen and what the network answered: the step times ``MANY`` plus the class;
     -1 for samples not seen yet. The greatest over processes is the last."""
     sums: Tensor
-    """(3,) float64, losses summed over samples: the loss, its part for noisy labels, that for corrected ones."""
+    """(3,) float64, summed over samples: the loss, and unweighted cross-entropy against noisy and corrected labels."""
     step: int = 0
-    """Steps taken."""
     seconds: float = 0.0
 
     @classmethod
@@ -146,12 +138,10 @@ class State:
     """Steps an epoch."""
     history: list[EpochRecord] = field(default_factory=list)
     correction: Correction | None = None
-    """The corrected labels in use."""
     under_way: Pass | None = None
     """The training pass of the present epoch, until the epoch is finished."""
     memory: Memory = field(default_factory=dict)
     averaged: AveragedModel | None = None
-    """The network with averaged weights; None if nobody asked for it."""
 
     @property
     def evaluated(self) -> EmbeddingNetwork:
@@ -181,7 +171,7 @@ class State:
         self.under_way = None
 
     def merged_memory(self) -> Memory:
-        """What is remembered, with the samples that each process has seen in the pass under way."""
+        """What is remembered, of all processes: each has seen other samples in the pass under way."""
         if distributed.world_size() == 1 or self.under_way is None:
             return self.memory
         seen = self.under_way.predicted >= 0
@@ -209,8 +199,7 @@ class State:
         if self.averaged is not None:
             self.averaged.load_state_dict(saved["averaged"])
         self.history, self.correction, self.memory = saved["history"], saved["correction"], saved["memory"]
-        if saved["under_way"] is not None:
-            self.under_way = saved["under_way"].for_this_process()
+        self.under_way = saved["under_way"] and saved["under_way"].for_this_process()
 
 
 SAVED = (EpochRecord, Correction, Prototypes, CorrectionReport, Pass)
