@@ -31,7 +31,8 @@ LoaderWorkers = Annotated[int, typer.Option(min=0, help="Processes that read ima
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with what stands after ``dsl-teach``, None: of this process; returns its exit code."""
-    with _ending_at_once(for_good=arguments is None), _plain_warnings():
+    with _ending_at_once(for_good=arguments is None), warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"Note: {message}", file=sys.stderr)
         try:
             app(arguments, prog_name="dsl-teach")
         except SystemExit as error:
@@ -173,9 +174,8 @@ def doctor(data: Annotated[Path, typer.Option(help="Folder of the data sets.")] 
     for name, (mark, way) in DATA_SETS.items():
         there = any(next(data.glob(depth + mark), None) for depth in ("", "*/", "*/*/"))
         say(f"{name:14} {'there' if there else f'not there; {way}'}")
-    say("\nWhat to do")
-    for number, sentence in enumerate(advice(facts) or ["Nothing: this machine is ready."], start=1):
-        say(f"{number}. {sentence}")
+    hints = enumerate(advice(facts) or ["Nothing: this machine is ready."], start=1)
+    say("\n".join(["\nWhat to do", *(f"{number}. {hint}" for number, hint in hints)]))
     return FAILED if facts["torchvision"] == "missing" else DONE
 
 
@@ -187,8 +187,7 @@ DATA_SETS = {
     "Clothing1M": ("noisy_train_key_list.txt", "ask its authors; then python data_scripts/verify.py clothing1m FOLDER"),
     "Food-101N": ("meta/imagelist.tsv", "unpack it; then python data_scripts/verify.py food101n FOLDER"),
     "Food-101": ("food-101/meta/test.txt", "unpack it; then python data_scripts/verify.py food101 FOLDER"),
-}
-"""For each data set a file that tells it, and the way to it."""
+}  # a file that tells each data set, and the way to it
 
 
 def advice(facts: dict[str, str]) -> list[str]:
@@ -257,28 +256,18 @@ def in_one_line(record: dict[str, Any], epochs: int) -> str:
     return ", ".join([f"epoch {record['epoch'] + 1} of {epochs}", f"loss {record['loss']:.4f}", *shares, seconds])
 
 
-COLUMNS = {
-    "epoch": "epoch",
-    "learning_rate": "learning rate",
-    "loss": "loss",
-    "test_accuracy": "test %",
-    "train_accuracy": "train %",
-    "memorised": "memorised %",
-    "changed": "changed %",
-    "label_accuracy": "labels right %",
-    "seconds_training": "training s",
-    "seconds_correction": "correction s",
-}
+SHARES = {"test_accuracy": "test %", "train_accuracy": "train %", "memorised": "memorised %"}
+SHARES |= {"changed": "changed %", "label_accuracy": "labels right %"}
 
 
 def table(history: list[dict[str, Any]]) -> str:
     """A run's history, one line an epoch; a dash where there is nothing to say."""
     import pandas as pd
 
-    shown = pd.DataFrame(history, columns=list(COLUMNS)).rename(columns=COLUMNS)
-    for title in COLUMNS.values():
-        if title.endswith("%"):
-            shown[title] = 100 * shown[title].astype(float)
+    columns = ["epoch", "learning_rate", "loss", *SHARES, "seconds_training", "seconds_correction"]
+    shown = pd.DataFrame(history, columns=columns)
+    shown[list(SHARES)] = 100 * shown[list(SHARES)].astype(float)
+    shown = shown.rename(columns=SHARES).rename(columns=lambda name: name.replace("_", " "))
     return shown.to_string(index=False, na_rep="-", float_format="{:.4g}".format)
 
 
@@ -330,14 +319,6 @@ def _misused() -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-
-
-@contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Warnings as sentences, without the line of code that gave them."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(f"Note: {message}", file=sys.stderr)
-        yield
 
 
 def say(sentence: str) -> None:

@@ -23,7 +23,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -53,9 +53,10 @@ Seeds = Annotated[
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a sweep: its place in it (``case``, ``method``, values of the grid, ``seed``), and the settings named."""
+    """One run of a sweep: its place there, and the settings that are named."""
 
     labels: dict[str, Any]
+    """``case``, ``method``, the values of the grid, ``seed``: they end its row."""
     parameters: dict[str, Any]
 
     @property
@@ -83,14 +84,14 @@ class Sweep(BaseModel):
     rows: Path | None = None
     made_by: str = ""
     part: str = WHOLE
-    """Which of how many parts to do, 1/4 say: each does its share of the trials, none writes the rows."""
+    """Which of how many parts to do, 1/4 say: none of them writes the rows."""
 
     def changed(self, changes: Mapping[str, Any]) -> Sweep:
         """The same sweep with these settings over those of its base: a data folder, say."""
         return self.model_copy(update={"base": self.base | dict(changes)})
 
     def trials(self) -> list[Trial]:
-        """Every trial once, seed by seed, so that an unfinished sweep holds whole comparisons; all settings are valid."""
+        """Every trial once, with valid settings; seed by seed, so that an unfinished sweep holds whole comparisons."""
         which, _, parts = self.part.partition("/")
         if not (which.isdigit() and parts.isdigit() and 1 <= int(which) <= int(parts)):
             raise ValueError(f"part must be I/N with I from 1 to N, 1/4 say, but it is {self.part!r}.")
@@ -138,13 +139,12 @@ def _name_of(path: Path) -> str:
 
 
 class SweepError(RuntimeError):
-    """Some trials failed; the others are finished."""
+    """Some trials failed; the others are finished, and their rows are here."""
 
     def __init__(self, failed: Mapping[str, str], rows: list[Row]):
         told = "\n".join(f"  {name}: {problem}" for name, problem in failed.items())
         super().__init__(f"{len(failed)} failed:\n{told}\nTheir {LOG} tells more. The same command tries them again.")
         self.rows = rows
-        """Of the finished trials."""
 
 
 def run_sweep(
@@ -172,7 +172,9 @@ def run_sweep(
     sweep = (sweep if isinstance(sweep, Sweep) else read_sweep(sweep)).changed(changes or {})
     trials, output = sweep.trials(), open_folder(output).resolve()
     how = {"device": find_device(device), "processes": processes, "loader_workers": loader_workers}
-    crowd = places(workers, processes, _visible_gpus() if how["device"] == "cuda" else [])
+    gpus = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    gpus = gpus or [str(number) for number in range(torch.cuda.device_count())]
+    free = places(workers, processes, gpus if how["device"] == "cuda" else [])
     failed: dict[str, str] = {}
     left = {output / trial.name: trial for trial in trials if not finished_row(output / trial.name)}
 
@@ -187,7 +189,7 @@ def run_sweep(
         job = {"labels": trial.labels, "parameters": trial.parameters, **how}
         write_atomically(open_folder(folder) / TRIAL, json.dumps(job, indent=1) + "\n")
     commands = {folder: [sys.executable, "-m", "dsl_teach.sweep", str(folder), str(os.getpid())] for folder in left}
-    stopped = work(commands, crowd, note)
+    stopped = work(commands, free, note)
     if stopped:
         raise Interrupted(f"Stopped by {stopped.name}. The same command goes on with what is left.", stopped)
     rows = [row for trial in trials if (row := finished_row(output / trial.name))]
@@ -210,11 +212,6 @@ def find_device(name: str) -> str:
     if name not in ("auto", "cpu", "cuda") or (name == "cuda" and not there):
         raise ValueError(f"device must be auto, or one that is there, cpu or cuda; {name} is not.")
     return "cuda" if there and name != "cpu" else "cpu"
-
-
-def _visible_gpus() -> list[str]:
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return named or [str(number) for number in range(torch.cuda.device_count())]
 
 
 def _write_rows(sweep: Sweep, rows: Sequence[Row], missing: list[str], output: Path) -> None:
@@ -277,7 +274,7 @@ def sweep_table(rows: Sequence[Row] | pd.DataFrame, grid: Sequence[str] = ()) ->
     frame = pd.DataFrame(rows)
     groups = frame.groupby(["case", "method", *grid], sort=False, dropna=False)
     columns = {"seeds": groups.size()} | {SHARES[name]: groups[name].agg(mean) for name in SHARES if name in frame}
-    columns["seconds"] = groups["seconds"].agg(lambda seconds: f"{seconds.mean():.1f}")
+    columns["seconds"] = groups["seconds"].mean().map("{:.1f}".format)
     columns |= {PEAKS[name]: groups[name].agg(greatest) for name in PEAKS if name in frame}
     return pd.DataFrame(columns)
 

@@ -53,8 +53,7 @@ def run_folder(parent: str | Path, settings: Settings) -> Path:
 class RunFolder:
     """A folder that this process alone writes to: settings, history, corrected labels, checkpoints, result.
 
-    Raises:
-        RunFolderError: if it cannot be written to, holds a run with other settings, or another process writes to it.
+    If it holds a run with other settings, or cannot be written to for this process alone: RunFolderError.
     """
 
     def __init__(self, path: str | Path, settings: Settings):
@@ -76,10 +75,8 @@ class RunFolder:
         if not before.exists():
             write_atomically(before, settings.to_yaml())
         elif _without_places(Settings.from_yaml(before)) != _without_places(settings):
-            raise RunFolderError(
-                f"The run folder {self.path} holds a run with other settings. Name another folder, or take "
-                f"{before.name} from it to continue that run."
-            )
+            advice = f"Name another folder, or take {before.name} from it to continue that run."
+            raise RunFolderError(f"The run folder {self.path} holds a run with other settings. {advice}")
         if (self.path / "result.json").exists() and not self.checkpoints():
             raise RunFolderError(f"{self.path} holds a finished run without its checkpoint. Name another folder.")
 
@@ -103,10 +100,9 @@ class RunFolder:
             old.unlink()
 
     def latest_checkpoint(self) -> bytes | None:
-        """The content of the newest checkpoint that is whole; damaged ones are put aside. None if there never was any.
+        """The content of the newest checkpoint that is whole, None if there is none; damaged ones are put aside.
 
-        Raises:
-            RunFolderError: if all are damaged, or one cannot be read for another reason.
+        If all are damaged, or one cannot be read for another reason: RunFolderError.
         """
         found = self.checkpoints()
         for path in reversed(found):
@@ -162,7 +158,7 @@ class Checkpoint(Callback):
         self._save_or_stop(state, late, everyone_is_here=_step(state) % AGREE_EVERY == 0)
 
     def on_epoch_end(self, state: State) -> None:
-        """Write the labels that were trained on and the history, then the checkpoint that they belong to."""
+        """Write the labels that were trained on, the history, and the checkpoint that they belong to."""
         self._write_labels(state, state.epoch - 1)
         if self.folder:
             self.folder.write_lines("history.jsonl", [asdict(record) for record in state.history])
@@ -285,11 +281,10 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 def _lock(file: IO[str], folder: Path) -> None:
     try:
-        import fcntl
+        with contextlib.suppress(ImportError):  # no such lock on this system
+            import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # no such lock on this system
-        return
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise RunFolderError(f"Another process is writing to {folder}. Wait for it, or stop it.") from error
 

@@ -78,11 +78,7 @@ def correction_is_due(settings: Settings, epoch: int) -> bool:
 
 
 def begin(network: EmbeddingNetwork, train: Batches, settings: Settings) -> State:
-    """A run before its first step.
-
-    Raises:
-        ValueError: if ``balanced_sampling`` would have no effect, or a class is too small for ``small_class = error``.
-    """
+    """A run before its first step; a ValueError if the settings do not fit the batches or the size of a class."""
     if settings.balanced_sampling and not getattr(train, "balanced", False):
         raise ValueError("balanced_sampling is on, but the training batches are not balanced: make them balanced=True.")
     samples = len(train.noisy_labels)
@@ -134,7 +130,7 @@ def train_epoch(
 
 
 def batch_losses(state: State, batch: Batch, settings: Settings) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The self-learning loss of one batch, of mixed pairs if asked for; logits; embeddings; and what Pass.sums adds up."""
+    """The self-learning loss of a batch, of mixed pairs if asked for; logits; embeddings; means for ``Pass.sums``."""
     images, partner, share = batch.images, None, 1.0
     if settings.mixup:
         step = state.under_way.step if state.under_way else 0
@@ -188,11 +184,7 @@ def training_figures(
     correction: Correction | None,
     settings: Settings,
 ) -> dict[str, float | None]:
-    """Losses and accuracies of a training pass, from its sums and its predictions by index.
-
-    Raises:
-        FloatingPointError: if the loss is no longer finite.
-    """
+    """Losses and accuracies of a training pass, from its sums and predictions; FloatingPointError if it diverged."""
     loss, loss_noisy, loss_corrected = (sums / len(predicted)).tolist()
     if not math.isfinite(loss):
         raise FloatingPointError("The training loss is no longer finite: training has diverged. Lower learning_rate.")

@@ -11,9 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-IMAGENET_MEAN, IMAGENET_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-"""Of red, green and blue, in the units of uint8 pixels; torchvision's weights expect images scaled by them."""
-
+IMAGENET_MEAN, IMAGENET_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # red, green, blue; of 255
 RESNETS = ("resnet18_small", "resnet18", "resnet50")
 
 
@@ -56,12 +54,11 @@ class EmbeddingNetwork(nn.Module):
 
 def small_cnn(channels: int, width: int) -> tuple[nn.Module, int]:
     """G of three convolutions, two poolings and a mean over the image, for 8 to 32 pixels; and its features."""
-    widths = (channels, width, 2 * width, 4 * width)
-    layers: list[nn.Module] = []
+    widths, layers = (channels, width, 2 * width, 4 * width), []
     for inside, outside in pairwise(widths):
         layers += [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
-        layers += [HalvingMaxPool(2)] if outside != widths[-1] else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return nn.Sequential(*layers), widths[-1]
+        layers += [HalvingMaxPool(2)] if outside != widths[-1] else []
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), widths[-1]
 
 
 def strided_cnn(channels: int, width: int) -> tuple[nn.Module, int]:
@@ -94,9 +91,6 @@ def resnet(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
 
     A small one is for 32 pixels of any channels: a 3 x 3 convolution first, no pooling. Weights are ``"none"``,
     ``"imagenet"`` (fetched from torchvision's hub), or the path of a weights file.
-
-    Raises:
-        ValueError: if the network does not take so many channels, or the weights cannot be had or do not fit.
     """
     import torchvision  # takes seconds to import: only who wants a ResNet waits
 
@@ -124,10 +118,8 @@ def load_weights(body: nn.Module, name: str, weights: str) -> None:
             found = torch.load(weights, map_location="cpu", weights_only=True)
         body.load_state_dict({key: value for key, value in found.items() if not key.startswith("fc.")})
     except (AttributeError, EOFError, OSError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
-        raise WeightsError(
-            f"weights is {weights}, but no such weights can be had for {name} ({error}). Set weights to none, or to "
-            "the path of a file of torchvision's weights for this network, fetched where there is a network."
-        ) from error
+        advice = "Set weights to none, or to the path of a file of torchvision's weights for this network."
+        raise WeightsError(f"weights is {weights}, but none can be had for {name} ({error}). {advice}") from error
 
 
 def build_network(
@@ -162,10 +154,9 @@ def build_network(
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         embed, features = makers[name](channels)
         head = nn.Linear(features, num_classes)
+    mean, deviation = (torch.tensor(x).view(-1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_DEVIATION))
     if isinstance(images, Tensor) and weights == "none":
         mean, deviation = channel_statistics(images)
-    else:
-        mean, deviation = (torch.tensor(x).view(-1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_DEVIATION))
     return EmbeddingNetwork(embed, head, mean=mean, deviation=deviation)
 
 

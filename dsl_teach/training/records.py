@@ -59,14 +59,13 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Correction:
-    """One correction: the labels by sample index, the prototypes they came from, and what changed."""
+    """One correction, after so many epochs: labels by sample index, the prototypes they came from, what changed."""
 
     labels: Tensor
     prototypes: Prototypes
     report: CorrectionReport
     seconds: float
     epoch: int = 0
-    """Epochs that had been trained when it was made."""
     soft: Tensor | None = None
     """(N, K) class probabilities to train on, where labels are soft; else None."""
 
@@ -77,11 +76,10 @@ class Correction:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run. The network that was passed in holds its weights."""
+    """A finished run: its records, and the correction by the finished network; None for plain cross-entropy."""
 
     history: list[EpochRecord]
     correction: Correction | None
-    """The correction by the finished network; None for plain cross-entropy."""
 
 
 @dataclass
@@ -114,7 +112,7 @@ class Pass:
         return torch.where(last < 0, last, last % MANY)
 
     def merged(self) -> Pass:
-        """The pass over the samples of all processes."""
+        """The pass of all processes."""
         predicted, sums = distributed.largest(self.predicted.clone()), distributed.total(self.sums.clone())
         return Pass(predicted, sums, self.step, self.seconds)
 
@@ -178,32 +176,27 @@ class State:
         names = [name for name in (TARGETS, STREAMED) if name in self.memory]
         return self.memory | {name: distributed.merged_rows(self.memory[name], seen) for name in names}
 
+    def _parts(self) -> dict[str, Any]:
+        parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
+        return parts if self.averaged is None else parts | {"averaged": self.averaged}
+
     def to_dict(self) -> dict[str, Any]:
         """What a checkpoint holds: plain values, tensors, and objects of the classes in :data:`SAVED`."""
         return {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "averaged": None if self.averaged is None else self.averaged.state_dict(),
-            "history": self.history,
-            "correction": self.correction,
+            **{name: part.state_dict() for name, part in self._parts().items()},
+            **{"history": self.history, "correction": self.correction, "memory": self.merged_memory()},
             "under_way": None if self.under_way is None else self.under_way.merged(),
-            "memory": self.merged_memory(),
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Continue from what :meth:`to_dict` gave, its tensors on the device of the network."""
-        self.network.load_state_dict(saved["network"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.schedule.load_state_dict(saved["schedule"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(saved["averaged"])
+        for name, part in self._parts().items():
+            part.load_state_dict(saved[name])
         self.history, self.correction, self.memory = saved["history"], saved["correction"], saved["memory"]
         self.under_way = saved["under_way"] and saved["under_way"].for_this_process()
 
 
-SAVED = (EpochRecord, Correction, Prototypes, CorrectionReport, Pass)
-"""The classes that ``torch.load(weights_only=True)`` is told to trust in a checkpoint."""
+SAVED = (EpochRecord, Correction, Prototypes, CorrectionReport, Pass)  # what a checkpoint may hold beside tensors
 
 
 class Callback:

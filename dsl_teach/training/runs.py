@@ -12,7 +12,7 @@ import torch
 
 from dsl_teach.config import Settings
 from dsl_teach.data import batches, load_dataset
-from dsl_teach.data.batches import Batches, View, crop_and_flip
+from dsl_teach.data.batches import Batches, crop_and_flip
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.metrics import accuracy
 from dsl_teach.seeds import stream
@@ -86,7 +86,7 @@ def note_environment(folder: RunFolder, settings: Settings, device: torch.device
 
 def open_run(folder: str | Path | None, settings: Settings) -> RunFolder | None:
     """The run folder, in the first process alone; all processes hear if it cannot be opened."""
-    opened, trouble = None, None
+    opened = trouble = None
     if folder is not None and distributed.is_leader():
         try:
             opened = RunFolder(folder, settings)
@@ -104,32 +104,20 @@ def make_batches(
     """Training and test batches of a data set, wherever its images live; of several processes each gets its share."""
     where: dict[str, Any] = {"device": device, "share": distributed.share(), "loader_workers": loader_workers}
     test_size = settings.batch_size if isinstance(data.test_images, ImageFiles) else 1024
-    train = batches.make_batches(
-        data.images, data.noisy_labels, batch_size=settings.batch_size, view=training_view(data, settings),
-        balanced=settings.balanced_sampling, **where,
-    )  # fmt: skip
+    in_training: dict[str, Any] = {"batch_size": settings.batch_size, "balanced": settings.balanced_sampling}
+    if settings.augment and not isinstance(data.images, ImageFiles):
+        if data.images.ndim != 4:
+            raise ValueError(f"augment shifts and mirrors images, but {data.name} holds points; set augment to false.")
+        in_training["view"] = crop_and_flip
+    train = batches.make_batches(data.images, data.noisy_labels, **in_training, **where)
     return train, batches.make_batches(data.test_images, data.test_labels, batch_size=test_size, **where)
 
 
 def first_network(data: NoisyDataset, settings: Settings) -> EmbeddingNetwork:
     """The network that a run begins with; its first weights follow from the seed."""
-    return build_network(
-        settings.network,
-        images=data.images,
-        num_classes=data.num_classes,
-        width=settings.width,
-        generator=stream(settings.seed, "weights"),
-        weights=settings.weights,
-    )
-
-
-def training_view(data: NoisyDataset, settings: Settings) -> View | None:
-    """What training does to images in memory."""
-    if not settings.augment or isinstance(data.images, ImageFiles):
-        return None
-    if data.images.ndim != 4:
-        raise ValueError(f"augment shifts and mirrors images, but {data.name} holds points; set augment to false.")
-    return crop_and_flip
+    shape: dict[str, Any] = {"images": data.images, "num_classes": data.num_classes, "width": settings.width}
+    generator = stream(settings.seed, "weights")
+    return build_network(settings.network, **shape, generator=generator, weights=settings.weights)
 
 
 def run_many(
