@@ -280,7 +280,7 @@ def sweep_table(rows: Sequence[Row] | pd.DataFrame, grid: Sequence[str] = ()) ->
 
 
 def _main(folder: Path, parent: int) -> int:
-    """What the process of a trial is for, and each that torchrun starts for it; returns its exit code."""
+    """The process of a trial, or one that torchrun started for it; returns its exit code."""
     end_with(parent)
     try:
         job = json.loads((folder / TRIAL).read_text(encoding="utf-8"))

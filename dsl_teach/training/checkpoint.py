@@ -94,8 +94,9 @@ class RunFolder:
         try:
             write_whole(path, lambda file: torch.save(content, file))
         except (OSError, RuntimeError) as error:
+            problem = f"The checkpoint of epoch {epoch} cannot be written to {path.parent} ({_reason(error)})."
             advice = "The one before is kept: make room and run it again to continue."
-            raise RunFolderError(f"{path} cannot be written ({_reason(error)}). {advice}") from error
+            raise RunFolderError(f"{problem} {advice}") from error
         for old in self.checkpoints()[:-KEPT]:
             old.unlink()
 

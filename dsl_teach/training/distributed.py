@@ -41,10 +41,7 @@ def share() -> Share:
 
 @contextmanager
 def process_group(device: torch.device | str) -> Iterator[torch.device]:
-    """Meet the other processes that torchrun started; without torchrun, work alone. Yields the device of this process.
-
-    On CPUs they talk by gloo; with ``"cuda"`` by nccl, one GPU a process.
-    """
+    """Meet the other processes that torchrun started, or work alone; yields the device of this process, a GPU each."""
     device = torch.device(device)
     if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
         yield device

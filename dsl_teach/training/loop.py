@@ -165,8 +165,8 @@ def noisy_loss(settings: Settings, memory: Memory, index: Tensor) -> Loss:
         "elr": lambda: partial(losses.early_learning_loss, targets=memory[TARGETS][index], weight=settings.elr_weight),
         "forward": lambda: partial(losses.forward_cross_entropy, transition_matrix=memory[TRANSITIONS]),
     }
-    untaught = settings.loss == "forward" and TRANSITIONS not in memory
-    return cross_entropy if untaught else known[settings.loss]()
+    too_early = settings.loss == "forward" and TRANSITIONS not in memory
+    return cross_entropy if too_early else known[settings.loss]()
 
 
 def estimate_transitions_if_due(state: State, train: Batches, settings: Settings) -> None:
