@@ -30,12 +30,9 @@ LoaderWorkers = Annotated[int, typer.Option(min=0, help="Processes that read ima
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code.
-
-    Args:
-        arguments: what stands after ``dsl-teach``; None: this process is the command, and ends with it.
-    """
-    with _ending_at_once(for_good=arguments is None), _plain_warnings():
+    """Run the command with what stands after ``dsl-teach``, None: of this process; returns its exit code."""
+    with _ending_at_once(for_good=arguments is None), warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"Note: {message}", file=sys.stderr)
         try:
             app(arguments, prog_name="dsl-teach")
         except SystemExit as error:
@@ -47,7 +44,7 @@ class WithSettings(typer.core.TyperCommand):
     """A command whose help ends with the settings, by group."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write them."""
+        """Write the settings."""
         from dsl_teach.config import help_text
 
         for title, group in help_text().items():
@@ -93,9 +90,8 @@ def train(
 
     folder = run_folder(output, settings)
     say(f"Run folder {folder}" + (", continued" if any(folder.glob("checkpoints/*.pt")) else ""))
-    following = [progress(settings.epochs)]
     how: dict[str, Any] = {"device": device, "minutes": minutes, "loader_workers": loader_workers}
-    finished = run(settings, folder=folder, callbacks=following, **how)
+    finished = run(settings, folder=folder, callbacks=[progress(settings.epochs)], **how)
     say(f"Finished: {in_one_line(vars(finished.result.history[-1]), settings.epochs)}")
     say(f"Look at it with: dsl-teach show {folder}")
     return DONE
@@ -132,9 +128,8 @@ def sweep(
         say(f"{next(ended)} of {left}: {trial}: {figures or 'FAILED, ' + problem}")
 
     how: dict[str, Any] = {"workers": workers, "processes": processes, "loader_workers": loader_workers}
-    code = DONE
     try:
-        made = run_sweep(plan, output, device=device, on_trial=tell, **how)
+        made, code = run_sweep(plan, output, device=device, on_trial=tell, **how), DONE
     except SweepError as error:
         made, code = error.rows, complain(error, FAILED)
     if made:
@@ -158,11 +153,8 @@ def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> int:
     say(table(history))
     state = "finished" if (run / "result.json").exists() else "not finished: train it again to continue"
     say(f"\n{len(history)} of {settings.epochs} epochs, {state}")
-    picture = run / "curves.png"
-    if draw(history, picture):
-        say(f"Curves: {picture}")
-    else:
-        say("For a picture of the curves, install the lab extra: pip install 'dsl-teach[lab]'")
+    drawn, install = draw(history, run / "curves.png"), "install the lab extra: pip install 'dsl-teach[lab]'"
+    say(f"Curves: {run / 'curves.png'}" if drawn else f"For a picture of the curves, {install}")
     return DONE
 
 
@@ -178,18 +170,16 @@ def doctor(data: Annotated[Path, typer.Option(help="Folder of the data sets.")] 
         "bfloat16": "yes" if has_bfloat16(best_device()) else "no: networks compute in float32",
     }
     say("\n".join(f"{name:14} {value}" for name, value in facts.items()))
-    say(f"\nData sets in {data}")
+    say(f"\nData sets in {data}; digits come with scikit-learn")
     for name, (mark, way) in DATA_SETS.items():
-        there = any(True for depth in ("", "*/", "*/*/") for _ in data.glob(depth + mark)) if mark else True
+        there = any(next(data.glob(depth + mark), None) for depth in ("", "*/", "*/*/"))
         say(f"{name:14} {'there' if there else f'not there; {way}'}")
-    say("\nWhat to do")
-    for number, sentence in enumerate(advice(facts) or ["Nothing: this machine is ready."], start=1):
-        say(f"{number}. {sentence}")
-    return DONE if all(facts.get(name) != "missing" for name in ("torch", "torchvision", "numpy")) else FAILED
+    hints = enumerate(advice(facts) or ["Nothing: this machine is ready."], start=1)
+    say("\n".join(["\nWhat to do", *(f"{number}. {hint}" for number, hint in hints)]))
+    return FAILED if facts["torchvision"] == "missing" else DONE
 
 
 DATA_SETS = {
-    "digits": ("", "they come with scikit-learn"),
     "CIFAR-10": ("cifar-10-batches-py", "python data_scripts/download.py cifar10"),
     "CIFAR-100": ("cifar-100-python", "python data_scripts/download.py cifar100"),
     "CIFAR-10N": ("CIFAR-10_human.pt", "python data_scripts/download.py cifar10n"),
@@ -197,36 +187,27 @@ DATA_SETS = {
     "Clothing1M": ("noisy_train_key_list.txt", "ask its authors; then python data_scripts/verify.py clothing1m FOLDER"),
     "Food-101N": ("meta/imagelist.tsv", "unpack it; then python data_scripts/verify.py food101n FOLDER"),
     "Food-101": ("food-101/meta/test.txt", "unpack it; then python data_scripts/verify.py food101 FOLDER"),
-}
-"""For each data set a file that tells it, and the way to it."""
+}  # a file that tells each data set, and the way to it
 
 
 def advice(facts: dict[str, str]) -> list[str]:
     """What would help on this machine, most useful first."""
-    said, on_cpu = [], facts["accelerator"].startswith("none")
-    if "missing" in (facts.get("torch"), facts.get("torchvision")):
-        said.append("Install torch and torchvision: make setup.")
-    if on_cpu:
-        said.append("Lessons and digits run on this CPU; for full runs of ResNet-50 take a machine with a GPU.")
-    if on_cpu and facts["allocator"] == "the system's" and sys.platform == "linux":
-        said.append(
-            "Training on a CPU is often faster with tcmalloc: install it (Debian: libtcmalloc-minimal4) and put "
-            "LD_PRELOAD=libtcmalloc_minimal.so.4 before the command."
-        )
-    threads = int(facts["threads"].split()[0])
-    if threads > 1 and hasattr(os, "getloadavg") and os.getloadavg()[0] > threads / 2:
-        said.append("Other programs use this CPU: OMP_NUM_THREADS=1 before the command keeps threads out of their way.")
-    if float(facts["free disk"].split()[0]) < 10:
-        said.append("Less than 10 GiB of disk are free: make room before a full run, or name a folder elsewhere.")
-    return said
+    on_cpu, threads = facts["accelerator"].startswith("none"), int(facts["threads"].split()[0])
+    busy = threads > 1 and hasattr(os, "getloadavg") and os.getloadavg()[0] > threads / 2
+    slow = on_cpu and facts["allocator"] == "the system's" and sys.platform == "linux"
+    hints = {
+        "Install torchvision: make setup.": facts["torchvision"] == "missing",
+        "Lessons and digits run on this CPU; for full runs of ResNet-50 take a machine with a GPU.": on_cpu,
+        "Install tcmalloc (Debian: libtcmalloc-minimal4); training with LD_PRELOAD=libtcmalloc_minimal.so.4 "
+        "before the command is often faster on a CPU.": slow,
+        "Other programs use this CPU: put OMP_NUM_THREADS=1 before the command.": busy,
+        "Make room before a full run: less than 10 GiB of disk are free.": float(facts["free disk"].split()[0]) < 10,
+    }
+    return [sentence for sentence, helps in hints.items() if helps]
 
 
 def changes(said: Sequence[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` from the command line: a number, or what YAML makes of it.
-
-    Raises:
-        ValueError: if one has no equals sign.
-    """
+    """``NAME=VALUE`` from the command line: a number, or what YAML makes of it."""
     import yaml
 
     found: dict[str, Any] = {}
@@ -269,35 +250,24 @@ def progress(epochs: int) -> Callback:
 
 def in_one_line(record: dict[str, Any], epochs: int) -> str:
     """One epoch's figures in one line."""
-    parts = [f"epoch {record['epoch'] + 1} of {epochs}", f"loss {record['loss']:.4f}"]
     named = {"test accuracy": "test_accuracy", "labels changed": "changed", "labels right": "label_accuracy"}
-    parts += [f"{words} {100 * record[name]:.1f} %" for words, name in named.items() if record.get(name) is not None]
-    parts += [f"{record['seconds_training']:.1f} s + {record['seconds_correction']:.1f} s"]
-    return ", ".join(parts)
+    shares = [f"{words} {100 * record[name]:.1f} %" for words, name in named.items() if record.get(name) is not None]
+    seconds = f"{record['seconds_training']:.1f} s + {record['seconds_correction']:.1f} s"
+    return ", ".join([f"epoch {record['epoch'] + 1} of {epochs}", f"loss {record['loss']:.4f}", *shares, seconds])
 
 
-COLUMNS = {
-    "epoch": "epoch",
-    "learning_rate": "learning rate",
-    "loss": "loss",
-    "test_accuracy": "test %",
-    "train_accuracy": "train %",
-    "memorised": "memorised %",
-    "changed": "changed %",
-    "label_accuracy": "labels right %",
-    "seconds_training": "training s",
-    "seconds_correction": "correction s",
-}
+SHARES = {"test_accuracy": "test %", "train_accuracy": "train %", "memorised": "memorised %"}
+SHARES |= {"changed": "changed %", "label_accuracy": "labels right %"}
 
 
 def table(history: list[dict[str, Any]]) -> str:
     """A run's history, one line an epoch; a dash where there is nothing to say."""
     import pandas as pd
 
-    shown = pd.DataFrame(history, columns=list(COLUMNS)).rename(columns=COLUMNS)
-    for title in COLUMNS.values():
-        if title.endswith("%"):
-            shown[title] = 100 * shown[title].astype(float)
+    columns = ["epoch", "learning_rate", "loss", *SHARES, "seconds_training", "seconds_correction"]
+    shown = pd.DataFrame(history, columns=columns)
+    shown[list(SHARES)] = 100 * shown[list(SHARES)].astype(float)
+    shown = shown.rename(columns=SHARES).rename(columns=lambda name: name.replace("_", " "))
     return shown.to_string(index=False, na_rep="-", float_format="{:.4g}".format)
 
 
@@ -307,13 +277,13 @@ def draw(history: list[dict[str, Any]], path: Path) -> bool:
         from matplotlib.figure import Figure
     except ImportError:
         return False
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    import pandas as pd
+
+    known, figure = pd.DataFrame(history).astype(float), Figure(figsize=(9, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    epochs = [record["epoch"] for record in history]
-    left.plot(epochs, [record["loss"] for record in history], label="loss")
-    for words, name in (("test accuracy", "test_accuracy"), ("corrected labels right", "label_accuracy")):
-        shares = [float("nan") if record.get(name) is None else 100 * record[name] for record in history]
-        right.plot(epochs, shares, label=words)
+    left.plot(known["epoch"], known["loss"])
+    right.plot(known["epoch"], 100 * known["test_accuracy"], label="test accuracy")
+    right.plot(known["epoch"], 100 * known["label_accuracy"], label="corrected labels right")
     left.set(xlabel="epoch", ylabel="training loss")
     right.set(xlabel="epoch", ylabel="%")
     right.legend()
@@ -323,7 +293,7 @@ def draw(history: list[dict[str, Any]], path: Path) -> bool:
 
 @contextmanager
 def _ending_at_once(for_good: bool) -> Iterator[None]:
-    """Until a run listens by itself, a signal that asks to stop ends the command: no traceback, nothing half done.
+    """Until a run listens by itself, a signal that asks to stop ends the command without a traceback.
 
     Where the process ends with the command, signals change nothing once all is done.
     """
@@ -351,14 +321,6 @@ def _misused() -> Iterator[None]:
         raise typer.BadParameter(str(error)) from error
 
 
-@contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Warnings as sentences, without the line of code that gave them."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(f"Note: {message}", file=sys.stderr)
-        yield
-
-
 def say(sentence: str) -> None:
     """Print at once, in the first process only."""
     if os.environ.get("RANK", "0") == "0":
@@ -367,8 +329,7 @@ def say(sentence: str) -> None:
 
 def complain(error: BaseException, code: int) -> int:
     """Say on stderr what went wrong; returns the exit code."""
-    rank = os.environ.get("RANK", "0")
-    who = "" if rank == "0" else f" (process {rank})"
+    who = "" if (rank := os.environ.get("RANK", "0")) == "0" else f" (process {rank})"
     print(f"dsl-teach{who}: {str(error) or type(error).__name__}", file=sys.stderr, flush=True)
     return code
 

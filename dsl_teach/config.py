@@ -144,7 +144,9 @@ class Settings(_Correction, _Training, _Network, _Data):
         _require_data(self)
         if self.p > self.m:
             raise ValueError(f"p must be at most m, but p is {self.p} and m is {self.m}. Lower p or raise m.")
-        said = {name for name, field in Settings.model_fields.items() if getattr(self, name) != field.default}
+        fields = Settings.model_fields.items()
+        said = {name for name, field in fields if getattr(self, name) != field.default}
+        said -= {"noise_rate"} - self.model_fields_set  # what nobody named clashes with nothing
         said.add(f"correct_by = {self.correct_by}")
         for one, other, why in CLASHES:
             if {one, other} <= said:
@@ -223,6 +225,8 @@ def _require_data(s: Settings) -> None:
         raise ValueError("test_root must name the folder of Food-101, which Food-101N is tested on; it is empty.")
     if s.noise_rate is not None and s.dataset in ON_DISK[2:]:
         raise ValueError(f"noise_rate is for clean data; {s.dataset} comes with wrong labels of its own. Leave it out.")
+    if s.labels_file and not s.dataset.startswith("cifar"):
+        raise ValueError(f"labels_file is for CIFAR; leave it out for {s.dataset}.")
     if (s.rarest_share, s.noise_direction) != (1.0, "any") and s.dataset not in CAN_BE_UNEVEN:
         name = "rarest_share" if s.rarest_share != 1 else "noise_direction"
         raise ValueError(f"{name} is for {', '.join(CAN_BE_UNEVEN)}; leave it out for {s.dataset}.")

@@ -23,7 +23,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -53,12 +53,11 @@ Seeds = Annotated[
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a sweep."""
+    """One run of a sweep: its place there, and the settings that are named."""
 
     labels: dict[str, Any]
     """``case``, ``method``, the values of the grid, ``seed``: they end its row."""
     parameters: dict[str, Any]
-    """Settings by name; what is not named keeps its default."""
 
     @property
     def name(self) -> str:
@@ -85,18 +84,14 @@ class Sweep(BaseModel):
     rows: Path | None = None
     made_by: str = ""
     part: str = WHOLE
-    """Which of how many parts to do, 1/4 say: each does its share of the trials, none writes the rows."""
+    """Which of how many parts to do, 1/4 say: none of them writes the rows."""
 
     def changed(self, changes: Mapping[str, Any]) -> Sweep:
         """The same sweep with these settings over those of its base: a data folder, say."""
         return self.model_copy(update={"base": self.base | dict(changes)})
 
     def trials(self) -> list[Trial]:
-        """Every trial once, seed by seed, so that an unfinished sweep holds whole comparisons.
-
-        Raises:
-            ValueError: if a trial has no valid settings, or there is no such part.
-        """
+        """Every trial once, with valid settings; seed by seed, so that an unfinished sweep holds whole comparisons."""
         which, _, parts = self.part.partition("/")
         if not (which.isdigit() and parts.isdigit() and 1 <= int(which) <= int(parts)):
             raise ValueError(f"part must be I/N with I from 1 to N, 1/4 say, but it is {self.part!r}.")
@@ -120,12 +115,7 @@ class Sweep(BaseModel):
 
 
 def read_sweep(path: str | Path) -> Sweep:
-    """Read a sweep from its YAML file.
-
-    Raises:
-        FileNotFoundError: if the file is missing.
-        ValueError: if it holds no names and values, or a name in it is unknown.
-    """
+    """Read a sweep from its YAML file; a ValueError if that holds anything else."""
     path = Path(path)
     try:
         said = read_yaml(path)
@@ -149,13 +139,12 @@ def _name_of(path: Path) -> str:
 
 
 class SweepError(RuntimeError):
-    """Some trials failed; the others are finished."""
+    """Some trials failed; the others are finished, and their rows are here."""
 
     def __init__(self, failed: Mapping[str, str], rows: list[Row]):
         told = "\n".join(f"  {name}: {problem}" for name, problem in failed.items())
         super().__init__(f"{len(failed)} failed:\n{told}\nTheir {LOG} tells more. The same command tries them again.")
         self.rows = rows
-        """Of the finished trials."""
 
 
 def run_sweep(
@@ -169,20 +158,11 @@ def run_sweep(
     loader_workers: int = 0,
     on_trial: Callable[[Trial, Row | None, str], object] | None = None,
 ) -> list[Row]:
-    """Run every trial that is not finished yet, several at a time, and write the rows of all.
+    """Run every trial of a sweep, or of its YAML file, that is not finished yet; write and return the rows of all.
 
-    Args:
-        sweep: the sweep, or its YAML file.
-        output: each trial gets a folder of its own in it. A second call with the same one does what is left.
-        changes: settings to change in the base.
-        workers: trials at a time, each in a process of its own, with one thread.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        processes: that train one trial together, by torchrun.
-        loader_workers: processes that read images from disk for each process that trains.
-        on_trial: called with each trial as it ends, its row, and why there is none (empty if there is one).
-
-    Returns:
-        One row a finished trial, in the order of the sweep.
+    Each trial gets a folder of its own in ``output``; a second call with the same one does what is left. ``workers``
+    trials run at a time, each with one thread, or trained by ``processes`` together, each with its ``loader_workers``.
+    ``changes`` are for the base. ``on_trial`` is called with each trial as it ends, its row, and why there is none.
 
     Raises:
         ValueError: if a trial has no valid settings, or the device is not there.
@@ -192,9 +172,10 @@ def run_sweep(
     sweep = (sweep if isinstance(sweep, Sweep) else read_sweep(sweep)).changed(changes or {})
     trials, output = sweep.trials(), open_folder(output).resolve()
     how = {"device": find_device(device), "processes": processes, "loader_workers": loader_workers}
-    crowd = places(workers, processes, _visible_gpus() if how["device"] == "cuda" else [])
+    gpus = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    gpus = gpus or [str(number) for number in range(torch.cuda.device_count())]
+    free = places(workers, processes, gpus if how["device"] == "cuda" else [])
     failed: dict[str, str] = {}
-
     left = {output / trial.name: trial for trial in trials if not finished_row(output / trial.name)}
 
     def note(folder: Path, problem: str) -> None:
@@ -208,7 +189,7 @@ def run_sweep(
         job = {"labels": trial.labels, "parameters": trial.parameters, **how}
         write_atomically(open_folder(folder) / TRIAL, json.dumps(job, indent=1) + "\n")
     commands = {folder: [sys.executable, "-m", "dsl_teach.sweep", str(folder), str(os.getpid())] for folder in left}
-    stopped = work(commands, crowd, note)
+    stopped = work(commands, free, note)
     if stopped:
         raise Interrupted(f"Stopped by {stopped.name}. The same command goes on with what is left.", stopped)
     rows = [row for trial in trials if (row := finished_row(output / trial.name))]
@@ -226,32 +207,18 @@ def finished_row(folder: Path) -> Row | None:
 
 
 def find_device(name: str) -> str:
-    """``"cpu"`` or ``"cuda"``; ``"auto"`` takes a GPU where there is one.
-
-    Raises:
-        ValueError: if the device is not there.
-    """
+    """``"cpu"`` or ``"cuda"``, for ``"auto"`` a GPU where there is one; a ValueError if the device is not there."""
     there = torch.cuda.is_available()
     if name not in ("auto", "cpu", "cuda") or (name == "cuda" and not there):
         raise ValueError(f"device must be auto, or one that is there, cpu or cuda; {name} is not.")
     return "cuda" if there and name != "cpu" else "cpu"
 
 
-def _visible_gpus() -> list[str]:
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return named or [str(number) for number in range(torch.cuda.device_count())]
-
-
 def _write_rows(sweep: Sweep, rows: Sequence[Row], missing: list[str], output: Path) -> None:
     """All rows in one file that reads well in a diff: one a line."""
-    head = {
-        "made_by": sweep.made_by,
-        "made_from": sorted({str(row["made_from"]) for row in rows}),
-        "plan": sweep.plan(),
-        "missing": missing,
-        "environment": environment(output),
-    }
-    path = sweep.rows or output / "rows.json"
+    sources, path = sorted({str(row["made_from"]) for row in rows}), sweep.rows or output / "rows.json"
+    head = {"made_by": sweep.made_by, "made_from": sources, "plan": sweep.plan(), "missing": missing}
+    head |= {"environment": environment(output)}
     text = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
     lines = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in rows)
     open_folder(path.parent)
@@ -289,34 +256,31 @@ SHARES = {
     "verified_kept": "verified labels kept %",
     "memorised": "memorised %",
 }
+PEAKS = {"peak_memory_mb": "memory MB", "peak_gpu_memory_mb": "GPU memory MB"}
 """Columns of rows, and their titles in the table."""
 
 
 def sweep_table(rows: Sequence[Row] | pd.DataFrame, grid: Sequence[str] = ()) -> pd.DataFrame:
-    """One line for each case, method and value of the grid: means with 95 % intervals over seeds, and cost.
-
-    Args:
-        rows: of a sweep, shares from 0 to 1.
-        grid: the settings that its grid varies.
-    """
+    """One line for each case, method and value of the grid: means with 95 % intervals over seeds, and cost."""
     import pandas as pd
 
-    by, lines = ["case", "method", *grid], []
-    for values, group in pd.DataFrame(rows).groupby(by, sort=False, dropna=False):
-        line: dict[str, object] = dict(zip(by, cast(tuple[Any, ...], values), strict=True)) | {"seeds": len(group)}
-        for column in [column for column in SHARES if column in group]:
-            known = (100 * group[column].astype(float)).dropna().tolist()
-            line[SHARES[column]] = str(interval(known)) if known else ""
-        line["seconds"] = f"{group['seconds'].mean():.1f}"
-        for column, title in (("peak_memory_mb", "memory MB"), ("peak_gpu_memory_mb", "GPU memory MB")):
-            if column in group and group[column].notna().any():
-                line[title] = f"{group[column].max():.0f}"
-        lines.append(line)
-    return pd.DataFrame(lines).set_index(by)
+    def mean(column: pd.Series) -> str:
+        known = (100 * column.astype(float)).dropna().tolist()
+        return str(interval(known)) if known else ""
+
+    def greatest(column: pd.Series) -> str:
+        return f"{column.max():.0f}" if column.notna().any() else ""
+
+    frame = pd.DataFrame(rows)
+    groups = frame.groupby(["case", "method", *grid], sort=False, dropna=False)
+    columns = {"seeds": groups.size()} | {SHARES[name]: groups[name].agg(mean) for name in SHARES if name in frame}
+    columns["seconds"] = groups["seconds"].mean().map("{:.1f}".format)
+    columns |= {PEAKS[name]: groups[name].agg(greatest) for name in PEAKS if name in frame}
+    return pd.DataFrame(columns)
 
 
 def _main(folder: Path, parent: int) -> int:
-    """What the process of a trial is for, and each that torchrun starts for it; returns its exit code."""
+    """The process of a trial, or one that torchrun started for it; returns its exit code."""
     end_with(parent)
     try:
         job = json.loads((folder / TRIAL).read_text(encoding="utf-8"))

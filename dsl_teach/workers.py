@@ -8,16 +8,14 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from dsl_teach.training.checkpoint import STOPPING, open_folder
+from dsl_teach.training.checkpoint import listening, open_folder
 
 LOG = "log.txt"
-FAILED = "failed: "
-"""What the line of a log begins with in which a command says why it failed."""
+FAILED = "failed: "  # so begins the line of a log in which a command says why it failed
 PAUSE, GRACE = 0.1, 90.0
 """Seconds from one look at the processes to the next; and that they have to save and end once they are asked to."""
 
@@ -26,15 +24,9 @@ Place = dict[str, str]
 
 
 def places(workers: int, processes: int, gpus: Sequence[str]) -> list[Place]:
-    """What each of several workers may use: its share of the GPUs; if there are too few, workers share them in turn.
+    """What each of several workers, commands of so many processes, may use: its share of the GPUs.
 
-    Args:
-        workers: commands at a time.
-        processes: of each command.
-        gpus: by the names that CUDA_VISIBLE_DEVICES has for them.
-
-    Raises:
-        ValueError: if a number is below 1.
+    If there are too few, workers share them in turn. Their names are those of CUDA_VISIBLE_DEVICES.
     """
     if workers < 1 or processes < 1:
         raise ValueError(f"workers and processes must be at least 1, but they are {workers} and {processes}.")
@@ -46,18 +38,17 @@ def places(workers: int, processes: int, gpus: Sequence[str]) -> list[Place]:
 def work(
     commands: Mapping[Path, Sequence[str]], free: Sequence[Place], on_end: Callable[[Path, str], object]
 ) -> signal.Signals | None:
-    """Run commands, as many at a time as there are places, until all have ended or a signal asks to stop.
+    """Run commands, as many at a time as there are free places, until all have ended or a signal asks to stop.
 
-    Args:
-        commands: by the folder that gets their log.
-        free: places, one for each command under way.
-        on_end: called with the folder of each command that has ended, and what would be the reason if it failed.
+    Commands go by the folder that gets their log. ``on_end`` is called with the folder of each that has ended, and
+    what would be the reason if it failed.
 
     Returns:
         The signal that asked to stop; None if there was none. All processes have ended then.
     """
     waiting, left, running = deque(commands), list(free), dict[Path, tuple[subprocess.Popen[bytes], Place]]()
-    with _listening() as heard:
+    heard: list[int] = []
+    with listening(lambda number, _: heard.append(number)):  # only noted: so none is lost while others start
         try:
             while (waiting or running) and not heard:
                 while waiting and left and not heard:
@@ -74,21 +65,6 @@ def work(
         finally:
             _stop([process for process, _ in running.values()], heard)
     return signal.Signals(heard[0]) if heard else None
-
-
-@contextmanager
-def _listening() -> Iterator[list[int]]:
-    """Signals that ask to stop are noted in the list, and nothing else happens: so none is lost while others start."""
-    heard: list[int] = []
-    former: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        asked = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]  # as nohup leaves it
-        former = {number: signal.signal(number, lambda number, _: heard.append(number)) for number in asked}
-    try:
-        yield heard
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _start(command: Sequence[str], folder: Path, place: Place) -> subprocess.Popen[bytes]:

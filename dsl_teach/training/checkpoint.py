@@ -27,12 +27,8 @@ from dsl_teach.data.batches import Batch, Batches
 from dsl_teach.training.distributed import from_leader, largest, world_size
 from dsl_teach.training.records import SAVED, Callback, State
 
-KEPT = 2
-"""Checkpoints in a folder: if the last one is damaged, the one before serves."""
-
-AGREE_EVERY = 10
-"""Steps from one question among several processes whether to stop to the next."""
-
+KEPT = 2  # checkpoints in a folder: if the last one is damaged, the one before serves
+AGREE_EVERY = 10  # steps from one question among several processes whether to stop to the next
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
@@ -41,12 +37,11 @@ class RunFolderError(OSError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run that was asked to stop, and has saved what it has."""
+    """A run that was asked to stop by the signal of this number, and has saved what it has."""
 
     def __init__(self, sentence: str, number: int):
         super().__init__(sentence)
         self.number = number
-        """Of the signal: SIGINT, SIGTERM or SIGHUP."""
 
 
 def run_folder(parent: str | Path, settings: Settings) -> Path:
@@ -58,12 +53,7 @@ def run_folder(parent: str | Path, settings: Settings) -> Path:
 class RunFolder:
     """A folder that this process alone writes to: settings, history, corrected labels, checkpoints, result.
 
-    Args:
-        path: is made if it is not there.
-        settings: of the run.
-
-    Raises:
-        RunFolderError: if it cannot be written to, holds a run with other settings, or another process writes to it.
+    If it holds a run with other settings, or cannot be written to for this process alone: RunFolderError.
     """
 
     def __init__(self, path: str | Path, settings: Settings):
@@ -74,21 +64,19 @@ class RunFolder:
         try:
             _lock(self._lock, self.path)
             self._require_same(settings)
-            for part in self.path.rglob("*.part"):  # what a killed process was writing
-                part.unlink()
         except RunFolderError:
             self.close()
             raise
+        for part in self.path.rglob("*.part"):  # what a killed process was writing
+            part.unlink()
 
     def _require_same(self, settings: Settings) -> None:
         before = self.path / "settings.yaml"
         if not before.exists():
             write_atomically(before, settings.to_yaml())
         elif _without_places(Settings.from_yaml(before)) != _without_places(settings):
-            raise RunFolderError(
-                f"The run folder {self.path} holds a run with other settings. Name another folder, or take "
-                f"{before.name} from it to continue that run."
-            )
+            advice = f"Name another folder, or take {before.name} from it to continue that run."
+            raise RunFolderError(f"The run folder {self.path} holds a run with other settings. {advice}")
         if (self.path / "result.json").exists() and not self.checkpoints():
             raise RunFolderError(f"{self.path} holds a finished run without its checkpoint. Name another folder.")
 
@@ -101,30 +89,21 @@ class RunFolder:
         return sorted((self.path / "checkpoints").glob("*.pt"))
 
     def save_checkpoint(self, content: dict[str, Any], epoch: int, step: int) -> None:
-        """Write a checkpoint and drop all but the last two.
-
-        Raises:
-            RunFolderError: if it cannot be written, for want of room say; the former ones stay as they are.
-        """
+        """Write a checkpoint and drop all but the last two; if it cannot be written, those stay: RunFolderError."""
         path = self.path / "checkpoints" / f"epoch-{epoch:05d}-step-{step:08d}.pt"
         try:
             write_whole(path, lambda file: torch.save(content, file))
         except (OSError, RuntimeError) as error:
-            raise RunFolderError(
-                f"The checkpoint of epoch {epoch} cannot be written to {path.parent} ({_reason(error)}). The one "
-                "before is kept: make room and run it again to continue."
-            ) from error
+            problem = f"The checkpoint of epoch {epoch} cannot be written to {path.parent} ({_reason(error)})."
+            advice = "The one before is kept: make room and run it again to continue."
+            raise RunFolderError(f"{problem} {advice}") from error
         for old in self.checkpoints()[:-KEPT]:
             old.unlink()
 
     def latest_checkpoint(self) -> bytes | None:
-        """The content of the newest checkpoint that is whole; None in a folder without any.
+        """The content of the newest checkpoint that is whole, None if there is none; damaged ones are put aside.
 
-        Raises:
-            RunFolderError: if there are checkpoints and all are damaged, or one cannot be read for another reason.
-
-        Warns:
-            UserWarning: if a newer one is damaged; it is put aside.
+        If all are damaged, or one cannot be read for another reason: RunFolderError.
         """
         found = self.checkpoints()
         for path in reversed(found):
@@ -137,11 +116,8 @@ class RunFolder:
                     raise RunFolderError(f"The checkpoint {path} cannot be read now ({_reason(error)}).") from error
                 aside = path.with_suffix(".damaged")
                 os.replace(path, aside)
-                warnings.warn(
-                    f"The checkpoint {path.name} is damaged ({_reason(error)}). It is put aside as {aside.name}; "
-                    "the run continues from the one before.",
-                    stacklevel=4,
-                )
+                problem = f"The checkpoint {path.name} is damaged ({_reason(error)}). It is put aside as {aside.name}"
+                warnings.warn(f"{problem}; the run continues from the one before.", stacklevel=4)
         if found:
             raise RunFolderError(f"No checkpoint in {self.path} can be read. Name another folder to start anew.")
         return None
@@ -156,20 +132,18 @@ class RunFolder:
 
 
 class Checkpoint(Callback):
-    """Keeps a run in a folder: after every epoch, every few minutes, and when it is asked to stop.
+    """Keeps a run in a folder: after every epoch, every ``minutes`` within one, and when it is asked to stop.
 
     As a context manager it listens to SIGINT, SIGTERM and SIGHUP: they stop the run in good order, a second one at
-    once. Several processes agree on it, so that all stop after the same step, and leave it to torchrun to kill them.
-
-    Args:
-        folder: where to; None: nothing is written. Of several processes only the first one has it.
-        minutes: between two checkpoints within an epoch.
+    once. Several processes agree on it, so that all stop after the same step, and leave it to torchrun to kill them;
+    only the first of them has the folder. Without one nothing is written.
     """
 
     def __init__(self, folder: RunFolder | None = None, *, minutes: float = 10.0):
         self.folder, self.seconds = folder, minutes * 60
         self.asked_to_stop, self._saved_at = 0, time.monotonic()
         self._state: State | None = None
+        self._listening = contextlib.ExitStack()
 
     def on_train_begin(self, state: State) -> None:
         """Continue from the newest checkpoint that is whole; without one, start anew."""
@@ -185,7 +159,7 @@ class Checkpoint(Callback):
         self._save_or_stop(state, late, everyone_is_here=_step(state) % AGREE_EVERY == 0)
 
     def on_epoch_end(self, state: State) -> None:
-        """Write the labels that were trained on and the history, then the checkpoint that they belong to."""
+        """Write the labels that were trained on, the history, and the checkpoint that they belong to."""
         self._write_labels(state, state.epoch - 1)
         if self.folder:
             self.folder.write_lines("history.jsonl", [asdict(record) for record in state.history])
@@ -236,16 +210,12 @@ class Checkpoint(Callback):
             raise Interrupted(f"Stopped by {signal.Signals(stop).name} in {where}. Run it again to continue.", stop)
 
     def __enter__(self) -> Checkpoint:
-        self._former: dict[int, Any] = {}
-        kept = self.folder is not None or world_size() > 1
-        if kept and threading.current_thread() is threading.main_thread():
-            heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]  # as nohup leaves it
-            self._former = {number: signal.signal(number, self._ask) for number in heard}
+        if self.folder is not None or world_size() > 1:
+            self._listening.enter_context(listening(self._ask))
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, former in self._former.items():
-            signal.signal(number, former)
+        self._listening.close()
         if self.folder:
             self.folder.close()
 
@@ -255,6 +225,20 @@ class Checkpoint(Callback):
         self.asked_to_stop = number
 
 
+@contextlib.contextmanager
+def listening(answer: Callable[[int, Any], object]) -> Iterator[None]:
+    """Inside, signals that ask to stop are for ``answer``; not those that are ignored, as under nohup."""
+    former: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+        former = {number: signal.signal(number, answer) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
 def load_checkpoint(content: bytes, device: torch.device | str = "cpu") -> dict[str, Any]:
     """What :meth:`State.to_dict` gave, its tensors on a device; it may hold no classes but SAVED."""
     with torch.serialization.safe_globals(list(SAVED)):
@@ -262,21 +246,14 @@ def load_checkpoint(content: bytes, device: torch.device | str = "cpu") -> dict[
 
 
 def open_folder(folder: str | Path) -> Path:
-    """Make a folder, or find it there, and make sure that it can be written to.
-
-    Raises:
-        RunFolderError: if it cannot.
-    """
+    """Make a folder, or find it there; if it cannot be written to, a RunFolderError."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:
-        reason = _reason(error)
-        raise RunFolderError(
-            f"The run folder {folder} cannot be written to ({reason}). Name another folder."
-        ) from error
+        raise RunFolderError(f"{folder} cannot be written to ({_reason(error)}). Name another folder.") from error
 
 
 def write_atomically(path: str | Path, text: str) -> None:
@@ -297,21 +274,18 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
-    with contextlib.suppress(OSError):  # make the new name last; not every system lets a folder be synced
+    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:  # make the new name last, where that can be
         handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        stack.callback(os.close, handle)
+        os.fsync(handle)
 
 
 def _lock(file: IO[str], folder: Path) -> None:
     try:
-        import fcntl
+        with contextlib.suppress(ImportError):  # no such lock on this system
+            import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # no such lock on this system
-        return
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise RunFolderError(f"Another process is writing to {folder}. Wait for it, or stop it.") from error
 

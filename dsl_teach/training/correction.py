@@ -1,7 +1,6 @@
 """The correction phase: embed in eval mode, choose prototypes, score, relabel.
 
-Source: Han, Luo, Wang, "Deep Self-Learning From Noisy Labels", ICCV 2019, section 3.2. What goes beyond the paper is
-off unless the settings ask for it.
+Source: Han, Luo, Wang, ICCV 2019, section 3.2. What goes beyond the paper is off unless the settings ask for it.
 """
 
 from __future__ import annotations
@@ -38,17 +37,11 @@ def correct(
     memory: Memory | None = None,
     clean_labels: Tensor | None = None,
 ) -> Correction:
-    """The correction phase: embed every sample, choose prototypes, let them vote.
+    """The correction phase: embed every sample in its fixed view, choose prototypes, let them vote.
 
-    Args:
-        network: G is taken from it, in eval mode and without gradients.
-        train: seen in the fixed view, in the order of the index.
-        settings: p, m and how the paper's open points are read.
-        epoch: names the random draw of the m samples a class.
-        before: the correction before this one; ``agreeing_only`` asks for it.
-        memory: embeddings gathered in training (``correction_mode`` streamed), which are taken out, and class
-            scores of former corrections, which are kept up to date.
-        clean_labels: (N,) int64, for the report only.
+    The epoch names the random draw of the m samples a class; ``agreeing_only`` asks for the correction before. The
+    memory holds embeddings gathered in training (``correction_mode`` streamed), which are taken out, and class scores
+    of former corrections, which are kept up to date. The clean labels are for the report only.
 
     Returns:
         Corrected labels in the order of the index, with their prototypes and report; the same in every process.
@@ -72,9 +65,7 @@ def correct(
 
 def in_space(embeddings: Tensor, noisy_labels: Tensor, settings: Settings, *, num_classes: int) -> Tensor:
     """(N, D), the embeddings as cosines see them: as they are, or whitened."""
-    if not settings.whitened:
-        return embeddings
-    return whitened(embeddings, noisy_labels, num_classes=num_classes)
+    return whitened(embeddings, noisy_labels, num_classes=num_classes) if settings.whitened else embeddings
 
 
 def agreeing(before: Correction | None, noisy_labels: Tensor, settings: Settings, *, num_classes: int) -> Tensor | None:
@@ -124,16 +115,15 @@ def score(
     settings: Settings,
     epoch: int,
 ) -> Tensor:
-    """(N, K) class scores, by what ``correct_by`` names; the head sees embeddings as the network gave them."""
+    """(N, K) class scores, by what ``correct_by`` names; the head takes raw embeddings."""
     if settings.correct_by == "head":
         with torch.no_grad():
             return torch.softmax(head(raw.to(head.weight.dtype)), dim=1)
     if settings.correct_by == "neighbours":
-        generator = stream(settings.seed, "sample", epoch)
-        drawn = sample_by_class(noisy_labels, num_classes=head.out_features, m=settings.m, generator=generator)
-        rows = torch.cat(drawn).to(embeddings.device)
-        how = {"num_classes": head.out_features, "neighbours": settings.neighbours}
-        return neighbour_scores(embeddings, noisy_labels, rows, **how)
+        k, generator = head.out_features, stream(settings.seed, "sample", epoch)
+        rows = torch.cat(sample_by_class(noisy_labels, num_classes=k, m=settings.m, generator=generator))
+        neighbours = {"num_classes": k, "neighbours": settings.neighbours}
+        return neighbour_scores(embeddings, noisy_labels, rows.to(embeddings.device), **neighbours)
     return class_scores(embeddings, prototypes)
 
 

@@ -41,14 +41,7 @@ def share() -> Share:
 
 @contextmanager
 def process_group(device: torch.device | str) -> Iterator[torch.device]:
-    """Meet the other processes that torchrun started; without torchrun, work alone.
-
-    Args:
-        device: ``"cpu"`` (processes talk by gloo) or ``"cuda"`` (by nccl, one GPU a process).
-
-    Yields:
-        The device of this process.
-    """
+    """Meet the other processes that torchrun started, or work alone; yields the device of this process, a GPU each."""
     device = torch.device(device)
     if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
         yield device
@@ -70,8 +63,7 @@ def own_part(step: int, batch_size: int, samples: int) -> tuple[int, float]:
     """How many samples of a batch count here, and what the mean loss over them is to be multiplied with.
 
     The gradients of all processes are averaged: with this weight they add up to the gradient of the mean over the
-    whole batch, also if it cannot be cut evenly. A part that would be empty holds one sample that counts nothing.
-    ``batch_size`` counts all processes together.
+    whole batch of all processes, also if it cannot be cut evenly. An empty part holds one sample that counts nothing.
     """
     total = min(batch_size, samples - step * batch_size)
     start, stop = share().bounds(total)
@@ -106,13 +98,9 @@ def merged_rows(x: Tensor, mine: Tensor) -> Tensor:
 
 def from_leader(x: Any) -> Any:
     """What process 0 holds, on every process: tensors in place, anything else as a copy."""
-    if world_size() == 1:
-        return x
-    if isinstance(x, Tensor):
-        dist.broadcast(x, 0)
-        return x
     box = [x]
-    dist.broadcast_object_list(box)
+    if world_size() > 1:
+        dist.broadcast(x, 0) if isinstance(x, Tensor) else dist.broadcast_object_list(box)
     return box[0]
 
 

@@ -27,14 +27,7 @@ def evaluation(network: nn.Module) -> Iterator[None]:
 
 
 def look(network: EmbeddingNetwork, batches: Batches) -> tuple[Tensor, Tensor]:
-    """What a network in eval mode says of every sample, in the fixed view.
-
-    Returns:
-        Logits F(x), (N, K), and embeddings G(x), (N, D); row i belongs to the sample with index i.
-
-    Raises:
-        ValueError: if there is no sample.
-    """
+    """Logits F(x), (N, K), and embeddings G(x), (N, D), of every sample in its fixed view; row i is of index i."""
     logits = embeddings = None
     mine = torch.zeros_like(batches.noisy_labels, dtype=torch.bool)
     with evaluation(network):

@@ -7,6 +7,7 @@ import platform
 import shutil
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -18,11 +19,7 @@ PACKAGES = ("torch", "torchvision", "torchcodec", "numpy", "scikit-learn", "pape
 
 
 def prepare(network: EmbeddingNetwork, settings: Settings) -> EmbeddingNetwork:
-    """Ready a network for the precision, memory layout and compilation that the settings ask for, in place.
-
-    Raises:
-        ValueError: if ``precision`` is bfloat16 and the device cannot do it.
-    """
+    """Ready a network for the precision, memory layout and compilation that the settings ask for, in place."""
     device = next(network.parameters()).device
     network.in_bfloat16 = uses_bfloat16(settings, device)
     network.channels_last = network.in_bfloat16 or settings.network.startswith("resnet")
@@ -34,7 +31,7 @@ def prepare(network: EmbeddingNetwork, settings: Settings) -> EmbeddingNetwork:
 
 
 def uses_bfloat16(settings: Settings, device: torch.device | str) -> bool:
-    """What ``precision`` comes to on a device."""
+    """What ``precision`` comes to on a device; a ValueError where it cannot be had."""
     if settings.precision == "float32":
         return False
     able = has_bfloat16(torch.device(device))
@@ -59,12 +56,9 @@ def best_device() -> torch.device:
 
 
 def averaged_weights(network: EmbeddingNetwork, settings: Settings) -> AveragedModel | None:
-    r"""A second network whose weights and statistics are a moving average of the first one's.
+    r"""A second network whose weights and statistics are a moving average of the first one's; None where beta is 0.
 
     .. math:: \bar w_1 = w_1, \qquad \bar w_t = \beta \bar w_{t-1} + (1 - \beta) w_t \quad \text{after step } t
-
-    Returns:
-        The network with its ``update_parameters``; None where ``averaged_weights``, beta, is 0.
 
     Source: Tarvainen, Valpola, "Mean teachers are better role models", NeurIPS 2017.
     """
@@ -78,13 +72,8 @@ def make_optimizer(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """SGD with momentum, and a learning rate divided by 10 every ``learning_rate_drop`` epochs."""
     on_gpu = all(weights.is_cuda for weights in network.parameters())
-    optimizer = torch.optim.SGD(  # fused on a CPU it rounds otherwise and gains little
-        network.parameters(),
-        settings.learning_rate,
-        settings.momentum,
-        weight_decay=settings.weight_decay,
-        fused=on_gpu,
-    )
+    how: dict[str, Any] = {"weight_decay": settings.weight_decay, "fused": on_gpu}  # on a CPU it gains little
+    optimizer = torch.optim.SGD(network.parameters(), settings.learning_rate, settings.momentum, **how)
     every = settings.learning_rate_drop or settings.epochs
     return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, step_size=every, gamma=0.1)
 

@@ -25,17 +25,9 @@ from dsl_teach.training.evaluation import evaluate, look
 from dsl_teach.training.hardware import averaged_weights, make_optimizer, prepare
 from dsl_teach.training.losses import Loss, self_learning_loss
 from dsl_teach.training.networks import EmbeddingNetwork
-from dsl_teach.training.records import (
-    STREAMED,
-    TARGETS,
-    Callback,
-    Correction,
-    Memory,
-    Pass,
-    Result,
-    State,
-    announce,
-)
+from dsl_teach.training.records import STREAMED, TARGETS, Callback, Correction, Memory, Pass, Result, State, announce
+
+TRANSITIONS = "transition_matrix"
 
 
 def fit(
@@ -48,17 +40,10 @@ def fit(
     correct: Callable[..., Correction] = correct,
     callbacks: Sequence[Callback] = (),
 ) -> Result:
-    """Train a network on noisy labels, correcting them as it goes.
+    """Train a network in place on noisy labels, correcting them as it goes; ``alpha = 0`` is plain cross-entropy.
 
-    Args:
-        network: returns logits and embeddings; trained in place, on the device it is on.
-        train: the training samples, on the same device.
-        test: the test samples with right labels; looked at, never learned from.
-        settings: every setting; ``alpha = 0`` is plain cross-entropy.
-        clean_labels: (N,) int64, true labels of the training samples where known: for the records only.
-        correct: the correction phase, see :func:`dsl_teach.training.correction.correct`; or another source of labels
-            that takes the same arguments.
-        callbacks: what is called before training, after each step, after each epoch, and in the end.
+    Nothing is learned from ``test``, whose labels are right, nor from ``clean_labels``, (N,) int64: they are for the
+    records. ``correct`` may be any source of labels with the arguments of the correction phase.
 
     Returns:
         One record an epoch, and the correction by the finished network.
@@ -66,21 +51,22 @@ def fit(
     Raises:
         FloatingPointError: if the loss is no longer finite.
     """
+    state = begin(network, train, settings)
+    callbacks = [Streaming(settings), *callbacks]  # in streamed mode it gathers embeddings for the next correction
 
-    def correct_if_due(epoch: int) -> None:
-        made = state.correction is not None and state.correction.epoch == epoch  # before a break, in a resumed run
-        if correction_is_due(settings, epoch) and not made:
-            known = {"before": state.correction, "memory": state.memory, "clean_labels": clean_labels}
-            state.correction = correct(state.evaluated, train, settings, epoch, **known)
+    def correct_if_due() -> None:
+        made = state.correction is not None and state.correction.epoch == state.epoch  # before a break, if resumed
+        if correction_is_due(settings, state.epoch) and not made:
+            context = {"before": state.correction, "memory": state.memory, "clean_labels": clean_labels}
+            state.correction = correct(state.evaluated, train, settings, state.epoch, **context)
 
-    state, callbacks = begin(network, train, settings), [Streaming(settings), *callbacks]
     announce(callbacks, "on_train_begin", state)
-    for epoch in range(state.epoch, settings.epochs):
-        correct_if_due(epoch)
+    for _ in range(state.epoch, settings.epochs):
+        correct_if_due()
         figures = train_epoch(state, train, settings, clean_labels=clean_labels, callbacks=callbacks)
         state.record(figures, evaluate(state.evaluated, test))
         announce(callbacks, "on_epoch_end", state)
-    correct_if_due(settings.epochs)
+    correct_if_due()  # nobody trains on these labels: they are the result, what the finished network makes of the data
     announce(callbacks, "on_train_end", state)
     network.load_state_dict(state.evaluated.state_dict())
     return Result(state.history, state.correction)
@@ -92,12 +78,7 @@ def correction_is_due(settings: Settings, epoch: int) -> bool:
 
 
 def begin(network: EmbeddingNetwork, train: Batches, settings: Settings) -> State:
-    """A run before its first step.
-
-    Raises:
-        ValueError: if the batches would leave ``balanced_sampling`` without effect, or a class is too small for
-            ``small_class = error``.
-    """
+    """A run before its first step; a ValueError if the settings do not fit the batches or the size of a class."""
     if settings.balanced_sampling and not getattr(train, "balanced", False):
         raise ValueError("balanced_sampling is on, but the training batches are not balanced: make them balanced=True.")
     samples = len(train.noisy_labels)
@@ -121,11 +102,7 @@ def train_epoch(
     clean_labels: Tensor | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> dict[str, float | None]:
-    """The training phase: one pass over the samples with the self-learning loss; one that is under way is continued.
-
-    Returns:
-        Losses and accuracies of the pass, by the names of :class:`EpochRecord`.
-    """
+    """The training phase: a pass over the samples, or the rest of one under way; its figures for the record by name."""
     start, samples = time.perf_counter(), len(train.noisy_labels)
     estimate_transitions_if_due(state, train, settings)
     state.learner.train()
@@ -153,12 +130,7 @@ def train_epoch(
 
 
 def batch_losses(state: State, batch: Batch, settings: Settings) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The self-learning loss of one batch, of mixed pairs if the settings ask for it.
-
-    Returns:
-        The loss; logits; embeddings; and (3,) float64 for the record: the loss, cross-entropy against the noisy labels
-        and against the corrected ones.
-    """
+    """The self-learning loss of a batch, of mixed pairs if asked for; logits; embeddings; means for ``Pass.sums``."""
     images, partner, share = batch.images, None, 1.0
     if settings.mixup:
         step = state.under_way.step if state.under_way else 0
@@ -191,16 +163,10 @@ def noisy_loss(settings: Settings, memory: Memory, index: Tensor) -> Loss:
         "gce": lambda: partial(losses.generalized_cross_entropy, q=settings.gce_q),
         "sce": lambda: partial(losses.symmetric_cross_entropy, a=settings.sce_a, b=settings.sce_b),
         "elr": lambda: partial(losses.early_learning_loss, targets=memory[TARGETS][index], weight=settings.elr_weight),
-        "forward": lambda: (
-            partial(losses.forward_cross_entropy, transition_matrix=memory[TRANSITIONS])
-            if TRANSITIONS in memory
-            else cross_entropy  # nothing is known of the labels yet
-        ),
+        "forward": lambda: partial(losses.forward_cross_entropy, transition_matrix=memory[TRANSITIONS]),
     }
-    return known[settings.loss]()
-
-
-TRANSITIONS = "transition_matrix"
+    too_early = settings.loss == "forward" and TRANSITIONS not in memory
+    return cross_entropy if too_early else known[settings.loss]()
 
 
 def estimate_transitions_if_due(state: State, train: Batches, settings: Settings) -> None:
@@ -218,11 +184,7 @@ def training_figures(
     correction: Correction | None,
     settings: Settings,
 ) -> dict[str, float | None]:
-    """Losses and accuracies of a training pass, from its sums and its predictions by index.
-
-    Raises:
-        FloatingPointError: if the loss is no longer finite.
-    """
+    """Losses and accuracies of a training pass, from its sums and predictions; FloatingPointError if it diverged."""
     loss, loss_noisy, loss_corrected = (sums / len(predicted)).tolist()
     if not math.isfinite(loss):
         raise FloatingPointError("The training loss is no longer finite: training has diverged. Lower learning_rate.")

@@ -29,17 +29,8 @@ def self_learning_loss(
 
     .. math:: L = (1 - \alpha) \, \mathrm{CE}(F(x), y) + \alpha \, \mathrm{CE}(F(x), \hat{y})
 
-    Until the first correction there are no corrected labels, and alpha counts as 0.
-
-    Args:
-        logits: (B, K), the network's output F(x).
-        noisy_labels: (B,) int64, y.
-        corrected_labels: (B,) int64, or (B, K) class probabilities, or None before the first correction.
-        alpha: weight of the corrected labels, from 0 to 1.
-        noisy_loss: what is used instead of CE(F(x), y); the paper's is cross-entropy.
-
-    Returns:
-        The mean over the batch.
+    The corrected labels are (B,) int64, or (B, K) class probabilities, or None before the first correction: alpha,
+    from 0 to 1, counts as 0 then. ``noisy_loss`` may be used instead of CE(F(x), y).
 
     Source: Han, Luo, Wang, ICCV 2019, section 3.1.
     """
@@ -53,9 +44,7 @@ def self_learning_loss(
 def smoothed_cross_entropy(logits: Tensor, noisy_labels: Tensor, smoothing: float = 0.5) -> Tensor:
     r"""Label smoothing: a part of every label is shared by all classes alike, so no label is believed entirely.
 
-    .. math:: L = (1 - \epsilon) \, \mathrm{CE}(F(x), y) - \frac{\epsilon}{K} \sum_c \log p_c
-
-    with epsilon, the smoothing, from 0 to below 1.
+    .. math:: L = (1 - \epsilon) \, \mathrm{CE}(F(x), y) - \frac{\epsilon}{K} \sum_c \log p_c, \qquad 0 \le \epsilon < 1
 
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016; against label
     noise: Lukasik et al., "Does Label Smoothing Mitigate Label Noise?", ICML 2020.
@@ -66,9 +55,7 @@ def smoothed_cross_entropy(logits: Tensor, noisy_labels: Tensor, smoothing: floa
 def generalized_cross_entropy(logits: Tensor, noisy_labels: Tensor, q: float = 0.7) -> Tensor:
     r"""Between cross-entropy (q near 0) and the mean absolute error (q = 1): hard samples pull less.
 
-    .. math:: L = \frac{1 - p_y^{\,q}}{q}
-
-    with q above 0 and at most 1.
+    .. math:: L = \frac{1 - p_y^{\,q}}{q}, \qquad 0 < q \le 1
 
     Source: Zhang, Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels",
     NeurIPS 2018.
@@ -84,7 +71,7 @@ def symmetric_cross_entropy(
     .. math:: L = a \, \mathrm{CE}(F(x), y) - b \sum_c p_c \log \mathbf{1}[c = y]
               = a \, \mathrm{CE}(F(x), y) - b A \, (1 - p_y), \qquad \log 0 := A
 
-    with the weights a of cross-entropy and b of the reverse one, and A, ``log_zero``, for the logarithm of 0.
+    with A, ``log_zero``, for the logarithm of 0.
 
     Source: Wang et al., "Symmetric Cross Entropy for Robust Learning with Noisy Labels", ICCV 2019.
     """
@@ -97,7 +84,7 @@ def forward_cross_entropy(logits: Tensor, noisy_labels: Tensor, transition_matri
 
     .. math:: L = -\log \sum_i T_{iy} \, p_i, \qquad T_{ij} = P(y = j \mid y^* = i)
 
-    with T, the transition matrix, (K, K), rows summing to 1. Summed in logarithms: unlikely labels keep their gradient.
+    with T, the transition matrix, (K, K). Summed in logarithms: unlikely labels keep their gradient.
 
     Source: Patrini et al., "Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach", CVPR 2017.
     """
@@ -110,19 +97,13 @@ def estimated_transition_matrix(probabilities: Tensor, quantile: float = 0.97) -
 
     .. math:: T_{ij} = p_j(x^i), \qquad x^i = \text{the sample whose } p_i \text{ stands at the quantile}
 
-    Args:
-        probabilities: (N, K), softmax outputs on the training samples.
-        quantile: where among the p_i, in ascending order, the typical sample stands; not the greatest, which may be
-            an outlier.
-
-    Returns:
-        (K, K), rows sum to 1.
+    From softmax outputs, (N, K), on the training samples; T is (K, K), its rows sum to 1. The quantile of the p_i in
+    ascending order is not the greatest, which may be an outlier.
 
     Source: Patrini et al., CVPR 2017, section 4.
     """
     place = round(quantile * (len(probabilities) - 1))
-    typical = probabilities.argsort(dim=0, stable=True)[place]
-    rows = probabilities[typical]
+    rows = probabilities[probabilities.argsort(dim=0, stable=True)[place]]
     return rows / rows.sum(dim=1, keepdim=True)
 
 
@@ -131,12 +112,11 @@ def early_learning_regularization(logits: Tensor, targets: Tensor) -> Tensor:
 
     .. math:: R = \log\bigl(1 - \langle p, t \rangle\bigr)
 
-    with the targets t, (B, K), from :func:`early_learning_targets`. It is at most 0.
+    with the targets t, (B, K), from :func:`early_learning_targets`.
 
     Source: Liu et al., "Early-Learning Regularization Prevents Memorization of Noisy Labels", NeurIPS 2020.
     """
-    agreement = (probabilities_inside(logits) * targets).sum(dim=1)
-    return torch.log(1 - agreement).mean()
+    return torch.log(1 - (probabilities_inside(logits) * targets).sum(dim=1)).mean()
 
 
 @torch.no_grad()
@@ -145,9 +125,7 @@ def early_learning_targets(targets: Tensor, logits: Tensor, momentum: float = 0.
 
     .. math:: t \leftarrow \beta t + (1 - \beta) \, p / \lVert p \rVert_1
 
-    with the targets t so far, (B, K), zeros for samples not seen yet, and beta, the momentum.
-
-    Source: Liu et al., NeurIPS 2020.
+    with the targets t so far, (B, K), zeros for samples not seen yet, and beta, the momentum. Source: as above.
     """
     probabilities = probabilities_inside(logits)
     return momentum * targets + (1 - momentum) * probabilities / probabilities.sum(dim=1, keepdim=True)
@@ -164,17 +142,13 @@ def early_learning_loss(logits: Tensor, noisy_labels: Tensor, *, targets: Tensor
 
 
 def mixup(images: Tensor, a: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
-    r"""Each image mixed with another of its batch.
+    r"""Each image, (B, ...), mixed with another of its batch.
 
     .. math:: \tilde{x} = \lambda x_i + (1 - \lambda) x_j, \quad \lambda = \max(b, 1 - b), \; b \sim \mathrm{Beta}(a, a)
 
     The loss is to be mixed likewise. Because lambda is a half at least, the answer still belongs to sample i. Of
-    several processes each mixes within its part of the batch, all with the same lambda.
-
-    Args:
-        images: (B, ...).
-        a: above 0; near 0 hardly anything is mixed.
-        generator: a CPU generator.
+    several processes each mixes within its part of the batch, all with the same lambda. With a near 0 hardly anything
+    is mixed; the generator is a CPU's.
 
     Returns:
         The mixed images as floating numbers; (B,) int64, the place in the batch of each sample's partner; lambda.

@@ -11,9 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-IMAGENET_MEAN, IMAGENET_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-"""Of red, green and blue, in the units of uint8 pixels; torchvision's weights expect images scaled by them."""
-
+IMAGENET_MEAN, IMAGENET_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # red, green, blue; of 255
 RESNETS = ("resnet18_small", "resnet18", "resnet50")
 
 
@@ -24,16 +22,13 @@ class WeightsError(ValueError):
 class EmbeddingNetwork(nn.Module):
     """A network in two parts, so that its embeddings can be had beside its logits.
 
-    Images come in as they are stored (uint8, or points); the network scales them by the mean and deviation of the
-    training set, which travel with its weights.
+    It scales images as they are stored by the mean and deviation of the training set, which travel with its weights.
     """
 
     mean: Tensor
     deviation: Tensor
-    in_bfloat16 = False
-    """Whether G and f compute in bfloat16; set by :func:`dsl_teach.training.hardware.prepare`."""
-    channels_last = False
-    """Whether images are laid out pixel by pixel instead of channel by channel: faster convolutions."""
+    in_bfloat16 = channels_last = False
+    """How it computes, set by :func:`dsl_teach.training.hardware.prepare`."""
 
     def __init__(self, embed: nn.Module, head: nn.Linear, *, mean: Tensor, deviation: Tensor):
         super().__init__()
@@ -47,14 +42,7 @@ class EmbeddingNetwork(nn.Module):
         return self.head.out_features
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and embeddings.
-
-        Args:
-            images: (B, C, H, W) uint8, or (B, D) points.
-
-        Returns:
-            Logits F(x), (B, K), and embeddings G(x), (B, D).
-        """
+        """Logits F(x), (B, K), and embeddings G(x), (B, D), of (B, C, H, W) uint8 images or (B, D) points."""
         images = (images.to(self.mean.dtype) - self.mean) / self.deviation
         if self.channels_last and images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
@@ -66,19 +54,15 @@ class EmbeddingNetwork(nn.Module):
 
 def small_cnn(channels: int, width: int) -> tuple[nn.Module, int]:
     """G of three convolutions, two poolings and a mean over the image, for 8 to 32 pixels; and its features."""
-    widths = (channels, width, 2 * width, 4 * width)
-    layers: list[nn.Module] = []
+    widths, layers = (channels, width, 2 * width, 4 * width), []
     for inside, outside in pairwise(widths):
         layers += [nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
-        layers += [HalvingMaxPool(2)] if outside != widths[-1] else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return nn.Sequential(*layers), widths[-1]
+        layers += [HalvingMaxPool(2)] if outside != widths[-1] else []
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), widths[-1]
 
 
 def strided_cnn(channels: int, width: int) -> tuple[nn.Module, int]:
-    """G of four convolutions that halve the image three times as they go, for 32 pixels on a CPU; and its features.
-
-    Most of a small network's time goes into its first, largest layers; here they are a quarter of the image.
-    """
+    """G of four convolutions, three of which halve the image, for 32 pixels: fast on a CPU; and its features."""
     widths, layers = (channels, width, 2 * width, 4 * width, 4 * width), []
     for (inside, outside), (side, stride) in zip(pairwise(widths), ((4, 2), (3, 2), (3, 1), (3, 2)), strict=True):
         layers += [nn.Conv2d(inside, outside, side, stride, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU()]
@@ -105,14 +89,8 @@ def mlp(features: int, width: int) -> tuple[nn.Module, int]:
 def resnet(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
     """G of torchvision's ResNet of that name; and its features.
 
-    Args:
-        name: ``"resnet18"``, ``"resnet50"``, or ``"resnet18_small"``, which is for 32 pixels of any channels: a 3 x 3
-            convolution first, no pooling.
-        channels: of the images.
-        weights: ``"none"``, ``"imagenet"`` (fetched from torchvision's hub), or the path of a weights file.
-
-    Raises:
-        ValueError: if the network does not take so many channels, or the weights cannot be had or do not fit.
+    A small one is for 32 pixels of any channels: a 3 x 3 convolution first, no pooling. Weights are ``"none"``,
+    ``"imagenet"`` (fetched from torchvision's hub), or the path of a weights file.
     """
     import torchvision  # takes seconds to import: only who wants a ResNet waits
 
@@ -130,11 +108,7 @@ def resnet(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
 
 
 def load_weights(body: nn.Module, name: str, weights: str) -> None:
-    """Give a ResNet first weights, read without running code from the file; not those of the last layer.
-
-    Raises:
-        WeightsError: if they cannot be had or do not fit; the sentence says what to pass.
-    """
+    """Give a ResNet first weights, read without running code from the file; not those of the last layer."""
     import torchvision
 
     try:
@@ -144,10 +118,8 @@ def load_weights(body: nn.Module, name: str, weights: str) -> None:
             found = torch.load(weights, map_location="cpu", weights_only=True)
         body.load_state_dict({key: value for key, value in found.items() if not key.startswith("fc.")})
     except (AttributeError, EOFError, OSError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
-        raise WeightsError(
-            f"weights is {weights}, but no such weights can be had for {name} ({error}). Set weights to none, or to "
-            "the path of a file of torchvision's weights for this network, fetched where there is a network."
-        ) from error
+        advice = "Set weights to none, or to the path of a file of torchvision's weights for this network."
+        raise WeightsError(f"weights is {weights}, but none can be had for {name} ({error}). {advice}") from error
 
 
 def build_network(
@@ -159,16 +131,10 @@ def build_network(
     generator: torch.Generator,
     weights: str = "none",
 ) -> EmbeddingNetwork:
-    """Make a network.
+    """Make a network of a name that ``Settings.network`` may have; the generator gives the seed of its weights.
 
-    Args:
-        name: ``"small_cnn"``, ``"strided_cnn"`` or a ResNet for images, ``"mlp"`` for points.
-        images: the training images; their mean and deviation scale every image that comes in. For image files, and
-            with weights made elsewhere, ImageNet's do.
-        num_classes: K.
-        width: channels of the first layer; a ResNet has its own.
-        generator: the seed of the weights is drawn from it.
-        weights: a ResNet's first weights, see :func:`resnet`.
+    The mean and deviation of the training images scale every image that comes in; for image files, and with weights
+    made elsewhere (see :func:`resnet`), ImageNet's do. The width is that of the first layer; a ResNet has its own.
 
     Raises:
         ValueError: if there is no network of that name, or no such weights for it.
@@ -188,17 +154,14 @@ def build_network(
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         embed, features = makers[name](channels)
         head = nn.Linear(features, num_classes)
+    mean, deviation = (torch.tensor(x).view(-1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_DEVIATION))
     if isinstance(images, Tensor) and weights == "none":
         mean, deviation = channel_statistics(images)
-    else:
-        mean, deviation = (torch.tensor(x).view(-1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_DEVIATION))
     return EmbeddingNetwork(embed, head, mean=mean, deviation=deviation)
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each channel of (N, C, H, W) images, (C, 1, 1), or of (N, D) points, (D,)."""
-    others = [dim for dim in range(images.ndim) if dim != 1]
-    sample = images[:10_000].float()
+    sample, others = images[:10_000].float(), [dim for dim in range(images.ndim) if dim != 1]
     shape = (-1,) + (1,) * (images.ndim - 2)
-    mean, deviation = sample.mean(dim=others), sample.std(dim=others)
-    return mean.view(shape), deviation.clamp(min=1e-6).view(shape)
+    return sample.mean(dim=others).view(shape), sample.std(dim=others).clamp(min=1e-6).view(shape)

@@ -22,58 +22,50 @@ Memory = dict[str, Tensor]
 TARGETS, STREAMED = "early_learning_targets", "streamed_embeddings"
 """(N, ...), what each process remembers of the samples that it has seen; the rest is the same everywhere."""
 
-MANY = 2**20
-"""More than there are classes."""
+MANY = 2**20  # more than there are classes
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch did. Shares from 0 to 1; None where there is nothing to say."""
+    """What one epoch, counted from 0, did. Shares from 0 to 1; None where there is nothing to say."""
 
     epoch: int
-    """Counted from 0."""
     alpha: float
     """The weight that corrected labels had: 0 before the first correction."""
     learning_rate: float
     loss: float
-    """Mean self-learning loss of the training pass."""
     loss_noisy: float
     """Cross-entropy against the noisy labels, unweighted, whatever ``loss`` is trained on."""
     loss_corrected: float | None
-    """Cross-entropy against the corrected labels, unweighted."""
     train_accuracy: float
     """Share of training samples for which the network gave the noisy label, during the training pass."""
     memorised: float | None
     """The same among wrongly labelled samples: how much noise the network has memorised."""
     test_accuracy: float
     changed: float | None = None
-    """Share of labels that the correction before this epoch changed."""
+    """Share of labels that the correction before this epoch changed; and what it would be by chance."""
     chance_changed: float | None = None
-    """What that share would be by chance."""
     label_accuracy: float | None = None
     """Share of corrected labels that are right."""
     wrong_to_right: float | None = None
     right_to_wrong: float | None = None
     passed: int | None = None
-    """Samples that passed the gate, all classes together."""
+    """Samples that passed the gate; prototypes that did not; zero embeddings among the candidates."""
     filled: int | None = None
-    """Prototypes that did not pass the gate and filled a place."""
     zeros: int | None = None
-    """Samples with a zero embedding among those that prototypes were chosen from."""
     seconds_training: float = 0.0
     seconds_correction: float = 0.0
 
 
 @dataclass(frozen=True)
 class Correction:
-    """One correction: the labels by sample index, the prototypes they came from, and what changed."""
+    """One correction, after so many epochs: labels by sample index, the prototypes they came from, what changed."""
 
     labels: Tensor
     prototypes: Prototypes
     report: CorrectionReport
     seconds: float
     epoch: int = 0
-    """Epochs that had been trained when it was made."""
     soft: Tensor | None = None
     """(N, K) class probabilities to train on, where labels are soft; else None."""
 
@@ -84,11 +76,10 @@ class Correction:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run. The network that was passed in holds its weights."""
+    """A finished run: its records, and the correction by the finished network; None for plain cross-entropy."""
 
     history: list[EpochRecord]
     correction: Correction | None
-    """The correction by the finished network; None for plain cross-entropy."""
 
 
 @dataclass
@@ -99,9 +90,8 @@ class Pass:
     """(N,) int64, when a sample was last seen and what the network answered: the step times ``MANY`` plus the class;
     -1 for samples not seen yet. The greatest over processes is the last."""
     sums: Tensor
-    """(3,) float64, losses summed over samples: the loss, its part for noisy labels, that for corrected ones."""
+    """(3,) float64, summed over samples: the loss, and unweighted cross-entropy against noisy and corrected labels."""
     step: int = 0
-    """Steps taken."""
     seconds: float = 0.0
 
     @classmethod
@@ -122,7 +112,7 @@ class Pass:
         return torch.where(last < 0, last, last % MANY)
 
     def merged(self) -> Pass:
-        """The pass over the samples of all processes."""
+        """The pass of all processes."""
         predicted, sums = distributed.largest(self.predicted.clone()), distributed.total(self.sums.clone())
         return Pass(predicted, sums, self.step, self.seconds)
 
@@ -146,12 +136,10 @@ class State:
     """Steps an epoch."""
     history: list[EpochRecord] = field(default_factory=list)
     correction: Correction | None = None
-    """The corrected labels in use."""
     under_way: Pass | None = None
     """The training pass of the present epoch, until the epoch is finished."""
     memory: Memory = field(default_factory=dict)
     averaged: AveragedModel | None = None
-    """The network with averaged weights; None if nobody asked for it."""
 
     @property
     def evaluated(self) -> EmbeddingNetwork:
@@ -181,40 +169,34 @@ class State:
         self.under_way = None
 
     def merged_memory(self) -> Memory:
-        """What is remembered, with the samples that each process has seen in the pass under way."""
+        """What is remembered, of all processes: each has seen other samples in the pass under way."""
         if distributed.world_size() == 1 or self.under_way is None:
             return self.memory
         seen = self.under_way.predicted >= 0
         names = [name for name in (TARGETS, STREAMED) if name in self.memory]
         return self.memory | {name: distributed.merged_rows(self.memory[name], seen) for name in names}
 
+    def _parts(self) -> dict[str, Any]:
+        parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
+        return parts if self.averaged is None else parts | {"averaged": self.averaged}
+
     def to_dict(self) -> dict[str, Any]:
         """What a checkpoint holds: plain values, tensors, and objects of the classes in :data:`SAVED`."""
         return {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "averaged": None if self.averaged is None else self.averaged.state_dict(),
-            "history": self.history,
-            "correction": self.correction,
+            **{name: part.state_dict() for name, part in self._parts().items()},
+            **{"history": self.history, "correction": self.correction, "memory": self.merged_memory()},
             "under_way": None if self.under_way is None else self.under_way.merged(),
-            "memory": self.merged_memory(),
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Continue from what :meth:`to_dict` gave, its tensors on the device of the network."""
-        self.network.load_state_dict(saved["network"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.schedule.load_state_dict(saved["schedule"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(saved["averaged"])
+        for name, part in self._parts().items():
+            part.load_state_dict(saved[name])
         self.history, self.correction, self.memory = saved["history"], saved["correction"], saved["memory"]
-        if saved["under_way"] is not None:
-            self.under_way = saved["under_way"].for_this_process()
+        self.under_way = saved["under_way"] and saved["under_way"].for_this_process()
 
 
-SAVED = (EpochRecord, Correction, Prototypes, CorrectionReport, Pass)
-"""The classes that ``torch.load(weights_only=True)`` is told to trust in a checkpoint."""
+SAVED = (EpochRecord, Correction, Prototypes, CorrectionReport, Pass)  # what a checkpoint may hold beside tensors
 
 
 class Callback:

@@ -12,7 +12,7 @@ import torch
 
 from dsl_teach.config import Settings
 from dsl_teach.data import batches, load_dataset
-from dsl_teach.data.batches import Batches, View, crop_and_flip
+from dsl_teach.data.batches import Batches, crop_and_flip
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.metrics import accuracy
 from dsl_teach.seeds import stream
@@ -27,7 +27,7 @@ from dsl_teach.training.records import Callback, Correction, Result
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run with everything needed to look into it."""
+    """A finished run."""
 
     settings: Settings
     data: NoisyDataset
@@ -46,20 +46,12 @@ def run(
     minutes: float = 10.0,
     loader_workers: int = 0,
 ) -> Run:
-    """Load the data, build the network, fit it, and keep what comes out; continue where an earlier call broke off.
+    """Load the data, build the network and fit it; continue where an earlier call with the same folder broke off.
 
-    Under torchrun every process calls it, and they train together.
-
-    Args:
-        settings: every setting.
-        data: the caller's own data set; None: the one that the settings name.
-        folder: where settings, environment, history, corrected labels and checkpoints go; None: nothing is written.
-            A folder that holds this run already is continued.
-        device: where to train: ``"cpu"`` or ``"cuda"``.
-        correct: the correction phase, see :func:`dsl_teach.training.loop.fit`.
-        callbacks: what follows the training; under torchrun in the first process only.
-        minutes: between two checkpoints within an epoch.
-        loader_workers: processes that read images from disk ahead; any number gives the same run.
+    The folder gets settings, environment, history, corrected labels, and a checkpoint every so many minutes; without
+    data of the caller's own, those that the settings name are loaded. Any number of ``loader_workers``, processes that
+    read images from disk, gives the same run. Under torchrun every process calls this, and they train together; the
+    callbacks are for the first.
 
     Raises:
         RunFolderError: if the folder cannot be written to, or holds another run. Nothing is trained then.
@@ -70,25 +62,31 @@ def run(
         train, test = map(saving.watch, make_batches(data, settings, device, loader_workers=loader_workers))
         network = first_network(data, settings).to(device)
         if saving.folder:
-            precision = "bfloat16" if uses_bfloat16(settings, device) else "float32"
-            facts = {"device": device.type, "precision": precision, "processes": str(distributed.world_size())}
-            before = saving.folder.path / "environment.jsonl"
-            lines = [json.loads(line) for line in before.read_text("utf-8").splitlines()] if before.exists() else []
-            saving.folder.write_lines(before.name, [*lines, environment(saving.folder.path) | facts])
+            note_environment(saving.folder, settings, device)
         clean_labels = None if data.clean_labels is None else data.clean_labels.to(device)
-        followers = [saving, *(callbacks if distributed.is_leader() else ())]
-        result = fit(
-            network, train, test, settings, clean_labels=clean_labels, correct=correct, callbacks=followers
-        )  # fmt: skip
-        finished = Run(settings, data, network, result)
+        callbacks = [saving, *(callbacks if distributed.is_leader() else ())]
+        how: dict[str, Any] = {"clean_labels": clean_labels, "correct": correct, "callbacks": callbacks}
+        finished = Run(settings, data, network, fit(network, train, test, settings, **how))
         if saving.folder:
-            finish(saving.folder, finished)
+            if finished.result.correction is not None:
+                saving.folder.write_labels(finished.result.correction.labels, "corrected_labels.pt")
+            result = saving.folder.path / "result.json"  # the last file: it vouches for the rest
+            write_atomically(result, json.dumps(summary(finished), indent=2) + "\n")
     return finished
+
+
+def note_environment(folder: RunFolder, settings: Settings, device: torch.device) -> None:
+    """Add a line for this start of the run: what it stands on."""
+    before = folder.path / "environment.jsonl"
+    lines = [json.loads(line) for line in before.read_text("utf-8").splitlines()] if before.exists() else []
+    precision = "bfloat16" if uses_bfloat16(settings, device) else "float32"
+    facts = {"device": device.type, "precision": precision, "processes": str(distributed.world_size())}
+    folder.write_lines(before.name, [*lines, environment(folder.path) | facts])
 
 
 def open_run(folder: str | Path | None, settings: Settings) -> RunFolder | None:
     """The run folder, in the first process alone; all processes hear if it cannot be opened."""
-    opened, trouble = None, None
+    opened = trouble = None
     if folder is not None and distributed.is_leader():
         try:
             opened = RunFolder(folder, settings)
@@ -106,44 +104,29 @@ def make_batches(
     """Training and test batches of a data set, wherever its images live; of several processes each gets its share."""
     where: dict[str, Any] = {"device": device, "share": distributed.share(), "loader_workers": loader_workers}
     test_size = settings.batch_size if isinstance(data.test_images, ImageFiles) else 1024
-    train = batches.make_batches(
-        data.images, data.noisy_labels, batch_size=settings.batch_size, view=training_view(data, settings),
-        balanced=settings.balanced_sampling, **where,
-    )  # fmt: skip
+    in_training: dict[str, Any] = {"batch_size": settings.batch_size, "balanced": settings.balanced_sampling}
+    if settings.augment and not isinstance(data.images, ImageFiles):
+        if data.images.ndim != 4:
+            raise ValueError(f"augment shifts and mirrors images, but {data.name} holds points; set augment to false.")
+        in_training["view"] = crop_and_flip
+    train = batches.make_batches(data.images, data.noisy_labels, **in_training, **where)
     return train, batches.make_batches(data.test_images, data.test_labels, batch_size=test_size, **where)
 
 
 def first_network(data: NoisyDataset, settings: Settings) -> EmbeddingNetwork:
     """The network that a run begins with; its first weights follow from the seed."""
-    return build_network(
-        settings.network,
-        images=data.images,
-        num_classes=data.num_classes,
-        width=settings.width,
-        generator=stream(settings.seed, "weights"),
-        weights=settings.weights,
-    )
-
-
-def training_view(data: NoisyDataset, settings: Settings) -> View | None:
-    """What training does to images in memory."""
-    if not settings.augment or isinstance(data.images, ImageFiles):
-        return None
-    if data.images.ndim != 4:
-        raise ValueError(f"augment shifts and mirrors images, but {data.name} holds points; set augment to false.")
-    return crop_and_flip
+    shape: dict[str, Any] = {"images": data.images, "num_classes": data.num_classes, "width": settings.width}
+    generator = stream(settings.seed, "weights")
+    return build_network(settings.network, **shape, generator=generator, weights=settings.weights)
 
 
 def run_many(
     many: Sequence[Settings | tuple[Settings, NoisyDataset]], *, workers: int = 1,
     on_run: Callable[[Run], None] | None = None,
 ) -> list[Run]:  # fmt: skip
-    """Several runs, ``workers`` at a time, one thread each, so that their number changes no figure.
+    """Several runs, of settings or of settings and the caller's own data; ``on_run`` is called after each, in order.
 
-    Args:
-        many: the settings of each run, or its settings and the caller's own data set.
-        workers: how many run at a time, each in a process of its own.
-        on_run: called with each run as it finishes, in the order given.
+    ``workers`` processes run at a time, with one thread each, so that their number changes no figure.
     """
     import joblib
 
@@ -164,30 +147,13 @@ def _run_alone(settings: Settings, data: NoisyDataset | None = None) -> Run:
         torch.set_num_threads(threads)
 
 
-def finish(folder: RunFolder, finished: Run) -> None:
-    """Write what a finished run came to; ``result.json`` last, so that it vouches for the rest."""
-    if finished.result.correction is not None:
-        folder.write_labels(finished.result.correction.labels, "corrected_labels.pt")
-    write_atomically(folder.path / "result.json", json.dumps(summary(finished), indent=2) + "\n")
-
-
 def summary(finished: Run) -> dict[str, Any]:
     """The figures a result table needs: final accuracy, and what the last correction did to the labels."""
-    last, correction = finished.result.history[-1], finished.result.correction
-    return {
-        "made_from": finished.data.made_from,
-        "seed": finished.settings.seed,
-        "test_accuracy": last.test_accuracy,
-        "memorised": last.memorised,
-        **({} if correction is None else asdict(correction.report)),
-        **({} if finished.data.verified is None else {"verified_kept": verified_kept(finished)}),
-    }
-
-
-def verified_kept(finished: Run) -> float | None:
-    """Of the given labels that a person verified to be right, the share that the last correction kept."""
-    data, correction = finished.data, finished.result.correction
-    if correction is None or data.verified is None:
-        return None
-    right = data.verified == 1
-    return accuracy(correction.labels.cpu()[right], data.noisy_labels[right])
+    data, last, correction = finished.data, finished.result.history[-1], finished.result.correction
+    figures = {"made_from": data.made_from, "seed": finished.settings.seed}
+    figures |= {"test_accuracy": last.test_accuracy, "memorised": last.memorised}
+    figures |= {} if correction is None else asdict(correction.report)
+    if data.verified is not None:  # of the given labels that a person verified to be right, the share that is kept
+        right, labels = data.verified == 1, None if correction is None else correction.labels.cpu()
+        figures["verified_kept"] = None if labels is None else accuracy(labels[right], data.noisy_labels[right])
+    return figures
