@@ -24,9 +24,9 @@ import psutil
 SWEEP = """
 base: {dataset: toy_clusters, network: mlp, width: 8, epochs: 3, correction_start: 1, p: 2, m: 40}
 methods: {cross-entropy: {alpha: 0.0}, SMP: {}}
-seeds: 4
+seeds: 2
 """
-TRIALS = 8
+TRIALS = 4
 
 
 @dataclass
