@@ -101,7 +101,7 @@ def precision(rows: pd.DataFrame, other: Names, epochs: dict[Names, int], when: 
     )
     name = f"average precision, class scores / {other[1]} by {FOLDS} folds, {when}"
     ratio = interval(ours).mean / interval(theirs).mean
-    return figure(name, ratio, 1.0, n=len(ours), better="higher", note=note)
+    return figure(name, ratio, None, n=len(ours), better="higher", note=note)
 
 
 def time_taken(rows: pd.DataFrame, other: Names, epochs: dict[Names, int], when: str) -> dict[str, Any]:

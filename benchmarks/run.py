@@ -25,8 +25,9 @@ def main() -> int:
             kept = within(entry)
             failed += not kept
             sign = "<=" if entry["better"] == "lower" else ">="
+            limit = "" if entry["limit"] is None else f" {sign} {entry['limit']}"
             print(
-                f"{'ok  ' if kept else 'OVER'} {entry['name']}: {entry['ratio']} {sign} {entry['limit']}  "
+                f"{'ok  ' if kept else 'OVER'} {entry['name']}: {entry['ratio']}{limit}  "
                 f"({entry['note']}; n = {entry['n']}, {entry['threads']} threads, {entry['hardware']})",
                 flush=True,
             )
