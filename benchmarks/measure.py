@@ -69,7 +69,9 @@ def _status(name: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def figure(name: str, ratio: float, limit: float | None, *, n: int, better: str = "lower", note: str = "") -> dict[str, Any]:
+def figure(
+    name: str, ratio: float, limit: float | None, *, n: int, better: str = "lower", note: str = ""
+) -> dict[str, Any]:
     """One figure: a name, a ratio, its limit (None: it is only told), and how it was measured."""
     return {
         "name": name,
