@@ -21,9 +21,10 @@ from sklearn.metrics import confusion_matrix
 from torch.nn import functional as F
 
 from dsl_teach.metrics import accuracy, correction_report
-from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold
+from dsl_teach.noise import share_to_frequent
+from dsl_teach.prototypes import cosine_similarity, density, eta, label_margin, similarity_threshold
 from dsl_teach.prototypes.selection import choose
-from dsl_teach.training.losses import self_learning_loss
+from dsl_teach.training.losses import forward_cross_entropy, generalized_cross_entropy, self_learning_loss
 from tests import reference
 
 
@@ -31,29 +32,9 @@ def library_scores(embeddings, prototypes):
     return torch.tensor(reference.class_scores(embeddings.tolist(), prototypes.tolist()))
 
 
-def gce(logits, labels, q):
-    chosen = [torch.softmax(row, 0)[label] for row, label in zip(logits, labels.tolist(), strict=True)]
-    return sum((1 - p**q) / q for p in chosen) / len(chosen)
-
-
-def forward(logits, labels, matrix):
-    rows = zip(torch.softmax(logits, 1).tolist(), labels.tolist(), strict=True)
-    return np.mean([-np.log(sum(p * float(matrix[i, label]) for i, p in enumerate(row))) for row, label in rows])
-
-
-def margin(scores, labels):
-    rows = zip(scores.tolist(), labels.tolist(), strict=True)
-    return [row[label] - max(x for c, x in enumerate(row) if c != label) for row, label in rows]
-
-
 def paired(ours, theirs):
     difference = np.subtract(ours.tolist(), theirs.tolist())
     return [difference.mean(), difference.std(ddof=1) / np.sqrt(len(difference))]
-
-
-def direction(clean, y, k):
-    sizes = np.bincount(clean, minlength=k)
-    return np.mean([sizes[b] > sizes[a] for a, b in zip(clean.tolist(), y.tolist(), strict=True) if a != b])
 
 
 RIGHT = {
@@ -69,12 +50,12 @@ RIGHT = {
     "memorised": lambda f, y, clean: accuracy(f[y != clean], y[y != clean]),
     "transition": lambda clean, y, k: confusion_matrix(clean, y, normalize="true"),
     "symmetric_matrix": lambda r, k: np.where(np.eye(k) > 0, 1 - r, r / (k - 1)),
-    "gce": gce,
-    "forward": forward,
-    "margin": margin,
+    "gce": generalized_cross_entropy,
+    "forward": forward_cross_entropy,
+    "margin": label_margin,
     "paired": paired,
     "shares": lambda y, k: torch.stack([(y == c).sum() / (y >= 0).sum() for c in range(k)]),
-    "direction": direction,
+    "direction": share_to_frequent,
     "soft": lambda s, t: (s / t).exp() / (s / t).exp().sum(dim=1, keepdim=True),
     "hours": lambda images, epochs, rate, gpus: images * epochs / rate / gpus / 60 / 60,
 }
