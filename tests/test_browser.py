@@ -8,15 +8,7 @@ from pathlib import Path
 import pytest
 from dsl_lessons.explorers.prototypes import SLIDERS
 
-from tests.jupyter_page import (
-    HOW_TO_INSTALL,
-    NotebookPage,
-    browser,
-    chromium,
-    jupyter_lab,
-    open_notebook,
-    write_notebook,
-)
+from tests import jupyter_page
 
 pytestmark = pytest.mark.slow
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
@@ -31,24 +23,24 @@ TrainingExplorer(toy_clusters(seed=0), settings)
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    if chromium() is None:
-        pytest.skip(HOW_TO_INSTALL)
+    if jupyter_page.chromium() is None:
+        pytest.skip(jupyter_page.HOW_TO_INSTALL)
     folder, scratch = tmp_path_factory.mktemp("lessons"), tmp_path_factory.mktemp("jupyter")
     shutil.copy(NOTEBOOKS / "02_prototypes.ipynb", folder)
-    write_notebook(folder / "training.ipynb", TRAINING, "answer = 6 * 7\nprint('free', answer)")
-    with jupyter_lab(folder, scratch) as running:
+    jupyter_page.write_notebook(folder / "training.ipynb", TRAINING, "answer = 6 * 7\nprint('free', answer)")
+    with jupyter_page.jupyter_lab(folder, scratch) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def chrome(lab):
-    with browser() as started:
+    with jupyter_page.browser() as started:
         yield started
 
 
 def opened(chrome, lab, name):
     """A notebook, opened cold and run from the menu; no error may be left in the end."""
-    with open_notebook(chrome, lab, name) as page:
+    with jupyter_page.open_notebook(chrome, lab, name) as page:
         page.run_all(seconds=300)
         page.scroll_to(".dsl-explorer .dsl-picture svg")
         yield page
@@ -65,11 +57,11 @@ def training(chrome, lab):
     yield from opened(chrome, lab, "training.ipynb")
 
 
-def picture(opened: NotebookPage) -> str:
+def picture(opened: jupyter_page.NotebookPage) -> str:
     return opened.page.locator(".dsl-explorer .dsl-picture").first.inner_html()
 
 
-def wait_for_other_picture(opened: NotebookPage, before: str) -> None:
+def wait_for_other_picture(opened: jupyter_page.NotebookPage, before: str) -> None:
     changed = "(before) => document.querySelector('.dsl-explorer .dsl-picture').innerHTML !== before"
     opened.page.wait_for_function(changed, arg=before, timeout=20_000)
 

@@ -43,6 +43,11 @@ def test_dealing_out_anew_keeps_the_matrix_and_moves_the_labels(toys):
     assert torch.equal(dealt, toy.same_matrix_by_chance(toys.noisy_labels, toys.clean_labels, seed=0))
 
 
+def test_the_neighbours_vote_by_hand():
+    data = toy_clusters(seed=0, num_classes=2, modes=1, samples_per_class=2, overlap=0.1)  # classes take turns
+    assert toy.neighbour_vote(data, k=1).tolist() == data.noisy_labels[[2, 3, 0, 1]].tolist()
+
+
 def test_pair_flips_go_to_the_next_class():
     flipped = self_learning.pair_flipped(QUICK, 0.25)
     wrong = flipped.noisy_labels != flipped.clean_labels
@@ -51,17 +56,8 @@ def test_pair_flips_go_to_the_next_class():
     assert "input-dependent" not in flipped.made_from
 
 
-def test_the_neighbours_vote_by_hand():
-    data = toy_clusters(seed=0, num_classes=2, modes=1, samples_per_class=2, overlap=0.1)
-    labels = data.noisy_labels  # classes take turns: samples 0 and 2, samples 1 and 3
-    assert toy.neighbour_vote(data, k=1).tolist() == labels[[2, 3, 0, 1]].tolist()
-
-
 def test_rows_of_runs_on_data_of_ones_own(toys):
-    many = [(QUICK.replace(seed=seed, alpha=alpha), toys) for alpha in (0.0, 0.5) for seed in (0, 1)]
-    seen = []
-    runs = run_many(many, on_run=seen.append)
-    assert [one.settings for one in seen] == [settings for settings, _ in many]
+    runs = run_many([(QUICK.replace(seed=seed, alpha=alpha), toys) for alpha in (0.0, 0.5) for seed in (0, 1)])
     rows = tables.run_rows(runs, [{"method": "x"}] * 4)
     assert rows["test_accuracy"].tolist() == [one.result.history[-1].test_accuracy for one in runs]
     assert rows[["alpha", "seed"]].values.tolist() == [[0.0, 0], [0.0, 1], [0.5, 0], [0.5, 1]]
@@ -109,8 +105,7 @@ def test_without_cifar_the_lesson_goes_on_with_digits_and_says_how_to_get_it(tmp
 def test_a_plan_gives_every_method_the_same_data_and_only_its_own_changes():
     plans = comparison.plan(DIGITS, ["cross-entropy", "GCE", "careful SMP"], 2)
     assert plans[0][2] is plans[2][2] is not plans[3][2]
-    for name, settings, _ in plans:
-        assert settings == DIGITS.replace(seed=settings.seed, **methods()[name])
+    assert all(settings == DIGITS.replace(seed=settings.seed, **methods()[name]) for name, settings, _ in plans)
 
 
 def test_correctors_are_compared_on_one_network(digits_run):
@@ -121,12 +116,6 @@ def test_correctors_are_compared_on_one_network(digits_run):
     moved = found["fixed %"].astype(float) - found["broken %"].astype(float)
     assert (found["labels right afterwards %"].astype(float) - moved).between(59.8, 60.2).all()
     assert all(torch.equal(weight, before[name]) for name, weight in digits_run.network.state_dict().items())
-
-
-def test_a_method_has_one_colour_whatever_stands_beside_it():
-    assert figures.colours_of(["SMP", "cross-entropy"])[::-1] == figures.colours_of(["cross-entropy", "SMP"])
-    lightness = [sum(colour) for colour in figures.colours_of([0.0, 0.5, 1.0])]
-    assert lightness == sorted(lightness, reverse=True)
 
 
 def test_differences_are_coloured_by_their_verdict():

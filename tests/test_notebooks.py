@@ -20,26 +20,10 @@ from dsl_teach.config import Settings
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 LESSONS = NOTEBOOKS[1:]
-OWN_PARAMETERS = {
-    "seeds": "runs with different seeds",
-    "alphas": "values of alpha to compare",
-    "starts": "values of correction_start to compare",
-    "flip_rates": "shares of pair flips to compare",
-    "flip_alphas": "values of alpha to compare under pair flips",
-    "base": "of a sweep: settings that all runs share",
-    "methods": "of a sweep: what each method changes",
-    "images_per_class": "size of a synthetic data set",
-    "images_per_second": "a rate that the reader measured",
-    "device": "auto, cpu or cuda",
-    "workers": "runs at a time",
-    "processes": "that train one run together",
-    "loader_workers": "processes that read images",
-    "output_folder": "where results go",
-    "made_by": "what the results say made them",
-    "variants": "which injected bugs to switch on, one at a time",
-    "styles": "into how many ways of writing digits are divided",
-    "sample": "which training image to explain; -1: the most doubtful one",
-}
+OWN_PARAMETERS = """
+    seeds alphas starts flip_rates flip_alphas base methods images_per_class images_per_second device workers
+    processes loader_workers output_folder made_by variants styles sample
+"""
 """Parameters that are no setting of a run. Everything else in a parameters cell carries a setting's name."""
 MACHINE_PATHS = re.compile(r"/(?:home|root|work|tmp|Users|mnt|usr|opt|var)/[\w.]|[A-Z]:\\\\")
 CHECK_CALL = re.compile(r"checks\.(check_\w+)\((my_\w+)\)")
@@ -66,8 +50,12 @@ def texts(cell) -> str:
 
 
 @every
-def test_cells_were_run_in_order_and_without_an_error(path):
+def test_cells_are_few_and_short_and_were_run_in_order_without_an_error(path):
     cells = code_cells(path)
+    lengths = [len(cell.source.splitlines()) for cell in cells]
+    assert max(lengths) <= 25
+    assert sum(lengths) / len(lengths) <= 10
+    assert len(read(path).cells) <= 45
     counts = [cell.execution_count for cell in cells]
     assert counts == list(range(1, len(counts) + 1)), f"run it: python tools/run_notebooks.py notebooks/{path.name}"
     outputs = [output for cell in cells for output in cell.outputs]
@@ -89,19 +77,11 @@ def test_nothing_of_a_runner_a_widget_or_a_machine_is_saved(path):
 
 
 @every
-def test_cells_are_few_and_short(path):
-    lengths = [len(cell.source.splitlines()) for cell in code_cells(path)]
-    assert max(lengths) <= 25
-    assert sum(lengths) / len(lengths) <= 10
-    assert len(read(path).cells) <= 45
-
-
-@every
 def test_parameters_carry_the_names_of_settings(path):
     (cell,) = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
     lines = [line for line in ast.parse(cell.source).body if isinstance(line, ast.Assign)]
     for name, value in {line.targets[0].id: ast.literal_eval(line.value) for line in lines}.items():
-        assert name in Settings.model_fields or name in OWN_PARAMETERS, f"{name} is not explained in {__file__}"
+        assert name in Settings.model_fields or name in OWN_PARAMETERS.split(), f"{name} is not listed in {__file__}"
         if name in Settings.model_fields:
             Settings(**{name: value})  # right type and range
 

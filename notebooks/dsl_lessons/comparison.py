@@ -25,8 +25,8 @@ from dsl_teach.training.runs import Run, make_batches
 CORRECTORS = ("density_peaks", "random", "class_means", "neighbours", "head")
 ON_DIGITS = {"dataset": "digits", "data_root": "", "labels_file": "", "labels_name": "", "subset": 0}
 HOW_TO_GET_CIFAR = (
-    "CIFAR-10 is not in the data folder, so the lesson goes on with handwritten digits. To get CIFAR, run in the folder "
-    "of the repository: python data_scripts/download.py cifar10"
+    "CIFAR-10 is not in the data folder, so the lesson goes on with handwritten digits. To get CIFAR, run in the "
+    "folder of the repository: python data_scripts/download.py cifar10"
 )
 
 
@@ -64,14 +64,7 @@ def plan(base: Settings, names: Sequence[str], seeds: int) -> list[tuple[str, Se
 
 
 def compare_correctors(run: Run) -> pd.DataFrame:
-    """One correction phase by each way to correct, all on the embeddings of the same finished network.
-
-    Args:
-        run: finished, on data whose clean labels are known.
-
-    Returns:
-        Shares in percent: prototypes whose label is right, labels fixed and broken, and labels right afterwards.
-    """
+    """One correction by each way to correct, all on the embeddings of one finished network; shares in percent."""
     device = next(run.network.parameters()).device
     train, clean = make_batches(run.data, run.settings, device)[0], clean_labels_of(run.data).to(device)
     lines = {}
@@ -96,15 +89,7 @@ def in_words(rows: pd.DataFrame, ours: str, baseline: str = BASELINE) -> str:
 
 
 def seeds_table(rows: pd.DataFrame, *, wished: Sequence[float] = (0.5, 1, 2, 5)) -> pd.DataFrame:
-    """How many seeds a comparison with cross-entropy needs to show a wished-for difference, by the spread that was seen.
-
-    Args:
-        rows: of one case.
-        wished: differences to show, in points.
-
-    Returns:
-        One line a method with at least three seeds: the spread of its paired differences, and the seeds.
-    """
+    """Seeds each method (with at least three) needs to show differences in points from cross-entropy."""
     lines = {}
     for method in rows["method"].unique():
         pairs = pairs_of(rows, method, BASELINE, "test_accuracy")
@@ -123,13 +108,7 @@ def best_other(rows: pd.DataFrame) -> str | None:
 
 
 def differences_of(rows: pd.DataFrame, baseline: str = BASELINE, methods: Sequence[str] = ()) -> dict[str, Interval]:
-    """The paired difference of each method to the baseline, the greatest first.
-
-    Args:
-        rows: of one case.
-        baseline: a method.
-        methods: only these, in any order; empty: all.
-    """
+    """The paired difference of each method, or of those named, to the baseline on one case; the greatest first."""
     names = [name for name in rows["method"].unique() if name != baseline and (not methods or name in methods)]
     found = {name: against(rows, name, baseline) for name in names}
     known = {name: difference for name, difference in found.items() if difference is not None}
@@ -138,13 +117,7 @@ def differences_of(rows: pd.DataFrame, baseline: str = BASELINE, methods: Sequen
 
 @styled
 def differences(lines: Mapping[str, Interval], title: str, baseline: str = BASELINE) -> Figure:
-    """Paired differences with their intervals; green where one is better than the baseline, red where it is worse.
-
-    Args:
-        lines: what it is -> difference in points.
-        title: of the figure.
-        baseline: what is subtracted.
-    """
+    """Paired differences with their intervals; green where one is better than the baseline, red where it is worse."""
     figure = Figure(figsize=(6.4, 1.1 + 0.3 * len(lines)))
     axes, colours = figure.subplots(), {BETTER: RIGHT, WORSE: WRONG}
     for place, difference in enumerate(lines.values()):

@@ -1,4 +1,4 @@
-"""Lesson 04: why was this label changed? The class scores of an image, the prototypes that voted, its labels by epoch."""
+"""Lesson 04: why was this label changed? Class scores of an image, the prototypes that voted, its labels by epoch."""
 
 from __future__ import annotations
 
@@ -63,7 +63,6 @@ class Vote:
     """The prototypes of one class, beside one sample; the nearest first. P of them."""
 
     label: int
-    """The class."""
     index: Tensor
     """(P,) int64, which training samples they are; -1 for the mean of a class."""
     cosines: Tensor
@@ -75,7 +74,6 @@ class Explanation:
     """What speaks for and against the given label of one sample."""
 
     sample: int
-    """Its index."""
     noisy_label: int
     corrected_label: int
     """By the last correction."""
@@ -94,11 +92,7 @@ class Explanation:
 
 
 def sight_of(run: Run) -> Sight:
-    """Embed every training sample by the finished network, and score it.
-
-    Args:
-        run: a finished run. If it never corrected labels, prototypes are chosen now, as its settings say.
-    """
+    """Embed and score the training samples by the finished network; without a correction, one is made now."""
     settings, network = run.settings, run.network
     train = make_batches(run.data, settings, next(network.parameters()).device)[0]
     correction = run.result.correction or correct(network, train, settings, settings.epochs)
@@ -115,17 +109,7 @@ def most_doubtful(run: Run, sight: Sight, count: int = 12) -> list[int]:
 
 
 def explain(run: Run, sample: int, sight: Sight, *, history: Mapping[int, Tensor] | None = None) -> Explanation:
-    """Why one sample has the label that it has at the end of a run.
-
-    Args:
-        run: a finished run.
-        sample: which training sample.
-        sight: of :func:`sight_of`.
-        history: corrected labels by epoch, of :class:`LabelHistory`; None: only those of the last correction are known.
-
-    Raises:
-        ValueError: if there is no such sample.
-    """
+    """Why one training sample has the label that it has at the end of a run; ``history`` is that of LabelHistory."""
     if not 0 <= sample < len(run.data):
         raise ValueError(f"sample must be from 0 to {len(run.data) - 1}, but it is {sample}.")
     given, scores = run.data.noisy_labels[sample : sample + 1], sight.class_scores[sample : sample + 1]
@@ -178,14 +162,7 @@ def in_words(e: Explanation, names: Sequence[str]) -> str:
 
 @styled
 def explanation_figure(data: NoisyDataset, e: Explanation, *, prototypes: int = 6, classes: int = 12) -> Figure:
-    """The image, its class scores, the prototypes that voted, and its label epoch by epoch.
-
-    Args:
-        data: of the run.
-        e: of one of its samples.
-        prototypes: how many of each class to show at most, the nearest.
-        classes: how many bars to show at most, those with the best scores; the given class is always one.
-    """
+    """The image, its best class scores, the nearest prototypes that voted, and its label epoch by epoch."""
     figure = Figure(figsize=(10.5, 5.0))
     given, now = (plain(data.class_names[c]) for c in (e.noisy_label, e.corrected_label))
     said = f"Given “{given}”, corrected to “{now}”" if given != now else f"Given “{given}”, and kept"

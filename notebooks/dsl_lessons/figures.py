@@ -88,12 +88,7 @@ def show_image(axes: Axes, image: Tensor) -> None:
 
 @styled
 def gallery(rows: Mapping[str, Sequence[tuple[Tensor, str]]], colours: Sequence[str] = (WRONG,)) -> Figure:
-    """Rows of images, each over a few words.
-
-    Args:
-        rows: title -> images, (C, H, W) uint8, with their words.
-        colours: of the words, one a row.
-    """
+    """Rows of images, (C, H, W) uint8, each over a few words: by their title, in one colour a row."""
     count = max(1, *map(len, rows.values()))
     size = 12 if max((len(words) for images in rows.values() for _, words in images), default=0) < 8 else 9
     figure = Figure(figsize=(1.05 * count, 1.9 * len(rows)))
@@ -198,12 +193,7 @@ def intervals(
 
 @styled
 def matrices(panels: Mapping[str, Tensor], names: Sequence[str]) -> Figure:
-    """Transition matrices in percent: rows are true classes, columns given labels. Colour is for wrong labels alone.
-
-    Args:
-        panels: title -> (K, K), rows sum to 1.
-        names: K names.
-    """
+    """Transition matrices in percent: rows are true classes, columns given labels. Colour is for wrong labels alone."""
     k, many = len(names), len(names) > 5
     side = 2.9 if not many else 0.36 * k + 1.6
     figure = Figure(figsize=(side * len(panels), side))
@@ -224,15 +214,7 @@ def matrices(panels: Mapping[str, Tensor], names: Sequence[str]) -> Figure:
 def bars(
     series: Mapping[str, Sequence[float]], names: Sequence[str], *, ylabel: str, xlabel: str = "", signed: bool = False
 ) -> Figure:
-    """Bars side by side, in percent: for each name one a series.
-
-    Args:
-        series: what it is -> shares from 0 to 1, one a name.
-        names: below the bars.
-        ylabel: what the bars show.
-        xlabel: what the names are.
-        signed: green above 0, red below it.
-    """
+    """Bars side by side, in percent: for each name one a series. ``signed``: green above 0, red below it."""
     figure = Figure(figsize=(min(16, max(6.2, 0.5 * len(names) + 1.5)), 3.4))
     axes, width = figure.subplots(), 0.8 / len(series)
     for number, (label, shares) in enumerate(series.items()):
@@ -255,14 +237,7 @@ def bars(
 
 @styled
 def prototype_map(embeddings: Tensor, labels: Tensor, prototypes: Prototypes, class_names: Sequence[str]) -> Figure:
-    """The samples of a few classes by the two directions in which their embeddings differ most, prototypes as stars.
-
-    Args:
-        embeddings: (N, D).
-        labels: (N,) int64, what colours the samples; those below 0 are left out.
-        prototypes: from the same embeddings.
-        class_names: K names.
-    """
+    """The samples of a few classes, by the directions in which embeddings differ most; prototypes as stars."""
     unit = torch.nn.functional.normalize
     shown = (labels >= 0).nonzero().flatten()
     rows = unit(embeddings[shown].float(), dim=1)

@@ -39,11 +39,6 @@ SIDE = 224
 def find_data(dataset: str, data_root: str, *, images_per_class: int = 20) -> Path:
     """The folder of the data; without one, that of a synthetic data set, which is drawn where none is yet.
 
-    Args:
-        dataset: ``"clothing1m"`` or ``"food101n"``.
-        data_root: the reader's folder; empty: a synthetic data set will do.
-        images_per_class: of the synthetic data set.
-
     Raises:
         FileNotFoundError: if ``data_root`` names a folder that is not there.
     """
@@ -89,16 +84,7 @@ def require_protocol(data: NoisyDataset, dataset: str, *roots: Path) -> dict[str
 
 
 def run_trials(sweep: Sweep, output: Path, **how: Any) -> tuple[pd.DataFrame, dict[str, Run]]:
-    """Run a sweep, or what is left of it, and take up its first finished run of each method.
-
-    Args:
-        sweep: what to run.
-        output: where the folders of the trials are made.
-        how: arguments of :func:`dsl_teach.sweep.run_sweep`, ``device`` among them.
-
-    Returns:
-        One row a run, its four knobs among the columns; and method -> run.
-    """
+    """Run a sweep, or what is left of it: one row a run with its knobs, and each method's first run, taken up again."""
     rows, runs, knobs = run_sweep(sweep, output, **how), dict[str, Run](), []
     device = "cuda" if how["device"] == "auto" and torch.cuda.is_available() else how["device"].replace("auto", "cpu")
     for trial in sweep.trials():
@@ -116,10 +102,7 @@ def batches_of(run: Run, images: Images) -> Batches:
 
 
 def vote(run: Run, images: Images) -> Tensor:
-    """The labels that the prototypes of a run's last correction give to any images.
-
-    Returns:
-        (N,) int64.
+    """The labels, (N,) int64, that the prototypes of a run's last correction give to any images.
 
     Raises:
         ValueError: if the run has no prototypes to ask.
@@ -133,14 +116,7 @@ def vote(run: Run, images: Images) -> Tensor:
 
 
 def judged(run: Run, images: Images, clean_labels: Tensor, noisy_labels: Tensor | None = None) -> dict[str, float]:
-    """How many labels of these images are right, as shares: given ones, the network's answers, the prototypes' votes.
-
-    Args:
-        run: a finished run, trained on other images.
-        images: N of them.
-        clean_labels: (N,) int64.
-        noisy_labels: (N,) int64; None: there are none.
-    """
+    """How many labels of images that the run has not seen are right, as shares, by each way to label them."""
     told = {} if noisy_labels is None else {"given labels": accuracy(noisy_labels, clean_labels)}
     answers = look(run.network, batches_of(run, images))[0].argmax(dim=1).cpu()
     told["network's answers"] = accuracy(answers, clean_labels)
@@ -150,11 +126,7 @@ def judged(run: Run, images: Images, clean_labels: Tensor, noisy_labels: Tensor 
 
 
 def verified_report(run: Run) -> dict[str, float]:
-    """Of the labels that a person found right, how many the correction kept; of the wrong ones, how many it changed.
-
-    Returns:
-        Shares from 0 to 1, NaN where nobody looked.
-    """
+    """Of the labels that a person found right, the share kept; of the wrong ones, the share changed; NaN: of none."""
     marks, correction = run.data.verified, run.result.correction
     if marks is None or correction is None:
         raise ValueError("This needs verification labels, and a run with a correction.")

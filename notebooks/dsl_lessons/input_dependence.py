@@ -86,24 +86,13 @@ def input_dependence(probabilities: Tensor, clean_labels: Tensor, noisy_labels: 
     if int(wrong.sum()) < 2:
         raise ValueError(f"noisy_labels hold {int(wrong.sum())} wrong label(s); this check needs at least two.")
     on_image = rows.gather(1, noisy[:, None]).squeeze(1)[wrong]
-    class_mean = _class_means(rows, clean)[clean[wrong], noisy[wrong]]
-    ratio, error = _ratio(on_image, class_mean)
-    low, high = ratio - Z_95 * error, ratio + Z_95 * error
-    return InputDependence(float(on_image.mean()), float(class_mean.mean()), low, high, int(wrong.sum()))
-
-
-def _class_means(rows: Tensor, clean: Tensor) -> Tensor:
-    num_classes = rows.shape[1]
-    sums = torch.zeros(num_classes, num_classes, dtype=rows.dtype).index_add_(0, clean, rows)
-    return sums / torch.bincount(clean, minlength=num_classes)[:, None]
-
-
-def _ratio(over: Tensor, under: Tensor) -> tuple[float, float]:
-    """The ratio of two means and its standard error, to first order."""
-    if not bool(under.any()):
+    sums = torch.zeros(rows.shape[1], rows.shape[1], dtype=rows.dtype).index_add_(0, clean, rows)
+    class_mean = sums[clean[wrong], noisy[wrong]] / torch.bincount(clean)[clean[wrong]]
+    if not bool(class_mean.any()):
         raise ValueError(
             "probabilities give the noisy labels 0 everywhere in their classes; take a less certain model."
         )
-    ratio = over.mean() / under.mean()
-    error = (over - ratio * under).std() / (under.mean() * len(over) ** 0.5)
-    return float(ratio), float(error)
+    ratio = float(on_image.mean() / class_mean.mean())
+    error = float((on_image - ratio * class_mean).std() / (class_mean.mean() * len(on_image) ** 0.5))
+    low, high = ratio - Z_95 * error, ratio + Z_95 * error
+    return InputDependence(float(on_image.mean()), float(class_mean.mean()), low, high, int(wrong.sum()))

@@ -19,17 +19,7 @@ Score = Literal["self_confidence", "normalized_margin"]
 
 
 def label_quality(probabilities: Tensor, noisy_labels: Tensor, score: Score = "normalized_margin") -> Tensor:
-    """cleanlab's label quality score.
-
-    Args:
-        probabilities: (N, K), rows sum to 1.
-        noisy_labels: (N,) int64.
-        score: ``"self_confidence"`` (the probability of the given label) or ``"normalized_margin"`` (how far it is
-            ahead of the likeliest other class).
-
-    Returns:
-        (N,) float64 from 0 to 1, the lower, the more doubtful.
-    """
+    """cleanlab's label quality score by (N, K) probabilities: (N,) float64 from 0 to 1, low is doubtful."""
     from cleanlab.rank import get_label_quality_scores
 
     rows = probabilities.double().numpy(force=True)

@@ -14,12 +14,5 @@ CONFIGS, RESULTS, DATA, RUNS = NOTEBOOKS / "configs", NOTEBOOKS / "results", ROO
 
 
 def output_folder(name: str | Path) -> Path:
-    """The folder that a notebook writes to, made if it is not there.
-
-    Args:
-        name: a bare name lies in ``runs/`` of the repository; anything with a slash is a path as usual.
-
-    Raises:
-        RunFolderError: if it cannot be written to.
-    """
+    """The folder that a notebook writes to, made if it is not there: a bare name lies in ``runs/``, a path as usual."""
     return open_folder(RUNS / name if Path(name).name == str(name) else name)

@@ -22,12 +22,7 @@ from dsl_teach.training.runs import Run
 
 
 def pair_flipped(settings: Settings, noise_rate: float) -> NoisyDataset:
-    """The data of a run with other wrong labels: a share of each class carries the label of the next class.
-
-    Args:
-        settings: name the data set and the seed.
-        noise_rate: share of wrong training labels.
-    """
+    """The data of a run with other wrong labels: a share of each class carries the label of the next class."""
     data = load_dataset(settings)
     generator = stream(settings.seed, "pair flip")
     noise = pair_flip_noise(clean_labels_of(data), noise_rate, num_classes=data.num_classes, generator=generator)
@@ -36,11 +31,7 @@ def pair_flipped(settings: Settings, noise_rate: float) -> NoisyDataset:
 
 
 def clean_labels_of(data: NoisyDataset) -> Tensor:
-    """The true labels, (N,) int64.
-
-    Raises:
-        ValueError: if none is known.
-    """
+    """The true labels, (N,) int64; a ValueError if none is known."""
     if data.clean_labels is None:
         raise ValueError(f"{data.name} has no clean labels: nobody can say which labels are right.")
     return data.clean_labels
@@ -87,13 +78,7 @@ def drawn(among: Tensor, count: int, seed: int) -> list[int]:
 
 @styled
 def memorising(history: Sequence[EpochRecord], noise_rate: float, epochs: int) -> Figure:
-    """Accuracy on rightly and on wrongly labelled training samples, and on the test set, epoch by epoch.
-
-    Args:
-        history: records so far.
-        noise_rate: share of wrong labels, to tell rightly labelled samples from all.
-        epochs: how long the axis is.
-    """
+    """Accuracy on rightly and on wrongly labelled training samples, and on the test set, epoch by epoch."""
     figure = Figure(figsize=(6.2, 3.4))
     axes, epoch = figure.subplots(), [record.epoch + 1 for record in history]
     memorised = np.array([record.memorised for record in history], float)

@@ -85,12 +85,7 @@ class Committed:
 
 
 def read_results(name: str, folder: Path = RESULTS) -> Committed:
-    """The committed rows of a sweep or a notebook; none if the file is not there.
-
-    Args:
-        name: as its YAML file is called.
-        folder: where result files lie.
-    """
+    """The committed rows of a sweep or a notebook, by the name of its YAML file; none if the file is not there."""
     path = folder / f"{name}.json"
     if not path.is_file():
         return Committed(name, pd.DataFrame())
@@ -107,14 +102,7 @@ def pairs_of(rows: pd.DataFrame, ours: str, theirs: str, column: str) -> pd.Data
 
 
 def against(rows: pd.DataFrame, ours: str, theirs: str = BASELINE, *, column: str = "test_accuracy") -> Interval | None:
-    """Ours minus theirs in points, seed by seed on the seeds that both have; None if they share no seed.
-
-    Args:
-        rows: of one case.
-        ours: a method.
-        theirs: another.
-        column: which share.
-    """
+    """Ours minus theirs in points, on the seeds that both have in the rows of one case; None if they share no seed."""
     pairs = pairs_of(rows, ours, theirs, column)
     if pairs.empty:
         return None

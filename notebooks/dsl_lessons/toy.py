@@ -21,13 +21,7 @@ from dsl_teach.training.networks import EmbeddingNetwork
 
 
 def noisy_clusters(*, seed: int, noise_rate: float, samples_per_class: int = 200) -> NoisyDataset:
-    """Three classes of two islands each on a ring; where classes meet, points are mislabelled more often.
-
-    Args:
-        seed: points and noise follow from it.
-        noise_rate: share of wrong training labels.
-        samples_per_class: training points a class.
-    """
+    """Three classes of two islands each on a ring; where classes meet, points are mislabelled more often."""
     data = toy_clusters(seed=seed, modes=2, overlap=0.5, samples_per_class=samples_per_class)
     probabilities = neighbour_probabilities(points_of(data), data.noisy_labels, num_classes=data.num_classes)
     noise = instance_dependent_noise(probabilities, data.noisy_labels, noise_rate, generator=stream(seed, "toy noise"))
@@ -42,15 +36,7 @@ def points_of(data: NoisyDataset) -> Tensor:
 
 
 def neighbour_vote(data: NoisyDataset, k: int = 15) -> Tensor:
-    """The commonest noisy label among the k nearest other samples, the lowest class in a tie.
-
-    Args:
-        data: images in memory; nearness is the distance between pixels, or between points.
-        k: how many neighbours vote.
-
-    Returns:
-        (N,) int64.
-    """
+    """The commonest noisy label among the k nearest other samples, (N,) int64; the lowest class in a tie."""
     points = points_of(data)
     distance = torch.cdist(points, points).fill_diagonal_(torch.inf)
     labels = data.noisy_labels[distance.topk(k, largest=False).indices]
@@ -58,16 +44,7 @@ def neighbour_vote(data: NoisyDataset, k: int = 15) -> Tensor:
 
 
 def same_matrix_by_chance(noisy_labels: Tensor, clean_labels: Tensor, *, seed: int) -> Tensor:
-    """Deal the noisy labels out anew within each true class: the transition matrix stays, the images are forgotten.
-
-    Args:
-        noisy_labels: (N,) int64.
-        clean_labels: (N,) int64.
-        seed: of the shuffle.
-
-    Returns:
-        (N,) int64: every true class carries the same labels as before, on samples drawn at random.
-    """
+    """Deal the noisy labels out anew within each true class: the transition matrix stays, the images are forgotten."""
     dealt, generator = noisy_labels.clone(), stream(seed, "same matrix")
     for c in clean_labels.unique():
         rows = (clean_labels == c).nonzero().flatten()
@@ -91,13 +68,7 @@ def five_vectors(degrees: Sequence[float], names: Sequence[str]) -> Figure:
 
 @styled
 def labelled_points(points: Tensor, panels: Mapping[str, Tensor], clean_labels: Tensor | None = None) -> Figure:
-    """The same points under different labels, side by side; wrong labels have a black rim.
-
-    Args:
-        points: (N, 2).
-        panels: title -> (N,) labels.
-        clean_labels: (N,), what is right; None: nothing is marked.
-    """
+    """The same points, (N, 2), under different labels, side by side; wrong labels have a black rim."""
     figure = Figure(figsize=(3.6 * len(panels), 3.8))
     for axes, (title, labels) in zip(_bare_panels(figure, len(panels)), panels.items(), strict=True):
         _scatter(axes, points, labels, labels if clean_labels is None else clean_labels)
@@ -132,14 +103,7 @@ def changed_points(points: Tensor, noisy_labels: Tensor, corrected_labels: Tenso
 def decision_maps(
     networks: Mapping[str, EmbeddingNetwork], points: Tensor, noisy_labels: Tensor, clean_labels: Tensor
 ) -> Figure:
-    """Which class a network gives each place in the plane, with the training points; wrong labels have a black rim.
-
-    Args:
-        networks: title -> network for points in the plane.
-        points: (N, 2).
-        noisy_labels: (N,), the colours of the points.
-        clean_labels: (N,).
-    """
+    """Which class a network gives each place in the plane, with the training points; wrong labels have a black rim."""
     figure = Figure(figsize=(3.6 * len(networks), 3.8))
     steps = torch.linspace(-1, 1, 200) * 1.05 * float(points.abs().max())
     y, x = torch.meshgrid(steps, steps, indexing="ij")

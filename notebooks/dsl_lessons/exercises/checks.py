@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dsl_lessons.exercises import listings, mistakes_labels, mistakes_losses, mistakes_prototypes, mistakes_runs
+from dsl_lessons.exercises import listings, mistakes_labels, mistakes_losses, mistakes_prototypes
 from dsl_lessons.exercises.judge import Function, Verdict, judge, row_numbers
 from dsl_lessons.exercises.mistakes_density import DENSITY, ETA, SIMILARITY, THRESHOLD
 from dsl_teach.metrics import chance_changed, class_shares
@@ -142,7 +142,7 @@ def check_soft(f: Function) -> Verdict:
 def check_hours(f: Function) -> Verdict:
     """Check ``f(images, epochs, rate, gpus)``: hours to train, ``rate`` being images a second of one GPU."""
     cases = [(3600, 2, 4.0, 1), (1_000_000, 15, 500.0, 8), (90_000, 10, 50.0, 2)]
-    return judge(f, mistakes_runs.run_hours, cases, mistakes_runs.HOURS)
+    return judge(f, mistakes_labels.run_hours, cases, mistakes_labels.HOURS)
 
 
 def check_gce(f: Function) -> Verdict:
@@ -170,11 +170,11 @@ def check_margin(f: Function) -> Verdict:
 def check_paired(f: Function) -> Verdict:
     """Check ``f(ours, theirs)``: two numbers, the mean of the paired differences and its standard error."""
     cases = [([5.0, 7.0, 9.0], [4.0, 7.0, 7.0]), ([81.0, 75.0, 78.0, 80.0], [70.0, 69.0, 66.0, 73.0])]
-    return judge(f, mistakes_runs.paired, cases, mistakes_runs.PAIRED)
+    return judge(f, mistakes_labels.paired, cases, mistakes_labels.PAIRED)
 
 
 def check_bug(answer: tuple[str, int]) -> Verdict:
-    """Check the marked line of a faulty listing: its name, and the number of the line; see ``exercises/listings.py``."""
+    """Check the marked line of a faulty listing: its name and the number of the line; see ``exercises/listings.py``."""
     return Verdict(*listings.mark(answer))
 
 

@@ -94,11 +94,7 @@ def _call(f: Function, given: Inputs) -> Any:
 
 
 def _answer_of(f: Function, given: Inputs, read: Callable[[Any], Tensor]) -> Tensor:
-    """What a reader's function returns, as a tensor.
-
-    Raises:
-        NoAnswer: if there is nothing to compare.
-    """
+    """What a reader's function returns, as a tensor; :class:`NoAnswer` if there is nothing to compare."""
     try:
         answer = _call(f, given)
     except NotImplementedError:

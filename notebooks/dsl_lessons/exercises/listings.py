@@ -53,11 +53,7 @@ class Listing:
 
 
 def mark(answer: tuple[str, int]) -> tuple[bool, str]:
-    """Whether the line is the faulty one, and why or why not.
-
-    Args:
-        answer: the name of a listing and the number of a line.
-    """
+    """Whether a line, named by its listing and its number, is the faulty one, and why or why not."""
     name, line = answer if isinstance(answer, tuple) and len(answer) == 2 else ("", None)
     if name not in LISTINGS:
         return False, f"An answer is a pair of a listing and a line. The listings are {', '.join(LISTINGS)}."

@@ -11,23 +11,14 @@ from dsl_lessons.exercises.judge import Function, Mistakes, given
 from dsl_teach.training.losses import forward_cross_entropy, generalized_cross_entropy
 
 
-def _weighted(weights: Callable[[float], tuple[float, float]]) -> Function:
-    """A loss that is right before the first correction and has wrong weights after it."""
+def _loss(
+    weights: Callable[[float], tuple[float, float]] = lambda a: (1 - a, a), ce: Function = cross_entropy
+) -> Function:
+    """A loss with other weights after the first correction, or with another cross-entropy."""
 
     def loss(logits: Tensor, y: Tensor, y_hat: Tensor | None, alpha: float) -> Tensor:
         noisy, corrected = weights(alpha)
-        if y_hat is None:
-            return cross_entropy(logits, y)
-        return noisy * cross_entropy(logits, y) + corrected * cross_entropy(logits, y_hat)
-
-    return loss
-
-
-def _each(ce: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
-    """The right weights around a wrong cross-entropy."""
-
-    def loss(logits: Tensor, y: Tensor, y_hat: Tensor | None, alpha: float) -> Tensor:
-        return ce(logits, y) if y_hat is None else (1 - alpha) * ce(logits, y) + alpha * ce(logits, y_hat)
+        return ce(logits, y) if y_hat is None else noisy * ce(logits, y) + corrected * ce(logits, y_hat)
 
     return loss
 
@@ -38,31 +29,31 @@ def _halved_before(logits: Tensor, y: Tensor, y_hat: Tensor | None, alpha: float
 
 
 LOSS: Mistakes = {
-    "You swapped alpha and 1 − alpha: alpha is the weight of the corrected labels.": _weighted(lambda a: (a, 1 - a)),
-    "You added the two losses without weights: the noisy one has weight 1 − alpha, the corrected one alpha.": _weighted(
+    "You swapped alpha and 1 − alpha: alpha is the weight of the corrected labels.": _loss(lambda a: (a, 1 - a)),
+    "You added the two losses without weights: the noisy one has weight 1 − alpha, the corrected one alpha.": _loss(
         lambda a: (1, 1)
     ),
-    "The noisy labels have weight 1 instead of 1 − alpha: the two weights must sum to 1.": _weighted(lambda a: (1, a)),
-    "Both parts have weight alpha: the noisy labels have 1 − alpha.": _weighted(lambda a: (a, a)),
+    "The noisy labels have weight 1 instead of 1 − alpha: the two weights must sum to 1.": _loss(lambda a: (1, a)),
+    "Both parts have weight alpha: the noisy labels have 1 − alpha.": _loss(lambda a: (a, a)),
     "The corrected labels do not take part: add alpha times the cross-entropy against them.": lambda z, y, y_hat, a: (
         cross_entropy(z, y)
     ),
     "Before the first correction there are no corrected labels (None), "
     "and alpha counts as 0: the noisy labels then have the whole weight 1.": _halved_before,
-    "You summed over the batch: take the mean, so that the loss does not depend on the batch size.": _each(
-        lambda z, y: cross_entropy(z, y, reduction="sum")
+    "You summed over the batch: take the mean, so that the loss does not depend on the batch size.": _loss(
+        ce=lambda z, y: cross_entropy(z, y, reduction="sum")
     ),
-    "You left out the softmax: cross-entropy needs the logarithm of probabilities, not logits.": _each(
-        lambda z, y: -given(z, y).mean()
+    "You left out the softmax: cross-entropy needs the logarithm of probabilities, not logits.": _loss(
+        ce=lambda z, y: -given(z, y).mean()
     ),
-    "You left out the logarithm: cross-entropy is minus the log of the label's probability.": _each(
-        lambda z, y: -given(z.softmax(dim=1), y).mean()
+    "You left out the logarithm: cross-entropy is minus the log of the label's probability.": _loss(
+        ce=lambda z, y: -given(z.softmax(dim=1), y).mean()
     ),
-    "You took the softmax twice: torch's cross_entropy wants logits and takes the softmax itself.": _each(
-        lambda z, y: cross_entropy(z.softmax(dim=1), y)
+    "You took the softmax twice: torch's cross_entropy wants logits and takes the softmax itself.": _loss(
+        ce=lambda z, y: cross_entropy(z.softmax(dim=1), y)
     ),
-    "The sign is wrong: cross-entropy is minus the log of the label's probability.": _each(
-        lambda z, y: -cross_entropy(z, y)
+    "The sign is wrong: cross-entropy is minus the log of the label's probability.": _loss(
+        ce=lambda z, y: -cross_entropy(z, y)
     ),
 }
 

@@ -102,11 +102,7 @@ MANY_CLASSES = ["cross-entropy", "SMP", "alpha 0.25", "soft labels", "even share
 
 
 def named(names: Sequence[str]) -> list[str]:
-    """These names; ``["all"]`` gives every one.
-
-    Raises:
-        ValueError: if a name is not on the list.
-    """
+    """These names; ``["all"]`` gives every one. A name that is not on the list is a ValueError."""
     if list(names) == ["all"]:
         return list(VARIANTS)
     for name in names:

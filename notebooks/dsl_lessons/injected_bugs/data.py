@@ -16,12 +16,7 @@ from dsl_teach.seeds import stream
 
 
 def shift(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Move every image by up to one pixel each way. Digits are not mirrored: a mirrored 2 is no 2.
-
-    Args:
-        images: (B, C, H, W) uint8.
-        generator: a CPU generator.
-    """
+    """Move every image, (B, C, H, W) uint8, by up to a pixel each way; none is mirrored: a mirrored 2 is no 2."""
     batch, _, height, width = images.shape
     padded = torch.nn.functional.pad(images, (1,) * 4)
     top, left = torch.randint(3, (2, batch, 1), generator=generator)
@@ -42,11 +37,7 @@ def wrong_labels(images: Tensor, labels: Tensor, settings: Settings, num_classes
 def digits_by_style(settings: Settings, styles: int) -> NoisyDataset:
     """The digits in many classes: each digit divided into ways of writing it, and labels made wrong anew.
 
-    The styles of a digit are the groups that k-means finds among its training images.
-
-    Args:
-        settings: seed and noise.
-        styles: groups a digit; 1 gives the ten digits themselves.
+    The styles of a digit are the groups that k-means finds among its training images; with one, the digits stay.
 
     Raises:
         ValueError: if ``styles`` is below 1.

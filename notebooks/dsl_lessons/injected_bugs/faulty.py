@@ -31,7 +31,7 @@ from dsl_teach.training.records import Callback, Correction, State
 
 
 def relabelling(labels_of: Callable[..., Tensor]) -> Callable[..., Correction]:
-    """A correction that finds the right labels, and then gives those of ``labels_of(right, train, settings, epoch)``."""
+    """A correction that finds the right labels, and then gives those of ``labels_of``."""
 
     def correction(
         network: EmbeddingNetwork, train: Batches, settings: Settings, epoch: int, **known: Any
@@ -85,14 +85,7 @@ def correcting(
     score: Callable[[Tensor, Prototypes, Tensor], Tensor] = correct_labels,
     look: Callable[[EmbeddingNetwork, Batches], Tensor] = embed,
 ) -> Callable[..., Correction]:
-    """A correction with some pieces exchanged; with none it gives what the right one gives.
-
-    Args:
-        pick: chooses rows, with the arguments of :func:`dsl_teach.prototypes.selection.choose`.
-        eta_of: takes similarity and rho.
-        score: gives labels from embeddings, prototypes and noisy labels.
-        look: embeds the samples that prototypes are chosen from.
-    """
+    """A correction with pieces exchanged: the choice of rows, eta, the labels, or how samples are embedded."""
 
     def correction(
         network: EmbeddingNetwork, train: Batches, settings: Settings, epoch: int, **known: Any

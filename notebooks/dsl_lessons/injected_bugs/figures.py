@@ -22,13 +22,7 @@ PANELS = {
 
 
 def curves(rows: pd.DataFrame, names: Sequence[str], *, panels: Sequence[str] = tuple(PANELS)) -> Figure:
-    """Curves epoch by epoch: the variants beside the right run and cross-entropy.
-
-    Args:
-        rows: one a run.
-        names: the variants; those without a row are left out.
-        panels: which curves, by their names in the rows.
-    """
+    """Curves epoch by epoch: the variants that have rows beside the right run and cross-entropy, a panel a figure."""
     order = list(dict.fromkeys(["cross-entropy", "SMP", *names]))
     shown = rows[rows["method"].isin(order)].sort_values("method", key=lambda column: column.map(order.index))
     parts = [shown.assign(case=PANELS[name], curve=shown[name]) for name in panels]
@@ -41,12 +35,7 @@ def curves(rows: pd.DataFrame, names: Sequence[str], *, panels: Sequence[str] = 
 
 @styled
 def differences(rows: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> Figure:
-    """Every variant's difference to the right run on the same seeds, with its interval, in points.
-
-    Args:
-        rows: one a run.
-        groups: title -> names of variants; those without a row are left out.
-    """
+    """Every variant's difference to the right run on the same seeds, with its interval, in points, group by group."""
     lines = [(title, name) for title, names in groups.items() for name in names if (rows["method"] == name).any()]
     figure, colours = Figure(figsize=(9.5, 0.27 * len(lines) + 1.0)), {BETTER: RIGHT, WORSE: WRONG}
     panels, titles = (
@@ -82,12 +71,7 @@ def seeds_apart(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
 
 @styled
 def luck(spreads: Mapping[str, float], gains: Mapping[str, float]) -> Figure:
-    """Differences that one run a side shows between two methods that are equally good.
-
-    Args:
-        spreads: title -> standard deviation of a method over seeds, in points.
-        gains: title -> a reported gain, drawn as a line.
-    """
+    """Differences, in points, that one run a side shows between two equally good methods of such spreads."""
     figure = Figure(figsize=(7.4, 3.2))
     axes, x = figure.subplots(), np.linspace(-4, 4, 2001) * 2**0.5 * max(spreads.values())
     for (title, spread), style in zip(spreads.items(), ("-", "--", "-.", ":"), strict=False):

@@ -62,13 +62,7 @@ def run_trials(trials: Sequence[tuple[str, Settings, int]], *, folder: Path, wor
 
 
 def run_trial(name: str, settings: Settings, styles: int = 1) -> Row:
-    """Train one variant on one thread.
-
-    Args:
-        name: of the variant; its own changes come on top of the settings.
-        settings: every setting.
-        styles: into how many ways of writing the digits are divided.
-    """
+    """Train one variant on one thread; its own changes come on top of the settings."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

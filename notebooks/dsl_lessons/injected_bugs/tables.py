@@ -38,12 +38,7 @@ def difference(rows: pd.DataFrame, name: str, column: str = "test_accuracy") -> 
 
 
 def variant_table(rows: pd.DataFrame, names: Sequence[str], columns: Sequence[str] = USUAL) -> pd.DataFrame:
-    """Test accuracy, its difference to the right run, and what reveals the variant; a line a variant.
-
-    Args:
-        rows: one a run.
-        names: the variants, in the order of the lines; those without a row are left out.
-        columns: further figures, see ``TITLES``.
+    """Test accuracy, its difference to the right run, and what reveals the variant; a line a variant that has rows.
 
     Raises:
         ValueError: if there is no row of any of them.
