@@ -1,4 +1,3 @@
-import pickle
 import sys
 
 import numpy as np
@@ -101,11 +100,6 @@ def test_pillow_takes_over_where_torchcodec_is_missing(tmp_path, monkeypatch):
         assert decode_image(save(tmp_path / "image.jpg")).shape == (3, 60, 60)
     finally:
         torchcodec_decoder.cache_clear()
-
-
-def test_the_error_survives_the_way_from_a_worker():
-    error = pickle.loads(pickle.dumps(UnreadableImage("a.jpg", "missing")))
-    assert str(error) == str(UnreadableImage("a.jpg", "missing"))
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,7 @@ import itertools
 import pytest
 import torch
 
-from dsl_teach.data import decode
-from dsl_teach.data.batches import InMemoryBatches, OnDiskBatches, make_batches
+from dsl_teach.data.batches import OnDiskBatches
 from dsl_teach.data.clothing1m import clothing1m
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.data.decode import UnreadableImage, cut, decode_image, resize_short_side
@@ -100,13 +99,6 @@ def test_two_passes_at_once_are_refused(data):
         next(first)
 
 
-def test_labels_are_looked_up_when_a_batch_is_made(data):
-    batches = on_disk(data)
-    batches.noisy_labels = torch.arange(30)
-    for batch in batches.shuffled(generator()):
-        assert torch.equal(batch.noisy_labels, batch.index)
-
-
 @pytest.mark.parametrize("loader_workers", [0, 1])
 def test_a_file_that_breaks_later_is_named(data, loader_workers):
     files = ImageFiles(data.images.root, (*data.images.paths[:5], "0/gone.jpg"))
@@ -117,20 +109,6 @@ def test_a_file_that_breaks_later_is_named(data, loader_workers):
         UnreadableImage, match=r"^The image [^\n]*0/gone\.jpg cannot be read: missing\. Restore [^\n]*$"
     ):
         list(batches.in_order())
-
-
-def test_images_of_the_right_size_are_not_scaled(data, monkeypatch):
-    def refuse(*args, **options):
-        raise AssertionError("scaled")
-
-    sides = {path: min(decode_image(data.images.root / path).shape[1:]) for path in data.images.paths}
-    path, side = next(iter(sides.items()))
-    monkeypatch.setattr(decode.torch.nn.functional, "interpolate", refuse)
-    files, label = ImageFiles(data.images.root, (path,)), torch.zeros(1, dtype=torch.int64)
-    (batch,) = OnDiskBatches(files, label, batch_size=1, short_side=side, crop=32).in_order()
-    assert batch.images.shape == (1, 3, 32, 32)
-    with pytest.raises(AssertionError, match="scaled"):
-        list(OnDiskBatches(files, label, batch_size=1, short_side=side + 1, crop=32).in_order())
 
 
 @pytest.mark.parametrize(
@@ -146,16 +124,6 @@ def test_settings_out_of_range_are_refused(data, options, message):
         on_disk(data, **options)
     with pytest.raises(ValueError, match="There are 30 images and 29 noisy_labels"):
         OnDiskBatches(data.images, data.noisy_labels[1:], batch_size=4)
-
-
-def test_no_images_give_no_batches(data):
-    batches = OnDiskBatches(ImageFiles(data.images.root, ()), torch.zeros(0, dtype=torch.int64), batch_size=4)
-    assert list(batches.in_order()) == list(batches.shuffled(generator())) == []
-
-
-def test_make_batches_chooses_by_where_the_images_live(data):
-    assert isinstance(make_batches(data.images, data.noisy_labels, batch_size=4), OnDiskBatches)
-    assert isinstance(make_batches(torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64), batch_size=4), InMemoryBatches)
 
 
 def test_batches_go_to_the_device(data, device):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -38,13 +35,6 @@ def test_it_gives_what_the_functions_give(blobs):
     assert found.correct(X, y).tolist() == np.array(["cat", "dog", "eel"])[expected].tolist()
 
 
-def test_it_fixes_labels(blobs):
-    X, y, clean = blobs
-    corrected = PrototypeClassifier(p=5).fit(X, y).correct(X, y)
-    assert (y == clean).mean() < 0.85
-    assert (corrected == clean).mean() > 0.95
-
-
 def test_a_new_label_or_a_missing_one_is_refused(blobs):
     X, y, _ = blobs
     fitted = PrototypeClassifier().fit(X, y)
@@ -52,9 +42,3 @@ def test_a_new_label_or_a_missing_one_is_refused(blobs):
         fitted.correct(X[:1], ["fox"])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         fitted.correct(X[:2], y[:1])
-
-
-def test_the_formulas_load_neither_scikit_learn_nor_scipy():
-    modules = "dsl_teach.prototypes, dsl_teach.prototypes.variants, dsl_teach.noise, dsl_teach.metrics"
-    program = f"import sys, {modules}; sys.exit(bool({{'sklearn', 'scipy'}} & set(sys.modules)))"
-    subprocess.run([sys.executable, "-c", program], check=True)

@@ -60,15 +60,6 @@ def test_without_clean_labels_only_the_change_is_known():
         assert report.label_accuracy is None
 
 
-def test_average_precision_by_hand():
-    # From the lowest quality on: wrong, right, wrong, right. Shares of wrong labels at the wrong ones: 1/1 and 2/3;
-    # from the other end 1/2 and 2/4.
-    clean, noisy = torch.tensor([0, 0, 1, 1, -1]), torch.tensor([0, 1, 1, 0, 0])
-    quality = torch.tensor([-0.1, -5.0, -0.3, -0.2, -9.0])
-    assert average_precision(quality, noisy, clean) == pytest.approx((1 + 2 / 3) / 2)
-    assert average_precision(-quality, noisy, clean) == pytest.approx((1 / 2 + 2 / 4) / 2)
-
-
 @given(st.lists(st.tuples(st.floats(-3, 3), st.booleans()), min_size=1, max_size=30, unique_by=lambda one: one[0]))
 def test_average_precision_equals_a_walk_down_the_list(listed):
     wrong_so_far, shares = 0, []

@@ -7,8 +7,6 @@ import math
 import numpy as np
 import pytest
 from dsl_lessons.power import seeds_needed
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dsl_teach.metrics import interval
 
@@ -30,15 +28,6 @@ def test_so_many_seeds_show_the_difference_and_one_fewer_does_not(difference, sp
 @pytest.mark.parametrize(("effect", "n"), [(1.0, 10), (0.5, 34), (0.8, 15), (0.2, 199), (0.01, 78491), (1e6, 2)])
 def test_seeds_needed_are_those_of_the_published_tables(effect, n):
     assert seeds_needed(effect, 1) == seeds_needed(-effect, 1) == seeds_needed(10 * effect, 10) == n
-
-
-@given(st.floats(0.05, 50), st.floats(1.01, 100), st.floats(0.05, 0.98), st.floats(0.5, 0.98))
-def test_harder_questions_need_more_seeds(effect, times, power, confidence):
-    n = seeds_needed(effect, 1, power=power, confidence=confidence)
-    assert n >= 2
-    assert n >= seeds_needed(effect * times, 1, power=power, confidence=confidence)
-    assert n <= seeds_needed(effect, 1, power=power + 0.01, confidence=confidence)
-    assert n <= seeds_needed(effect, 1, power=power, confidence=confidence + 0.01)
 
 
 @pytest.mark.parametrize(
