@@ -67,9 +67,7 @@ NAN_IN_ROW_3 = torch.ones(5, 3).index_fill(0, torch.tensor([3]), torch.nan)
     ("embeddings", "sentence"),
     [
         (NAN_IN_ROW_3, r"NaN or infinite values in 1 row\(s\), the first is row 3"),
-        (-1 / torch.zeros(2, 2), r"NaN or infinite values in 2 row\(s\), the first is row 0"),
         (torch.ones(5), "embeddings must be a floating-point matrix"),
-        (torch.ones(2, 2, 2), "embeddings must be a floating-point matrix"),
         (torch.ones(3, 2, dtype=torch.int64), "embeddings must be a floating-point matrix"),
     ],
 )

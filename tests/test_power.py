@@ -31,16 +31,9 @@ def test_seeds_needed_are_those_of_the_published_tables(effect, n):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"difference": 0}, "difference must be a finite number other than 0"),
-        ({"difference": math.nan}, "difference must be a finite number"),
-        ({"difference": 1e-9}, "difference is too small beside spread"),
-        ({"spread": -1}, "spread must be a finite number of at least 0, but it is -1"),
-        ({"power": 1}, "power must be above 0 and below 1, but it is 1"),
-        ({"confidence": 95}, "confidence must be above 0 and below 1, but it is 95"),
-    ],
+    ("name", "value"),
+    [*(("difference", x) for x in (0, math.nan, 1e-9)), ("spread", -1), ("power", 1), ("confidence", 95)],
 )
-def test_seeds_needed_names_the_argument_that_cannot_be(arguments, words):
-    with pytest.raises(ValueError, match=words):
-        seeds_needed(**({"difference": 1.0, "spread": 1.0} | arguments))
+def test_seeds_needed_names_the_argument_that_cannot_be(name, value):
+    with pytest.raises(ValueError, match=f"{name} (must be|is too small)"):
+        seeds_needed(**{"difference": 1.0, "spread": 1.0, name: value})
