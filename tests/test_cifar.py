@@ -24,9 +24,6 @@ def cifar10(root, labels=None):
     return cifar("cifar10", root, labels=labels, official=False)
 
 
-# ---------------------------------------------------------------------------------------------------- images
-
-
 @pytest.mark.parametrize("protocol", [4, "python 2"])
 def test_reads_the_layout_whoever_pickled_it(tmp_path, protocol):
     labels = write_cifar10(tmp_path, protocol=protocol)
@@ -79,9 +76,6 @@ def test_batches_that_are_no_images_are_refused(tmp_path, change):
         cifar10(tmp_path)
 
 
-# --------------------------------------------------------------------------------------- train and test apart
-
-
 def test_training_images_that_are_test_images_are_left_out_with_their_labels(tmp_path):
     labels = write_cifar10(tmp_path, test=[3, 50_001, 98, 50_003])
     shifted = np.where(np.arange(100) % 3, labels, (labels + 1) % 10)
@@ -92,9 +86,6 @@ def test_training_images_that_are_test_images_are_left_out_with_their_labels(tmp
     assert kept.tolist() == [i for i in range(100) if i not in (3, 98)]
     assert dataset.clean_labels.tolist() == labels[kept].tolist()
     assert dataset.noisy_labels.tolist() == shifted[kept].tolist()
-
-
-# ---------------------------------------------------------------------------------------------------- subsets
 
 
 def test_subset_is_balanced_follows_from_the_seed_and_keeps_labels_with_images(tmp_path):
@@ -111,9 +102,6 @@ def test_subset_is_balanced_follows_from_the_seed_and_keeps_labels_with_images(t
     for size in (0, 55):
         with pytest.raises(ValueError, match="multiple of 10"):
             subset(data, size, seed=0)
-
-
-# --------------------------------------------------------------------------------------------- look-alike noise
 
 
 @pytest.fixture
@@ -153,9 +141,6 @@ def test_wrong_labels_go_to_classes_that_look_alike(noisy, tmp_path):
     data = load_dataset(noisy.replace(noise_rate=0.2, noise_temperature=0.0, batch_size=8, width=8))
     wrong = data.noisy_labels != data.clean_labels
     assert (data.noisy_labels[wrong] // 2 == data.clean_labels[wrong] // 2).float().mean() > 0.8
-
-
-# ---------------------------------------------------------------------------------------------- human labels
 
 
 @pytest.fixture
@@ -212,9 +197,6 @@ def test_numpy_1_and_legacy_files_are_read_too(tmp_path, human):
         assert published_labels(file, "aggre_label").noisy_labels.tolist() == noisy.tolist()
 
 
-# ----------------------------------------------------------------------------- uneven classes, and a direction
-
-
 @pytest.fixture
 def published(tmp_path):
     """100 images, and labels of which every third is wrong."""
@@ -240,9 +222,6 @@ def test_cifars_other_wrong_labels_are_set_right(published):
     kept = sizes[every.noisy_labels] < sizes[every.clean_labels]
     assert torch.equal(data.noisy_labels, torch.where(kept, every.noisy_labels, every.clean_labels))
     assert 0 < int(kept.sum()) < int((every.noisy_labels != every.clean_labels).sum())
-
-
-# ------------------------------------------------------------------------------------------ hostile pickles
 
 
 @pytest.mark.parametrize("kind", [3, 4, 5, "zipped", "legacy"])
@@ -324,9 +303,6 @@ def test_every_layout_of_whole_numbers_comes_through(tmp_path):
     for file in ("3", "4", "5", "b.pt"):
         for name, array in read_arrays(tmp_path / file).items():
             np.testing.assert_array_equal(array, arrays[name], strict=True)
-
-
-# ------------------------------------------------------------------------------------------ other label files
 
 
 def test_labels_come_from_npz(tmp_path):

@@ -51,9 +51,6 @@ def clothing_image(root, number=0, name="noisy_train"):
     return root / lines(root / f"{name}_key_list.txt")[number]
 
 
-# ---------------------------------------------------------------------------------------------------- Clothing1M
-
-
 def test_clothing1m_trains_on_the_key_list_and_tests_on_right_labels(small_clothing1m):
     data = clothing1m(small_clothing1m)
     assert len(data) == len(lines(small_clothing1m / "noisy_train_key_list.txt")) == 30
@@ -155,9 +152,6 @@ def test_clothing1m_refuses_a_class_on_one_side_only(clothing):
         clothing1m(clothing)
 
 
-# --------------------------------------------------------------------------------------------- broken images
-
-
 def relabel(root, change):
     """Change the line of the first training image in the list of noisy labels."""
     path, key = root / "noisy_label_kv.txt", lines(root / "noisy_train_key_list.txt")[0]
@@ -220,9 +214,6 @@ def test_trust_looks_at_nothing_and_stops_at_the_first_unreadable_image(clothing
         decode_image(data.images.root / data.images.paths[0])
 
 
-# ------------------------------------------------------------------------------------ what verify.py wrote down
-
-
 @pytest.mark.parametrize("trust", [False, True])
 def test_the_loader_goes_by_what_verify_found(clothing, trust):
     cut_off(clothing_image(clothing))
@@ -242,9 +233,6 @@ def test_a_folder_with_too_many_broken_images_or_a_damaged_list_of_them_is_refus
     verify("clothing1m", clothing)
     with pytest.raises(ValueError, match=r"unreadable\.txt: NOT IN ORDER.*max_unreadable 0\.001"):
         clothing1m(clothing)
-
-
-# ------------------------------------------------------------------------------------- Food-101N and Food-101
 
 
 def test_food101n(small_food101n):
@@ -299,9 +287,6 @@ def test_food101n_leaves_out_broken_images(food):
     assert (len(data), len(data.test_images)) == (50, 9)
     kept = [i for i in range(51) if i != 3]
     assert torch.equal(data.verified, whole.verified[kept])
-
-
-# --------------------------------------------------------------------------------------------------- any folder
 
 
 def test_image_folder_has_a_test_folder_or_holds_out_a_share_by_seed(folder):

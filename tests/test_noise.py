@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -23,16 +22,8 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def posterior(count: int = N, seed: int = 7, sharpness: float = 2.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Calibrated class probabilities, and true classes drawn from them: no model could know these samples better."""
-    rng = np.random.default_rng(seed)
-    logits = sharpness * rng.standard_normal((count, K))
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = (rng.random((count, 1)) > probabilities.cumsum(axis=1)).sum(axis=1).clip(max=K - 1)
-    return torch.from_numpy(probabilities), torch.from_numpy(labels).long()
-
-
-PROBABILITIES, CLEAN = posterior()
+PROBABILITIES = (2 * torch.randn(N, K, generator=seeded(7), dtype=torch.float64)).softmax(dim=1)
+CLEAN = PROBABILITIES.multinomial(1, generator=seeded(8)).squeeze(1)  # no model could know these samples better
 
 Model = Callable[..., noise.NoisyLabels]
 
@@ -48,9 +39,6 @@ MODELS: dict[str, Model] = {
     "most confusable": partial(by_confusion, temperature=0.0),
 }
 every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
-
-
-# What every model promises
 
 
 @every_model
@@ -91,9 +79,6 @@ def test_a_seed_gives_these_very_labels_on_every_machine(name: str) -> None:
     assert hashlib.sha256(made.noisy_labels.numpy().astype("<i8").tobytes()).hexdigest()[:16] == PINNED[name]
 
 
-# Class-dependent models
-
-
 def test_symmetric_noise_spreads_evenly_over_the_other_classes() -> None:
     labels = torch.arange(50_000) % 5
     low, high = (noise.symmetric_noise(labels, rate, num_classes=5, generator=seeded()) for rate in (0.2, 0.4))
@@ -110,9 +95,6 @@ def test_pair_flip_goes_to_the_next_class_and_the_true_class_leads_below_one_hal
         wrong = made.noisy_labels != labels
         assert torch.equal(made.noisy_labels[wrong], (labels[wrong] + 1) % K)
         assert made.report.true_class_leads.tolist() == [leads] * K
-
-
-# Confusion by a clean-trained network
 
 
 def test_at_temperature_0_the_most_confusable_become_their_second_choice() -> None:
@@ -141,8 +123,6 @@ def test_a_network_without_a_second_choice_cannot_be_confused() -> None:
         noise.instance_dependent_noise(certain, torch.arange(4), 0.5)
 
 
-# Direction
-
 SIZES = torch.tensor([0, 0, 0, 1, 1, 2])
 """Three classes of 3, 2 and 1 samples."""
 
@@ -162,9 +142,6 @@ def test_labels_of_the_other_direction_are_set_right() -> None:
     assert keep_direction(wrong, SIZES, "to_rare", num_classes=3).tolist() == [1, 2, 0, 1, 2, 2]
     assert torch.equal(keep_direction(wrong, SIZES, "any", num_classes=3), wrong)
     assert float(noise.share_to_frequent(SIZES, wrong, 3)) == 2 / 5
-
-
-# The report
 
 
 def test_a_report_of_a_hand_example() -> None:
@@ -192,9 +169,6 @@ def test_rows_of_the_matrix_sum_to_one_and_follow_the_classes(pairs: list[tuple[
     assert torch.equal(renamed.counts[order][:, order], report.counts)
     assert torch.equal(renamed.true_class_leads[order], report.true_class_leads)
     assert report.realised == pytest.approx(sum(a != b for a, b in pairs) / len(pairs))
-
-
-# What is refused
 
 
 @every_model

@@ -53,9 +53,6 @@ def test_numbers_out_of_range_say_which(make, name):
         make(seed=0, **{name: 0})
 
 
-# ------------------------------------------------------------------------------------------------ other labels
-
-
 def test_other_labels_keep_images_and_truth():
     dataset = toy_clusters(seed=0)
     labels = dataset.clean_labels.clone()

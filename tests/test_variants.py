@@ -114,13 +114,11 @@ class TestWhitened:
         before, after = (self.cosines(whitened(x, labels, num_classes=K)) for x in (rows, 3 * rows @ turn + 7))
         torch.testing.assert_close(after, before, atol=1e-9, rtol=0)
 
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-    @pytest.mark.parametrize(
-        "case", ["fewer samples than features", "a feature that is always 0", "one point a class", "one point"]
-    )
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    @pytest.mark.parametrize("case", ["few samples", "a feature that is always 0", "one point a class", "one point"])
     def test_embeddings_without_spread_in_some_directions_do_not_explode(self, dtype, case):
         rows, labels = sample(0)
-        if case == "fewer samples than features":
+        if case == "few samples":
             rows, labels = rows[:3], labels[:3]
         elif case == "a feature that is always 0":
             rows[:, 2] = 0
