@@ -162,6 +162,7 @@ def relabel(root, change):
 BREAK = [
     (lambda root: clothing_image(root).unlink(), "missing"),
     (lambda root: cut_off(clothing_image(root)), "truncated"),
+    (lambda root: clothing_image(root).write_bytes(clothing_image(root).read_bytes()[:2000] + bytes(2000)), ""),
     (lambda root: clothing_image(root).write_text("<html>404</html>"), ""),
     (lambda root: shutil.copy(clothing_image(root, name="clean_test"), clothing_image(root)), "the same bytes"),
     (lambda root: relabel(root, lambda line: line.rsplit(" ", 1)[0]), "no label"),
