@@ -32,16 +32,7 @@ def similarity_threshold(similarity: list[list[float]], top_share: float, *, dia
 
 
 def density(similarity: list[list[float]], threshold: float) -> list[int]:
-    rho = []
-    for row in similarity:
-        total = 0
-        for entry in row:
-            if entry > threshold:
-                total += 1
-            elif entry < threshold:
-                total -= 1
-        rho.append(total)
-    return rho
+    return [sum((entry > threshold) - (entry < threshold) for entry in row) for row in similarity]
 
 
 def eta(similarity: list[list[float]], rho: list[int], *, rho_ties: str = "strict") -> list[float]:

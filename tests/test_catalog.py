@@ -18,9 +18,9 @@ from tests.tiny_cifar import write_cifar10, write_cifar100
 def roots(small_clothing1m, small_food101n, tmp_path):
     write_cifar10(tmp_path / "cifar")
     write_cifar100(tmp_path / "cifar")
+    here = {"data_root": str(tmp_path / "cifar"), "official_files": False}
     return {
-        "cifar100": {"data_root": str(tmp_path / "cifar"), "official_files": False},
-        "cifar10": {"data_root": str(tmp_path / "cifar"), "official_files": False},
+        **{"cifar10": here, "cifar100": here},
         "clothing1m": {"data_root": str(small_clothing1m)},
         "food101n": {"data_root": str(small_food101n), "test_root": str(small_food101n)},
         "image_folder": {"data_root": str(small_food101n / "Food-101N_release" / "images")},
@@ -31,7 +31,7 @@ def roots(small_clothing1m, small_food101n, tmp_path):
 @pytest.mark.parametrize("dataset", get_args(Settings.model_fields["dataset"].annotation))
 def test_every_data_set_gives_the_same_thing(dataset, roots):
     settings = Settings(dataset=dataset, **roots.get(dataset, {}))
-    data, again = load_dataset(settings), load_dataset(settings)
+    data, again, other = (load_dataset(x) for x in (settings, settings, settings.replace(seed=1)))
     assert isinstance(data, NoisyDataset)
     assert len(data.images) == len(data.noisy_labels) == len(data) > 0
     assert data.noisy_labels.dtype == data.test_labels.dtype == torch.int64
@@ -39,6 +39,9 @@ def test_every_data_set_gives_the_same_thing(dataset, roots):
     assert data.made_from
     assert torch.equal(data.index, torch.arange(len(data)))
     assert torch.equal(data.noisy_labels, again.noisy_labels)
+    if isinstance(data.images, torch.Tensor):
+        assert torch.equal(data.images, again.images)
+        assert torch.equal(data.images, other.images) == dataset.startswith("cifar")
 
 
 @pytest.mark.parametrize("dataset", ["digits", "toy_clusters", "toy_moons"])

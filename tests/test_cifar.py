@@ -24,16 +24,11 @@ def cifar10(root, labels=None):
     return cifar("cifar10", root, labels=labels, official=False)
 
 
-# ---------------------------------------------------------------------------------------------------- images
-
-
-@pytest.mark.parametrize("protocol", [3, 4, 5, "python 2"])
+@pytest.mark.parametrize("protocol", [4, "python 2"])
 def test_reads_the_layout_whoever_pickled_it(tmp_path, protocol):
     labels = write_cifar10(tmp_path, protocol=protocol)
     dataset = cifar10(tmp_path)
-    assert dataset.images.shape == (100, 3, 32, 32)
-    assert dataset.images.dtype == torch.uint8
-    assert dataset.test_images.shape == (10, 3, 32, 32)
+    assert (dataset.images.shape, dataset.test_images.shape) == ((100, 3, 32, 32), (10, 3, 32, 32))
     assert numbers(dataset.images).tolist() == list(range(100))
     assert dataset.clean_labels.tolist() == dataset.noisy_labels.tolist() == labels.tolist()
     assert dataset.class_names == tuple(TEN)
@@ -58,12 +53,11 @@ def test_official_files_pass_their_checksums_and_changed_ones_do_not(tmp_path, m
         cifar("cifar10", tmp_path)
 
 
-@pytest.mark.parametrize("missing", ["", "data_batch_4", "test_batch", "batches.meta"])
+@pytest.mark.parametrize("missing", ["", "data_batch_4", "batches.meta"])
 def test_a_missing_file_says_which_script_to_run(tmp_path, missing):
     write_cifar10(tmp_path)
-    path = tmp_path / "cifar-10-batches-py" / missing
-    path.rename(tmp_path / "elsewhere")
-    with pytest.raises(FileNotFoundError, match=r"is missing. Run: python data_scripts/download.py cifar10 --output"):
+    (tmp_path / "cifar-10-batches-py" / missing).rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError, match=r"data_scripts/download.py cifar10"):
         cifar10(tmp_path)
 
 
@@ -82,9 +76,6 @@ def test_batches_that_are_no_images_are_refused(tmp_path, change):
         cifar10(tmp_path)
 
 
-# --------------------------------------------------------------------------------------- train and test apart
-
-
 def test_training_images_that_are_test_images_are_left_out_with_their_labels(tmp_path):
     labels = write_cifar10(tmp_path, test=[3, 50_001, 98, 50_003])
     shifted = np.where(np.arange(100) % 3, labels, (labels + 1) % 10)
@@ -95,9 +86,6 @@ def test_training_images_that_are_test_images_are_left_out_with_their_labels(tmp
     assert kept.tolist() == [i for i in range(100) if i not in (3, 98)]
     assert dataset.clean_labels.tolist() == labels[kept].tolist()
     assert dataset.noisy_labels.tolist() == shifted[kept].tolist()
-
-
-# ---------------------------------------------------------------------------------------------------- subsets
 
 
 def test_subset_is_balanced_follows_from_the_seed_and_keeps_labels_with_images(tmp_path):
@@ -111,18 +99,9 @@ def test_subset_is_balanced_follows_from_the_seed_and_keeps_labels_with_images(t
     assert (numbers(one.images) % 3 != 0).all()
     assert len(one.test_images) == 100
     assert one.made_from == "CIFAR-10, a copy, not the official files, 50 images drawn with seed 1; clean labels"
-
-
-@pytest.mark.parametrize(
-    ("size", "message"), [(0, "multiple of 10"), (55, "multiple of 10"), (110, "needs 11 samples")]
-)
-def test_impossible_subsets_say_so(tmp_path, size, message):
-    write_cifar10(tmp_path)
-    with pytest.raises(ValueError, match=message):
-        subset(cifar10(tmp_path), size, seed=0)
-
-
-# --------------------------------------------------------------------------------------------- look-alike noise
+    for size in (0, 55):
+        with pytest.raises(ValueError, match="multiple of 10"):
+            subset(data, size, seed=0)
 
 
 @pytest.fixture
@@ -144,7 +123,7 @@ def test_noise_comes_at_the_rate_asked_for_and_only_if_it_is(noisy):
 
 @pytest.mark.parametrize(
     "method",
-    [{"mixup": 1.0, "averaged_weights": 0.9, "margin": 0.1}, {"loss": "gce", "alpha": 0.0}, {"epochs": 1}, {"p": 2}],
+    [{"mixup": 1.0, "averaged_weights": 0.9, "margin": 0.1}, {"loss": "gce", "alpha": 0.0, "epochs": 1}],
 )
 def test_every_method_is_given_the_same_wrong_labels(noisy, method):
     assert torch.equal(load_dataset(noisy.replace(**method)).noisy_labels, load_dataset(noisy).noisy_labels)
@@ -164,21 +143,12 @@ def test_wrong_labels_go_to_classes_that_look_alike(noisy, tmp_path):
     assert (data.noisy_labels[wrong] // 2 == data.clean_labels[wrong] // 2).float().mean() > 0.8
 
 
-# ---------------------------------------------------------------------------------------------- human labels
-
-
-def save_human(path, labels, **others):
-    noisy = labels.copy()
-    noisy[::5] = (noisy[::5] + 1) % 10
-    torch.save({"clean_label": labels, "aggre_label": noisy} | others, path)
-    return noisy
-
-
 @pytest.fixture
 def human(tmp_path):
-    labels = write_cifar10(tmp_path)
-    path = tmp_path / "CIFAR-10_human.pt"
-    return path, labels, save_human(path, labels)
+    path, labels = tmp_path / "CIFAR-10_human.pt", write_cifar10(tmp_path)
+    noisy = np.where(np.arange(100) % 5, labels, (labels + 1) % 10)
+    torch.save({"clean_label": labels, "aggre_label": noisy}, path)
+    return path, labels, noisy
 
 
 def test_human_labels_are_read_and_stay_aligned_in_a_subset(tmp_path, human):
@@ -216,20 +186,15 @@ def test_labels_that_agree_no_better_than_chance_bring_a_warning(tmp_path):
 
 def test_numpy_1_and_legacy_files_are_read_too(tmp_path, human):
     path, _, noisy = human
-    legacy = tmp_path / "legacy.pt"
-    content = {"clean_label": noisy, "aggre_label": noisy}
-    torch.save(content, legacy, _use_new_zipfile_serialization=False)
+    legacy, old = tmp_path / "legacy.pt", tmp_path / "old.pt"
+    torch.save(dict.fromkeys(("clean_label", "aggre_label"), noisy), legacy, _use_new_zipfile_serialization=False)
     legacy.write_bytes(legacy.read_bytes().replace(b"numpy._core", b"numpy.core"))
-    old = tmp_path / "old.pt"
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(old, "w") as target:
         for name in source.namelist():
             target.writestr(name, source.read(name).replace(b"numpy._core", b"numpy.core"))
     assert b"numpy.core.multiarray" in old.read_bytes()
     for file in (legacy, old, path):
         assert published_labels(file, "aggre_label").noisy_labels.tolist() == noisy.tolist()
-
-
-# ----------------------------------------------------------------------------- uneven classes, and a direction
 
 
 @pytest.fixture
@@ -247,43 +212,29 @@ def test_cifar_thins_out_as_digits_do(published):
     assert torch.bincount(data.clean_labels).tolist() == [round(10 * x) for x in np.linspace(1, 0.1, 10)]
     assert "classes thinned from 1 to 0.1; " in data.made_from
     full = load_dataset(Settings(**published))
-    pairs = zip(full.images, full.noisy_labels, strict=True)
-    by_pixels = {image.numpy().tobytes(): label for image, label in pairs}
-    kept = [by_pixels[image.numpy().tobytes()] for image in data.images]
-    assert torch.equal(torch.stack(kept), data.noisy_labels)  # each label stayed with its image
+    assert torch.equal(full.noisy_labels[numbers(data.images)], data.noisy_labels)  # each label stayed with its image
 
 
-@pytest.mark.parametrize("direction", ["to_frequent", "to_rare"])
-def test_cifars_other_wrong_labels_are_set_right(published, direction):
+def test_cifars_other_wrong_labels_are_set_right(published):
     every = load_dataset(Settings(rarest_share=0.1, **published))
-    data = load_dataset(Settings(rarest_share=0.1, noise_direction=direction, **published))
+    data = load_dataset(Settings(rarest_share=0.1, noise_direction="to_rare", **published))
     sizes = torch.bincount(every.clean_labels)
-    grows = sizes[every.noisy_labels] - sizes[every.clean_labels]
-    kept = grows > 0 if direction == "to_frequent" else grows < 0
+    kept = sizes[every.noisy_labels] < sizes[every.clean_labels]
     assert torch.equal(data.noisy_labels, torch.where(kept, every.noisy_labels, every.clean_labels))
     assert 0 < int(kept.sum()) < int((every.noisy_labels != every.clean_labels).sum())
-    assert data.made_from.endswith("classes only, the others set right")
 
 
-# ------------------------------------------------------------------------------------------ hostile pickles
-
-
-@pytest.mark.parametrize("protocol", [3, 4, 5])
-def test_a_batch_that_would_run_code_is_refused_and_does_not(tmp_path, protocol):
+@pytest.mark.parametrize("kind", [3, 4, 5, "zipped", "legacy"])
+def test_a_file_that_would_run_code_is_refused_and_does_not(tmp_path, kind):
     write_cifar10(tmp_path)
-    dump(tmp_path / "cifar-10-batches-py" / "data_batch_1", {"data": Attack(tmp_path / "caught")}, protocol)
-    with pytest.raises(ValueError, match="data_batch_1 cannot be read") as refused:
-        cifar10(tmp_path)
-    assert "mkdir" in str(refused.value.__cause__)
-    assert not (tmp_path / "caught").exists()
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_label_file_that_would_run_code_is_refused_and_does_not(tmp_path, zipped):
-    path = tmp_path / "CIFAR-10_human.pt"
-    torch.save({"aggre_label": Attack(tmp_path / "caught")}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(ValueError, match=r"CIFAR-10_human.pt cannot be read") as refused:
-        published_labels(path, "aggre_label")
+    batch, human = tmp_path / "cifar-10-batches-py" / "data_batch_1", tmp_path / "CIFAR-10_human.pt"
+    attack = {"data": Attack(tmp_path / "caught")}
+    if kind in (3, 4, 5):
+        dump(batch, attack, kind)
+    else:
+        torch.save(attack, human, _use_new_zipfile_serialization=kind == "zipped")
+    with pytest.raises(ValueError, match=r"(data_batch_1|CIFAR-10_human.pt) cannot be read") as refused:
+        published_labels(human, "data") if human.exists() else cifar10(tmp_path)
     assert "mkdir" in str(refused.value.__cause__)
     assert not (tmp_path / "caught").exists()
 
@@ -335,7 +286,6 @@ def test_forged_and_damaged_pickles_are_refused(tmp_path, content):
 
 
 def test_lies_about_the_type_of_an_array_are_not_believed(tmp_path):
-    """NumPy would take the bytes for Python objects, or for fields of them."""
     for state in ((3, "|", None, ("a",), {"a": (np.dtype("i8"), 0)}, 8, 1, 27), (3, "<", None, None, None, -1, -1, 63)):
         (tmp_path / "labels").write_bytes(forged(state))
         assert read_arrays(tmp_path / "labels")["a"].tolist() == [0]
@@ -347,16 +297,12 @@ def test_every_layout_of_whole_numbers_comes_through(tmp_path):
         "big endian": np.arange(3, dtype=">i2"),
         "bytes": np.arange(200, 256, dtype=np.uint8),
     }
-    for protocol in [3, 4, 5]:
-        dump(tmp_path / "a", arrays, protocol)
-        for name, array in read_arrays(tmp_path / "a").items():
-            np.testing.assert_array_equal(array, arrays[name], strict=True)
     torch.save(arrays, tmp_path / "b.pt")
-    for name, array in read_arrays(tmp_path / "b.pt").items():
-        np.testing.assert_array_equal(array, arrays[name], strict=True)
-
-
-# ------------------------------------------------------------------------------------------ other label files
+    for protocol in (3, 4, 5):
+        dump(tmp_path / f"{protocol}", arrays, protocol)
+    for file in ("3", "4", "5", "b.pt"):
+        for name, array in read_arrays(tmp_path / file).items():
+            np.testing.assert_array_equal(array, arrays[name], strict=True)
 
 
 def test_labels_come_from_npz(tmp_path):
@@ -365,7 +311,6 @@ def test_labels_come_from_npz(tmp_path):
     np.savez(tmp_path / "b.npz", labels)
     assert published_labels(tmp_path / "b.npz").noisy_labels.tolist() == labels.tolist()
     dataset = cifar10(tmp_path, labels=published_labels(tmp_path / "a.npz", "idn"))
-    assert dataset.noisy_labels.dtype == torch.int64
     assert (dataset.noisy_labels == 5).sum() == 20
     assert dataset.made_from.endswith("; labels from a.npz, idn")
 
@@ -381,6 +326,5 @@ def test_label_files_say_what_is_wrong_with_them(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             published_labels(tmp_path / name, labels)
-    for name, message in (("none.npz", "no label file"), ("CIFAR-100_human.pt", "download.py cifar100n --output")):
-        with pytest.raises(FileNotFoundError, match=message):
-            published_labels(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"download\.py cifar100n"):
+        published_labels(tmp_path / "CIFAR-100_human.pt")

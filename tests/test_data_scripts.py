@@ -44,9 +44,6 @@ def run(script, *arguments):
     return script.main([str(argument) for argument in arguments])
 
 
-# ------------------------------------------------------------------------------------------------------ download
-
-
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """A folder that is served, and its address."""
@@ -93,7 +90,7 @@ def test_cifar_is_downloaded_unpacked_repaired_and_left_alone_when_it_is_there(s
     assert run(download, "cifar10", *mirror) == 0
     (server[0] / CIFAR10.filename).unlink()
     assert run(download, "cifar10", *mirror) == 0
-    assert "is complete; every file has its official checksum" in capsys.readouterr().out
+    assert "every file has its official checksum" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("damage", ["another archive", "no archive", "unsafe address"])
@@ -107,9 +104,7 @@ def test_what_cannot_be_had_leaves_no_data_set(server, mirror, tmp_path, capsys,
         mirror = (*mirror[:3], "http://example.org")
     assert run(download, "cifar10", *mirror) == 1
     assert "name another source by --mirror" in capsys.readouterr().err
-    assert not images(tmp_path / "data")
-    assert not (tmp_path / "data" / "cifar-10-batches-py").exists()
-    assert not list((tmp_path / "data").glob("*.gz"))
+    assert not list((tmp_path / "data").glob("*"))
 
 
 def test_an_archive_that_leads_out_of_the_folder_is_refused(server, mirror, tmp_path, monkeypatch):
@@ -140,18 +135,12 @@ def test_label_files_are_checked_before_they_count(server, tmp_path, monkeypatch
     assert not (tmp_path / "evil").exists()
 
 
-# -------------------------------------------------------------------------------------------------------- verify
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_verify_finds_a_whole_data_set_in_order(clothing, capsys, workers):
     assert run(verify, "clothing1m", clothing, "--workers", workers) == 0
-    text = capsys.readouterr().out
-    assert "noisy_train_key_list.txt: 30\n" in text
-    assert text.endswith("Everything is in order.\n")
+    assert "noisy_train_key_list.txt: 30\n" in capsys.readouterr().out
     (stamp,) = lines(clothing / UNREADABLE)
     assert stamp.startswith("verified 20")
-    assert "noisy_train_key_list.txt: 30 files" in stamp
 
 
 def test_verify_compares_every_count_with_the_published_one_if_the_data_are_real(clothing, food, capsys):
@@ -163,16 +152,14 @@ def test_verify_compares_every_count_with_the_published_one_if_the_data_are_real
         assert re.search(rf"PROBLEM: {what}: there are \d+, but the published data set has {number:,}\.", text)
 
 
-@pytest.mark.parametrize("name", ["category_names_eng.txt", "clean_val_key_list.txt", "noisy_train_key_list.txt"])
-def test_verify_goes_on_after_a_missing_list_and_finds_a_key_in_two(clothing, capsys, name):
-    (clothing / name).unlink()
+def test_verify_goes_on_after_a_missing_list_and_finds_a_key_in_two(clothing, capsys):
+    (clothing / "clean_val_key_list.txt").unlink()
     path = clothing / "clean_test_key_list.txt"
     path.write_text(path.read_text() + "\n" + lines(clothing / "clean_train_key_list.txt")[0])
     assert run(verify, "clothing1m", clothing, "--workers", 1) == 1
     text = capsys.readouterr().out
-    assert f"{name} is missing" in text
-    shared = "1 image(s) stand in clean_train_key_list.txt and in clean_test_key_list.txt"
-    assert (shared in text) == (name != "category_names_eng.txt")
+    assert "clean_val_key_list.txt is missing" in text
+    assert "1 image(s) stand in clean_train_key_list.txt and in clean_test_key_list.txt" in text
 
 
 @pytest.mark.parametrize(("share", "code"), [(0.001, 1), (0.1, 0)])
@@ -188,7 +175,7 @@ def test_verify_lists_what_is_broken_and_allows_a_named_share(clothing, capsys, 
     stamp, *rows = lines(clothing / UNREADABLE)
     assert stamp.startswith("NOT IN ORDER" if code else "verified")
     found = dict(row.split("\t") for row in rows)
-    names = [lines(clothing / "noisy_train_key_list.txt")[i] for i in range(4)]
+    names = lines(clothing / "noisy_train_key_list.txt")[:4]
     assert found.keys() == set(names)
     assert found[names[0]] == "missing"
     assert all(found[name].startswith("the same bytes as") for name in names[2:])
@@ -198,9 +185,7 @@ def test_verify_food101n_writes_into_both_folders(food, capsys):
     first = lines(food / "food-101" / "meta" / "test.txt")[0]
     (food / "food-101" / "images" / f"{first}.jpg").unlink()
     assert run(verify, "food101n", food, "--test-root", food, "--workers", 1, "--max-unreadable", 0.2) == 0
-    text = capsys.readouterr().out
-    assert "Food-101N's imagelist.tsv: 51\n" in text
-    assert "of these, 1 belong to no image of the list" in text
+    assert "of these, 1 belong to no image of the list" in capsys.readouterr().out
     assert len(lines(food / "Food-101N_release" / UNREADABLE)) == 1
     assert lines(food / "food-101" / UNREADABLE)[1:] == [f"images/{first}.jpg\tmissing"]
 
@@ -208,21 +193,16 @@ def test_verify_food101n_writes_into_both_folders(food, capsys):
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
-        *((verify, (name, "nowhere"), "There is no folder") for name in verify.READ),
-        (verify, ("clothing1m", "clothing1m", "--workers", 0), "workers must be at least 1"),
+        (verify, ("image_folder", "nowhere"), "There is no folder"),
+        (prepare, ("nowhere", "copy"), "There is no folder"),
+        (verify, ("clothing1m", "clothing1m", "--workers", 0), "workers"),
         (prepare, ("clothing1m", "clothing1m/copy"), "must lie outside"),
         (prepare, ("clothing1m", "."), "holds files that are no prepared copy"),
-        (prepare, ("nowhere", "copy"), "There is no folder"),
         (make_synthetic, ("clothing1m", "--output", "clothing1m"), "holds something already"),
-        (make_synthetic, ("clothing1m", "--output", "new", "--classes", 1), "classes must be from 2 to 14"),
         (make_synthetic, ("food101n", "--output", "new", "--classes", 4), "classes must be from 5 to 14"),
-        (make_synthetic, ("food101n", "--output", "new", "--images-per-class", 1), "must be at least 2"),
-        (make_synthetic, ("clothing1m", "--output", "new", "--noise-rate", 0.6), "a share from 0 to 0.5"),
     ],
 )
-def test_a_command_that_cannot_be_says_why_and_changes_nothing(
-    clothing, monkeypatch, capsys, script, arguments, message
-):
+def test_a_wrong_command_says_why_and_changes_nothing(clothing, monkeypatch, capsys, script, arguments, message):
     monkeypatch.chdir(clothing.parent)
     before = images(clothing.parent)
     assert run(script, *arguments) == 1
@@ -234,9 +214,6 @@ def test_a_verification_that_is_stopped_writes_nothing(clothing, monkeypatch, ca
     monkeypatch.setattr(verify, "tqdm", lambda looks, *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run(verify, "clothing1m", clothing, "--workers", 1) == 130
     assert not (clothing / UNREADABLE).exists()
-
-
-# ------------------------------------------------------------------------------------------------------- prepare
 
 
 def test_prepare_makes_small_images_and_copies_the_rest(clothing, tmp_path):
@@ -270,9 +247,6 @@ def test_prepare_runs_on_its_own_and_names_what_it_cannot_read(clothing, tmp_pat
     assert done.returncode == 0, done.stderr
     assert "1 images could not be read" in done.stdout
     assert len(images(tmp_path / "copy")) == len(images(clothing)) - 1
-    command = [sys.executable, prepare.__file__, clothing]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, "--unpack-only" in done.stderr) == (2, True)
 
 
 def test_prepare_goes_on_where_it_was_stopped(clothing, tmp_path, monkeypatch, capsys):
@@ -288,7 +262,6 @@ def test_prepare_goes_on_where_it_was_stopped(clothing, tmp_path, monkeypatch, c
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", stop_in_the_tenth)
         assert run(prepare, clothing, copy, "--short-side", 32, "--workers", 1) == 130
-    assert "The same command goes on where it stopped" in capsys.readouterr().err
     before = {name: (copy / name).stat().st_mtime_ns for name in images(copy)}
     assert len(before) == 9
     assert run(prepare, clothing, copy, "--short-side", 32, "--workers", 2) == 0
@@ -321,11 +294,9 @@ def test_archives_are_unpacked_once(clothing, small_clothing1m):
     ("name", "kind", "target"),
     [
         *((name, tarfile.REGTYPE, "") for name in ("../evil.jpg", "0/../../../evil.jpg")),
-        ("0/link", tarfile.SYMTYPE, "/etc/passwd"),
-        ("0/link", tarfile.SYMTYPE, "good.jpg"),
+        *(("0/link", tarfile.SYMTYPE, target) for target in ("/etc/passwd", "good.jpg")),
         ("0/link", tarfile.LNKTYPE, "../../evil.jpg"),
-        ("0/device", tarfile.CHRTYPE, ""),
-        ("0/pipe", tarfile.FIFOTYPE, ""),
+        *(("0/device", kind, "") for kind in (tarfile.CHRTYPE, tarfile.FIFOTYPE)),
     ],
 )
 def test_archives_that_could_do_harm_are_refused_and_nothing_is_written(tmp_path, capsys, name, kind, target):
@@ -335,15 +306,12 @@ def test_archives_that_could_do_harm_are_refused_and_nothing_is_written(tmp_path
     assert images(tmp_path) == []
 
 
-@pytest.mark.parametrize("keep", [100, 700, 1024, 1100, 2048])
-def test_an_archive_that_is_cut_off_is_named(tmp_path, capsys, keep):
+def test_an_archive_that_is_cut_off_is_named(tmp_path, capsys):
     path = archive(tmp_path / "images" / "0.tar", *((f"0/0{i}/a.jpg", tarfile.REGTYPE, "") for i in range(2)))
-    path.write_bytes(path.read_bytes()[:keep])
-    assert run(prepare, tmp_path, "--unpack-only") == 1
-    assert "0.tar is damaged" in capsys.readouterr().err
-
-
-# ------------------------------------------------------------------------------------------------ make_synthetic
+    for keep in (2048, 1100, 1024, 700, 100):
+        path.write_bytes(path.read_bytes()[:keep])
+        assert run(prepare, tmp_path, "--unpack-only") == 1
+        assert "0.tar is damaged" in capsys.readouterr().err
 
 
 def test_wrong_labels_depend_on_the_image_and_come_at_the_rate_asked_for():
@@ -362,15 +330,7 @@ def test_the_same_seed_draws_the_same_images(tmp_path):
     assert contents[0] == contents[1] != contents[2]
 
 
-def test_synthetic_data_have_the_quirks_of_the_originals(small_clothing1m, small_food101n):
-    for name in ("noisy_train_key_list.txt", "noisy_label_kv.txt"):
+def test_synthetic_data_have_the_quirks_of_the_originals(small_clothing1m):
+    for name, form in (("noisy_train_key_list.txt", ""), ("noisy_label_kv.txt", r" \d+")):
         text = (small_clothing1m / name).read_text()
-        assert not text.endswith("\n")
-        assert all("," in line for line in lines(small_clothing1m / name))
-    assert all(line.count(" ") == 1 for line in lines(small_clothing1m / "noisy_label_kv.txt"))
-    keys = lines(small_clothing1m / "noisy_train_key_list.txt")
-    assert keys == sorted(keys)
-    assert set(keys) < {line.split(" ")[0] for line in lines(small_clothing1m / "noisy_label_kv.txt")}
-    assert all(len(key.split("/")[1]) == 1 and len(key.split("/")[2]) == 2 for key in keys)
-    listed = lines(small_food101n / "Food-101N_release" / "meta" / "imagelist.tsv")[1:]
-    assert set(listed) < {path.removeprefix("Food-101N_release/images/") for path in images(small_food101n)}
+        assert re.fullmatch(rf"(images/\d/\d\d/\S*,\S*\.jpg{form}(\n(?=.)|$))+", text)

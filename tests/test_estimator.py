@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -19,42 +16,16 @@ def test_the_contract_of_scikit_learn(estimator, check):
     check(estimator)
 
 
-@pytest.fixture
-def blobs():
+def test_it_gives_what_the_functions_give_and_refuses_a_new_label_or_a_missing_one():
     random = np.random.default_rng(0)
-    clean = np.arange(120) % 3
-    X = np.eye(20)[clean] + 0.15 * random.normal(size=(120, 20))
-    y = np.array(["cat", "dog", "eel"])[np.where(random.random(120) < 0.2, (clean + 1) % 3, clean)]
-    return X, y, np.array(["cat", "dog", "eel"])[clean]
-
-
-def test_it_gives_what_the_functions_give(blobs):
-    X, y, _ = blobs
-    codes = torch.as_tensor(np.unique(y, return_inverse=True)[1])
+    codes = torch.from_numpy(random.integers(0, 3, 120))
+    X, y = random.normal(size=(120, 20)), np.array(["cat", "dog", "eel"])[codes]
     prototypes = select_prototypes(torch.as_tensor(X), codes, num_classes=3, p=3, m=20)
     expected = correct_labels(torch.as_tensor(X), prototypes, codes)
     found = PrototypeClassifier(p=3, m=20).fit(X, y)
     assert torch.equal(found.prototypes_.index, prototypes.index)
     assert found.correct(X, y).tolist() == np.array(["cat", "dog", "eel"])[expected].tolist()
-
-
-def test_it_fixes_labels(blobs):
-    X, y, clean = blobs
-    corrected = PrototypeClassifier(p=5).fit(X, y).correct(X, y)
-    assert (y == clean).mean() < 0.85
-    assert (corrected == clean).mean() > 0.95
-
-
-def test_a_new_label_or_a_missing_one_is_refused(blobs):
-    X, y, _ = blobs
-    fitted = PrototypeClassifier().fit(X, y)
     with pytest.raises(ValueError, match="previously unseen labels"):
-        fitted.correct(X[:1], ["fox"])
+        found.correct(X[:1], ["fox"])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-        fitted.correct(X[:2], y[:1])
-
-
-def test_the_formulas_load_neither_scikit_learn_nor_scipy():
-    modules = "dsl_teach.prototypes, dsl_teach.prototypes.variants, dsl_teach.noise, dsl_teach.metrics"
-    program = f"import sys, {modules}; sys.exit(bool({{'sklearn', 'scipy'}} & set(sys.modules)))"
-    subprocess.run([sys.executable, "-c", program], check=True)
+        found.correct(X[:2], y[:1])

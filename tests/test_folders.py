@@ -51,9 +51,6 @@ def clothing_image(root, number=0, name="noisy_train"):
     return root / lines(root / f"{name}_key_list.txt")[number]
 
 
-# ---------------------------------------------------------------------------------------------------- Clothing1M
-
-
 def test_clothing1m_trains_on_the_key_list_and_tests_on_right_labels(small_clothing1m):
     data = clothing1m(small_clothing1m)
     assert len(data) == len(lines(small_clothing1m / "noisy_train_key_list.txt")) == 30
@@ -76,33 +73,26 @@ def test_images_that_carry_both_labels_are_of_the_clean_train_list(small_clothin
     assert set(images.files.paths) < set(lists.keys("clean_train")) - set(lists.keys("noisy_train"))
 
 
-def without_images_folder(root):
-    for top in (root / "images").iterdir():
-        top.rename(root / top.name)
-
-
 def rewrite(root, old, new):
     for path in root.glob("*.txt"):
         path.write_bytes(path.read_bytes().replace(old, new))
 
 
 def in_annotations(root):
+    rewrite(root, b"images/", b"")
     (root / "annotations").mkdir()
     for path in root.glob("*.txt"):
         path.rename(root / "annotations" / path.name)
     (root / SYNTHETIC).touch()
 
 
-@pytest.mark.parametrize(
-    "layout",
-    [
-        in_annotations,
-        without_images_folder,
-        lambda root: rewrite(root, b"\n", b"\r\n"),
-        lambda root: rewrite(root, b"images/", b""),
-        lambda root: (rewrite(root, b"images/", b""), in_annotations(root)),
-    ],
-)
+def without_images_folder(root):
+    rewrite(root, b"\n", b"\r\n")
+    for top in (root / "images").iterdir():
+        top.rename(root / top.name)
+
+
+@pytest.mark.parametrize("layout", [in_annotations, without_images_folder])
 def test_clothing1m_in_its_other_layouts(clothing, small_clothing1m, layout):
     layout(clothing)
     here, there = clothing1m(clothing), clothing1m(small_clothing1m)
@@ -112,17 +102,11 @@ def test_clothing1m_in_its_other_layouts(clothing, small_clothing1m, layout):
 
 def test_clothing1m_refuses_a_folder_that_is_not_unpacked(clothing):
     shutil.rmtree(clothing / "images")
-    with pytest.raises(FileNotFoundError, match=r"Unpack 0\.tar to 9\.tar with data_scripts/prepare\.py"):
+    with pytest.raises(FileNotFoundError, match=r"data_scripts/prepare\.py"):
         clothing1m(clothing)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("category_names_eng.txt", "noisy_label_kv.txt", "clean_label_kv.txt"),
-        *("noisy_train_key_list.txt", "clean_test_key_list.txt"),
-    ],
-)
+@pytest.mark.parametrize("name", ["category_names_eng.txt", "noisy_label_kv.txt", "clean_test_key_list.txt"])
 def test_clothing1m_refuses_a_list_that_is_missing_or_no_text(clothing, name):
     (clothing / name).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=rf"{name} is not text in UTF-8"):
@@ -141,11 +125,7 @@ OUTSIDE = ["../secret.jpg", "images/../../secret.jpg", "/etc/secret.jpg", "..\\s
         *(("noisy_label_kv.txt", f"a.jpg {x}", f"'{x}' must be a whole number from 0 to 2") for x in (3, -1, "Shirt")),
         *(("noisy_train_key_list.txt", key, "leaves the data folder") for key in OUTSIDE),
         *(("clean_label_kv.txt", f"{key} 1", "leaves the data folder") for key in OUTSIDE),
-        *(
-            (name, "{first}", "stands in this list twice")
-            for name in ("noisy_train_key_list.txt", "noisy_label_kv.txt")
-        ),
-        ("noisy_train_key_list.txt", "{without_prefix}", "stands in this list twice"),
+        *(("noisy_train_key_list.txt", key, "stands in this list twice") for key in ("{first}", "{without_prefix}")),
     ],
 )
 def test_clothing1m_refuses_a_wrong_line_and_says_which(clothing, name, line, message):
@@ -172,9 +152,6 @@ def test_clothing1m_refuses_a_class_on_one_side_only(clothing):
         clothing1m(clothing)
 
 
-# --------------------------------------------------------------------------------------------- broken images
-
-
 def relabel(root, change):
     """Change the line of the first training image in the list of noisy labels."""
     path, key = root / "noisy_label_kv.txt", lines(root / "noisy_train_key_list.txt")[0]
@@ -187,27 +164,25 @@ BREAK = [
     (lambda root: cut_off(clothing_image(root)), "truncated"),
     (lambda root: clothing_image(root).write_bytes(clothing_image(root).read_bytes()[:2000] + bytes(2000)), ""),
     (lambda root: clothing_image(root).write_text("<html>404</html>"), ""),
-    (lambda root: clothing_image(root).write_bytes(b""), ""),
     (lambda root: shutil.copy(clothing_image(root, name="clean_test"), clothing_image(root)), "the same bytes"),
     (lambda root: relabel(root, lambda line: line.rsplit(" ", 1)[0]), "no label"),
     (lambda root: relabel(root, lambda line: ""), "no label"),
 ]
 
 
-@pytest.mark.parametrize("verified", [False, True])
 @pytest.mark.parametrize(("break_it", "reason"), BREAK)
-def test_what_cannot_be_used_is_left_out_counted_and_told(clothing, monkeypatch, break_it, reason, verified):
+def test_what_cannot_be_used_is_left_out_counted_and_told(clothing, monkeypatch, break_it, reason):
     whole = clothing1m(clothing)
     break_it(clothing)
-    if verified:
-        monkeypatch.chdir(clothing)
-        verify("clothing1m", Path(), max_unreadable=0.05)
-    with pytest.warns(UserWarning, match=rf"1 of 30 images of noisy_train_key_list\.txt .*left out.*{reason}") as told:
-        data = clothing1m(clothing)
-    assert len(told) == 1
-    assert data.images.paths == whole.images.paths[1:]
-    assert torch.equal(data.noisy_labels, whole.noisy_labels[1:])
-    assert "not Clothing1M, 1 left out; " in data.made_from
+    monkeypatch.chdir(clothing)
+    for look in (lambda: None, lambda: verify("clothing1m", Path(), max_unreadable=0.05)):
+        look()
+        with pytest.warns(UserWarning, match=rf"1 of 30 images of noisy_train_key_list\.txt .*out.*{reason}") as told:
+            data = clothing1m(clothing)
+        assert len(told) == 1
+        assert data.images.paths == whole.images.paths[1:]
+        assert torch.equal(data.noisy_labels, whole.noisy_labels[1:])
+        assert "not Clothing1M, 1 left out; " in data.made_from
 
 
 def test_a_broken_test_image_is_left_out_too_and_a_whole_file_with_something_behind_it_is_not(clothing):
@@ -240,9 +215,6 @@ def test_trust_looks_at_nothing_and_stops_at_the_first_unreadable_image(clothing
         decode_image(data.images.root / data.images.paths[0])
 
 
-# ------------------------------------------------------------------------------------ what verify.py wrote down
-
-
 @pytest.mark.parametrize("trust", [False, True])
 def test_the_loader_goes_by_what_verify_found(clothing, trust):
     cut_off(clothing_image(clothing))
@@ -252,23 +224,16 @@ def test_the_loader_goes_by_what_verify_found(clothing, trust):
         clothing1m(clothing, trust=trust)
 
 
-def test_a_folder_with_too_many_broken_images_is_refused(clothing):
+def test_a_folder_with_too_many_broken_images_or_a_damaged_list_of_them_is_refused(clothing):
+    verify("clothing1m", clothing)
+    with (clothing / UNREADABLE).open("a") as file:
+        file.write("cat/1.jpg missing")
+    with pytest.raises(ValueError, match=r"unreadable\.txt, line 2"):
+        clothing1m(clothing)
     cut_off(clothing_image(clothing))
     verify("clothing1m", clothing)
-    with pytest.raises(ValueError, match=r"unreadable\.txt: NOT IN ORDER.*max_unreadable 0\.001.*Restore the files"):
+    with pytest.raises(ValueError, match=r"unreadable\.txt: NOT IN ORDER.*max_unreadable 0\.001"):
         clothing1m(clothing)
-
-
-@pytest.mark.parametrize("text", [b"cat/1.jpg missing", b"\xff\xfe"])
-def test_a_damaged_list_of_unreadable_files_is_refused(clothing, text):
-    verify("clothing1m", clothing)
-    with (clothing / UNREADABLE).open("ab") as file:
-        file.write(text)
-    with pytest.raises(ValueError, match=r"unreadable\.txt.* (line 2|is not text)"):
-        clothing1m(clothing)
-
-
-# ------------------------------------------------------------------------------------- Food-101N and Food-101
 
 
 def test_food101n(small_food101n):
@@ -293,14 +258,6 @@ FOOD_LISTS = [f"{WEB}/{x}" for x in ("classes.txt", "imagelist.tsv", "verified_t
 
 
 @STRAY
-@pytest.mark.parametrize("name", [*FOOD_LISTS, f"{TEST}/classes.txt", f"{TEST}/test.txt"])
-def test_food101n_refuses_a_missing_list(food, name):
-    (food / name).unlink()
-    with pytest.raises(FileNotFoundError, match=rf"{name} is missing\. Unpack Food-101"):
-        food101n(food, food)
-
-
-@STRAY
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [
@@ -311,26 +268,13 @@ def test_food101n_refuses_a_missing_list(food, name):
         *(
             (name, "apple_pie/", new, rf"line \d+: .*{message}")
             for name in (FOOD_LISTS[1], f"{TEST}/test.txt")
-            for new, message in (
-                ("apple_cake/", "the class 'apple_cake' is not in the list of classes"),
-                ("../", "the class '..' is not in the list of classes"),
-                ("apple_pie/../", "leaves the data folder"),
-                ("", "must be a class name, a slash and a file name"),
-            )
+            for new, message in (("../", "not in the list of classes"), ("apple_pie/../", "leaves"), ("", "a slash"))
         ),
     ],
 )
 def test_food101n_refuses_a_wrong_line_and_says_which(food, name, old, new, message):
     change(food / name, old, new)
     with pytest.raises(ValueError, match=rf"{name}.*{message}|same classes, but zebra_cake"):
-        food101n(food, food)
-
-
-@STRAY
-def test_food101n_refuses_a_class_without_test_images(food):
-    path = food / "food-101" / "meta" / "test.txt"
-    path.write_text("\n".join(line for line in lines(path) if not line.startswith("baklava")))
-    with pytest.raises(ValueError, match=r"baklava have images in one of Food-101N's imagelist\.tsv and Food-101's"):
         food101n(food, food)
 
 
@@ -344,32 +288,18 @@ def test_food101n_leaves_out_broken_images(food):
     assert (len(data), len(data.test_images)) == (50, 9)
     kept = [i for i in range(51) if i != 3]
     assert torch.equal(data.verified, whole.verified[kept])
-    for verified in (food / "Food-101N_release", food / "food-101"):
-        assert not (verified / UNREADABLE).exists()
-    verify("food101n", food, food, max_unreadable=0.2)
-    with pytest.warns(UserWarning, match="left out"):
-        assert torch.equal(food101n(food, food).verified, data.verified)
 
 
-# --------------------------------------------------------------------------------------------------- any folder
-
-
-def test_image_folder_with_a_test_folder(folder):
+def test_image_folder_has_a_test_folder_or_holds_out_a_share_by_seed(folder):
     (folder / "train" / "cat" / "notes.txt").write_text("not an image")
     data = image_folder(folder / "train", folder / "test")
-    assert data.class_names == ("cat", "dog", "owl")
-    assert data.noisy_labels.bincount().tolist() == [5, 5, 5]
-    assert data.test_labels.bincount().tolist() == [2, 2, 2]
-    assert data.images.paths[0] == "cat/0.jpg"
-
-
-def test_image_folder_holds_out_a_share_by_seed(folder):
+    assert (data.class_names, data.images.paths[0]) == (("cat", "dog", "owl"), "cat/0.jpg")
+    assert (data.noisy_labels.bincount().tolist(), data.test_labels.bincount().tolist()) == ([5] * 3, [2] * 3)
     data, again, other = (image_folder(folder / "train", seed=seed) for seed in (0, 0, 1))
     assert data.test_labels.bincount().tolist() == [1, 1, 1]
     assert data.test_images == again.test_images
     assert data.test_images != other.test_images
     assert len(set(data.images.paths) | set(data.test_images.paths)) == 15
-    assert "labels as given, perhaps wrong" in data.made_from
 
 
 def test_image_folder_refuses_what_is_no_such_folder(folder):
@@ -399,8 +329,3 @@ def test_image_folder_leaves_broken_images_and_copies_of_test_images_out(folder,
         if test or verified:
             assert "dog/copy.jpg" not in data.images.paths
         assert not {"cat/1.jpg", "dog/copy.jpg"} <= both or {"cat/1.jpg", "dog/copy.jpg"} <= set(data.images.paths)
-
-
-def test_a_test_image_cannot_be_trained_on(folder):
-    with pytest.raises(ValueError, match=r"15 training image\(s\) also stand in the test set"):
-        image_folder(folder / "train", folder / "train")

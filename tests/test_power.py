@@ -7,8 +7,6 @@ import math
 import numpy as np
 import pytest
 from dsl_lessons.power import seeds_needed
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dsl_teach.metrics import interval
 
@@ -32,26 +30,10 @@ def test_seeds_needed_are_those_of_the_published_tables(effect, n):
     assert seeds_needed(effect, 1) == seeds_needed(-effect, 1) == seeds_needed(10 * effect, 10) == n
 
 
-@given(st.floats(0.05, 50), st.floats(1.01, 100), st.floats(0.05, 0.98), st.floats(0.5, 0.98))
-def test_harder_questions_need_more_seeds(effect, times, power, confidence):
-    n = seeds_needed(effect, 1, power=power, confidence=confidence)
-    assert n >= 2
-    assert n >= seeds_needed(effect * times, 1, power=power, confidence=confidence)
-    assert n <= seeds_needed(effect, 1, power=power + 0.01, confidence=confidence)
-    assert n <= seeds_needed(effect, 1, power=power, confidence=confidence + 0.01)
-
-
 @pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"difference": 0}, "difference must be a finite number other than 0"),
-        ({"difference": math.nan}, "difference must be a finite number"),
-        ({"difference": 1e-9}, "difference is too small beside spread"),
-        ({"spread": -1}, "spread must be a finite number of at least 0, but it is -1"),
-        ({"power": 1}, "power must be above 0 and below 1, but it is 1"),
-        ({"confidence": 95}, "confidence must be above 0 and below 1, but it is 95"),
-    ],
+    ("name", "value"),
+    [*(("difference", x) for x in (0, math.nan, 1e-9)), ("spread", -1), ("power", 1), ("confidence", 95)],
 )
-def test_seeds_needed_names_the_argument_that_cannot_be(arguments, words):
-    with pytest.raises(ValueError, match=words):
-        seeds_needed(**({"difference": 1.0, "spread": 1.0} | arguments))
+def test_seeds_needed_names_the_argument_that_cannot_be(name, value):
+    with pytest.raises(ValueError, match=f"{name} (must be|is too small)"):
+        seeds_needed(**{"difference": 1.0, "spread": 1.0, name: value})

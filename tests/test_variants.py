@@ -80,11 +80,6 @@ class TestNeighbours:
         expected = reference.neighbour_scores(rows.tolist(), labels.tolist(), drawn.tolist(), classes=K, k=k)
         torch.testing.assert_close(found, torch.tensor(expected, dtype=found.dtype))
 
-    def test_a_sample_does_not_vote_for_itself(self):
-        rows, index = torch.tensor([[1.0, 0], [1, 0.1], [0, 1]]), torch.arange(3)
-        scores = neighbour_scores(rows, index, index, num_classes=3, neighbours=1)
-        assert scores.tolist() == [[0, 1, 0], [1, 0, 0], [0, 1, 0]]
-
     def test_a_single_candidate_is_refused(self):
         with pytest.raises(ValueError, match="needs at least two candidates, but there are 1"):
             neighbour_scores(torch.eye(4), torch.arange(4), torch.tensor([0]), num_classes=K)
@@ -119,22 +114,11 @@ class TestWhitened:
         before, after = (self.cosines(whitened(x, labels, num_classes=K)) for x in (rows, 3 * rows @ turn + 7))
         torch.testing.assert_close(after, before, atol=1e-9, rtol=0)
 
-    def test_what_varies_inside_a_class_counts_less(self):
-        """Two classes differ in the first direction; the second only varies."""
-        rows = torch.tensor([[x, y] for x in (-1.0, 1.0) for y in (-9.0, -3.0, 3.0, 9.0)])
-        rows[:, 0] += 0.1 * torch.tensor([1.0, -1, -1, 1] * 2)
-        labels = torch.arange(2).repeat_interleave(4)
-        before, after = self.cosines(rows), self.cosines(whitened(rows, labels, num_classes=K))
-        same = labels[:, None] == labels
-        assert (after[same].mean() - after[~same].mean()) > 2 * (before[same].mean() - before[~same].mean())
-
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-    @pytest.mark.parametrize(
-        "case", ["fewer samples than features", "a feature that is always 0", "one point a class", "one point"]
-    )
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    @pytest.mark.parametrize("case", ["few samples", "a feature that is always 0", "one point a class", "one point"])
     def test_embeddings_without_spread_in_some_directions_do_not_explode(self, dtype, case):
         rows, labels = sample(0)
-        if case == "fewer samples than features":
+        if case == "few samples":
             rows, labels = rows[:3], labels[:3]
         elif case == "a feature that is always 0":
             rows[:, 2] = 0
