@@ -85,8 +85,9 @@ def test_each_pass_is_its_own_though_workers_stay_and_one_is_left_early(data, lo
     assert not torch.equal(first, second)
 
 
-def test_two_passes_at_once_are_refused(data):
-    batches = on_disk(data)
+@pytest.mark.parametrize("loader_workers", [0, 1])
+def test_two_passes_at_once_are_refused(data, loader_workers):
+    batches = on_disk(data, loader_workers=loader_workers)
     first = batches.shuffled(generator())
     next(first)
     next(batches.in_order())

@@ -173,8 +173,10 @@ class OnDiskBatches:
         this_pass = self._wanted.batches = (
             list(zip(index.tolist(), x, strict=True)) for index, x in zip(parts, numbers, strict=True)
         )
-        for index, images in zip(parts, self._loader, strict=True):
-            if self._wanted.batches is not this_pass:
+        read = iter(self._loader)
+        for index in parts:
+            images = next(read, None)
+            if self._wanted.batches is not this_pass or images is None:
                 raise RuntimeError("Another pass over these batches has begun; finish one before the next.")
             if isinstance(images, UnreadableImage):
                 raise UnreadableImage(images.path, images.reason)  # a new one: it must not refer to itself
