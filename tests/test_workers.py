@@ -55,7 +55,7 @@ def test_one_that_dies_fails_or_cannot_start_costs_only_itself(tmp_path):
         "silent": "raise SystemExit(3)",
         "last": "",
     }
-    (tmp_path / "blocked").write_text("a file in the place of its folder")
+    (tmp_path / "blocked").write_text("a file where its folder should be")
     ended = []
     for number in (1, 2):
         jobs = programs(tmp_path, texts)

@@ -50,7 +50,7 @@ def toy_clusters(
 
     where sin(pi / n) is half the distance between neighbouring middles: overlap 0.2 leaves gaps between the islands,
     0.5 lets their edges touch, from 1 on they run into each other. The islands of a class are neighbours, or, if
-    ``alternating``, have islands of other classes between them. Alternating classes cannot be told apart by the mean
+    ``alternating``, have islands of other classes between them. Alternating classes cannot be separated by the mean
     cosine to their prototypes, however many: a network has to move the points first.
 
     Returns:
