@@ -11,7 +11,8 @@ from benchmarks.measure import figure, in_its_own_process, paired_ratio, peak_by
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.prototypes import correct_labels, select_prototypes
-from dsl_teach.training.loop import correct, frozen
+from dsl_teach.training.correction import correct
+from dsl_teach.training.evaluation import evaluation
 from dsl_teach.training.networks import build_network
 
 
@@ -43,7 +44,7 @@ def correction_against_forward(*, n: int = 5, samples: int = 5000, classes: int 
     batches = InMemoryBatches(images, labels, batch_size=500)
 
     def forward() -> None:
-        with frozen(network):
+        with evaluation(network):
             for rows in images.split(500):
                 network(rows)
 
