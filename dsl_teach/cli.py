@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,10 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dsl_teach.signals import listening
+
 if TYPE_CHECKING:
     from dsl_teach.training.records import Callback
 
-DONE, FAILED, MISUSED = 0, 1, 2
+DONE, FAILED = 0, 1
 """Exit codes; a signal that stops a command gives 128 and its number: 130 for Ctrl-C, 143 for SIGTERM."""
 
 app = typer.Typer(help=__doc__, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -31,7 +32,8 @@ LoaderWorkers = Annotated[int, typer.Option(min=0, help="Processes that read ima
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with what stands after ``dsl-teach``, None: of this process; returns its exit code."""
-    with _ending_at_once(for_good=arguments is None), warnings.catch_warnings():
+    ends = arguments is None  # the process, with the command: then signals change nothing once all is done
+    with listening(_end, ignored_afterwards=ends), warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: print(f"Note: {message}", file=sys.stderr)
         try:
             app(arguments, prog_name="dsl-teach")
@@ -291,25 +293,10 @@ def draw(history: list[dict[str, Any]], path: Path) -> bool:
     return True
 
 
-@contextmanager
-def _ending_at_once(for_good: bool) -> Iterator[None]:
-    """Until a run listens by itself, a signal that asks to stop ends the command without a traceback.
-
-    Where the process ends with the command, signals change nothing once all is done.
-    """
-
-    def end(number: int, _: object) -> None:
-        os.write(2, f"dsl-teach: Stopped by {signal.Signals(number).name}.\n".encode())
-        os._exit(128 + number)
-
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    heard = threading.current_thread() is threading.main_thread()
-    former = {n: signal.signal(n, end) for n in numbers if heard and signal.getsignal(n) != signal.SIG_IGN}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, signal.SIG_IGN if for_good else handler)
+def _end(number: int, _: object) -> None:
+    """Until a run listens by itself, a signal that asks to stop ends the command without a traceback."""
+    os.write(2, f"dsl-teach: Stopped by {signal.Signals(number).name}.\n".encode())
+    os._exit(128 + number)
 
 
 @contextmanager

@@ -115,9 +115,9 @@ def everything():
     """A correction, the gradients of steps, and the outcome of every run."""
     gradients = {}
     for name in ("plain", "one over"):
-        keeper = Gradients()
-        trained(RUNS[name].replace(epochs=1), callbacks=[keeper])
-        gradients[name] = keeper.kept
+        gradients_of_run = Gradients()
+        trained(RUNS[name].replace(epochs=1), callbacks=[gradients_of_run])
+        gradients[name] = gradients_of_run.kept
     return {
         "correction": first_correction(),
         "gradients": gradients,

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dsl_teach"
 
 FLOORS = [
-    {"_validate", "seeds", "config"},
+    {"_validate", "seeds", "signals", "config"},
     {"metrics"},
     {"prototypes", "noise"},
     {"data"},

@@ -147,7 +147,7 @@ class TestStopped:
         mine = asked(correct, lambda args: args[3] == epochs.get(where))
         with monkeypatch.context() as patch:
             patch.setattr(loop, "evaluate", asked(loop.evaluate, lambda args: where == "test"))
-            patch.setattr(loop, "look", asked(loop.look, lambda args: where == "transitions"))
+            patch.setattr(loop, "logits", asked(loop.logits, lambda args: where == "transitions"))
             with pytest.raises(Interrupted, match="Stopped by SIGTERM"):
                 train(tmp_path, settings, correct=mine, minutes=10)
         assert max((tmp_path / "checkpoints").iterdir()).name == last

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,12 +23,12 @@ from torch import Tensor
 
 from dsl_teach.config import PLACES, Settings
 from dsl_teach.data.batches import Batch, Batches
+from dsl_teach.signals import listening
 from dsl_teach.training.distributed import from_leader, largest, world_size
 from dsl_teach.training.records import SAVED, Callback, State
 
 KEPT = 2  # checkpoints in a folder: if the last one is damaged, the one before serves
 AGREE_EVERY = 10  # steps from one question among several processes whether to stop to the next
-STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class RunFolderError(OSError):
@@ -223,20 +222,6 @@ class Checkpoint(Callback):
         if self.asked_to_stop and world_size() == 1:  # torchrun passes signals on: its processes hear them twice
             raise Interrupted("Stopped at once. The last checkpoint stays.", number)
         self.asked_to_stop = number
-
-
-@contextlib.contextmanager
-def listening(answer: Callable[[int, Any], object]) -> Iterator[None]:
-    """Inside, signals that ask to stop are for ``answer``; not those that are ignored, as under nohup."""
-    former: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
-        former = {number: signal.signal(number, answer) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def load_checkpoint(content: bytes, device: torch.device | str = "cpu") -> dict[str, Any]:

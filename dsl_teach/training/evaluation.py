@@ -26,29 +26,33 @@ def evaluation(network: nn.Module) -> Iterator[None]:
         network.train(was_training)
 
 
-def look(network: EmbeddingNetwork, batches: Batches) -> tuple[Tensor, Tensor]:
-    """Logits F(x), (N, K), and embeddings G(x), (N, D), of every sample in its fixed view; row i is of index i."""
-    logits = embeddings = None
-    mine = torch.zeros_like(batches.noisy_labels, dtype=torch.bool)
-    with evaluation(network):
-        for images, _, index in batches.in_order():
-            said, seen = network(images)
-            if logits is None or embeddings is None:
-                logits, embeddings = (x.new_empty(len(mine), x.shape[1]) for x in (said, seen))
-            logits[index], embeddings[index], mine[index] = said, seen, True
-    if logits is None or embeddings is None:
-        raise ValueError("There is no sample to look at: the data set is empty.")
-    return gathered_rows(logits, mine), gathered_rows(embeddings, mine)
+def logits(network: EmbeddingNetwork, batches: Batches) -> Tensor:
+    """F(x) of every sample, (N, K), in the order of the index."""
+    return _collect(network, batches, 0)
 
 
 def embed(network: EmbeddingNetwork, batches: Batches) -> Tensor:
     """G(x) of every sample, (N, D), in the order of the index."""
-    return look(network, batches)[1]
+    return _collect(network, batches, 1)
 
 
 def predict(network: EmbeddingNetwork, batches: Batches) -> Tensor:
     """(N,) int64, the class that the network gives each sample, in the order of the index."""
-    return look(network, batches)[0].argmax(dim=1)
+    return logits(network, batches).argmax(dim=1)
+
+
+def _collect(network: EmbeddingNetwork, batches: Batches, which: int) -> Tensor:
+    """One of the network's outputs for every sample in its fixed view; row i is of index i, in every process."""
+    rows = None
+    mine = torch.zeros_like(batches.noisy_labels, dtype=torch.bool)
+    with evaluation(network):
+        for images, _, index in batches.in_order():
+            output = network(images)[which]
+            rows = output.new_empty(len(mine), output.shape[1]) if rows is None else rows
+            rows[index], mine[index] = output, True
+    if rows is None:
+        raise ValueError("There is no sample to look at: the data set is empty.")
+    return gathered_rows(rows, mine)
 
 
 def evaluate(network: EmbeddingNetwork, test: Batches) -> float:

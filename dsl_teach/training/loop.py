@@ -21,7 +21,7 @@ from dsl_teach.seeds import stream
 from dsl_teach.training import losses
 from dsl_teach.training.correction import correct
 from dsl_teach.training.distributed import data_parallel, from_leader, own_part, total
-from dsl_teach.training.evaluation import evaluate, look
+from dsl_teach.training.evaluation import evaluate, logits
 from dsl_teach.training.hardware import averaged_weights, make_optimizer, prepare
 from dsl_teach.training.losses import Loss, self_learning_loss
 from dsl_teach.training.networks import EmbeddingNetwork
@@ -172,7 +172,7 @@ def noisy_loss(settings: Settings, memory: Memory, index: Tensor) -> Loss:
 def estimate_transitions_if_due(state: State, train: Batches, settings: Settings) -> None:
     """T for forward correction, from what the network says of the training samples when correction starts."""
     if settings.loss == "forward" and state.epoch >= settings.correction_start and TRANSITIONS not in state.memory:
-        probabilities = torch.softmax(look(state.evaluated, train)[0], dim=1).float()
+        probabilities = torch.softmax(logits(state.evaluated, train), dim=1).float()
         state.memory[TRANSITIONS] = losses.estimated_transition_matrix(probabilities)
 
 

@@ -20,7 +20,7 @@ from dsl_teach.metrics import accuracy, interval
 from dsl_teach.prototypes import class_scores
 from dsl_teach.seeds import stream
 from dsl_teach.sweep import Sweep, run_sweep
-from dsl_teach.training.evaluation import evaluation, look
+from dsl_teach.training.evaluation import embed, evaluation, predict
 from dsl_teach.training.hardware import make_optimizer, prepare
 from dsl_teach.training.loop import correction_is_due
 from dsl_teach.training.losses import self_learning_loss
@@ -111,14 +111,14 @@ def vote(run: Run, images: Images) -> Tensor:
         raise ValueError("With alpha = 0 there is no correction, so there are no prototypes to ask.")
     if run.settings.whitened or run.settings.correct_by in ("neighbours", "head"):
         raise ValueError("Only prototypes in the space of the embeddings can be asked about other images.")
-    embeddings = look(run.network, batches_of(run, images))[1]
+    embeddings = embed(run.network, batches_of(run, images))
     return class_scores(embeddings, run.result.correction.prototypes).argmax(dim=1).cpu()
 
 
 def judged(run: Run, images: Images, clean_labels: Tensor, noisy_labels: Tensor | None = None) -> dict[str, float]:
     """How many labels of images that the run has not seen are right, as shares, by each way to label them."""
     told = {} if noisy_labels is None else {"given labels": accuracy(noisy_labels, clean_labels)}
-    answers = look(run.network, batches_of(run, images))[0].argmax(dim=1).cpu()
+    answers = predict(run.network, batches_of(run, images)).cpu()
     told["network's answers"] = accuracy(answers, clean_labels)
     if run.result.correction is not None:
         told["labels by the prototypes"] = accuracy(vote(run, images), clean_labels)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dsl_teach.data.batches import Batches
-from dsl_teach.training.evaluation import look
+from dsl_teach.training.evaluation import logits
 from dsl_teach.training.networks import EmbeddingNetwork
 
 Score = Literal["self_confidence", "normalized_margin"]
@@ -28,4 +28,4 @@ def label_quality(probabilities: Tensor, noisy_labels: Tensor, score: Score = "n
 
 def probabilities_of(network: EmbeddingNetwork, batches: Batches) -> Tensor:
     """What the network gives each sample: softmax of its logits, (N, K), in the order of the index."""
-    return look(network, batches)[0].softmax(dim=1)
+    return logits(network, batches).softmax(dim=1)
