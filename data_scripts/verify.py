@@ -34,7 +34,7 @@ from dsl_teach.data import food101n as food
 from dsl_teach.data.clothing1m import Clothing1MLists
 from dsl_teach.data.dataset import UNKNOWN
 from dsl_teach.data.folders import SYNTHETIC, UNREADABLE, Listed, Look, list_folder, look, unusable
-from dsl_teach.training.checkpoint import write_atomically
+from dsl_teach.storage import write_atomically
 
 S, T = TypeVar("S"), TypeVar("T")
 

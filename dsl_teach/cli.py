@@ -9,7 +9,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,7 +82,8 @@ def train(
 ) -> int:
     """Train a run, or continue one that broke off."""
     with _misused():
-        from dsl_teach.config import Settings, read_yaml
+        from dsl_teach.config import Settings
+        from dsl_teach.files import read_yaml
         from dsl_teach.sweep import find_device
 
         settings = Settings(**(read_yaml(config) | changes(set or ())))
@@ -114,8 +115,8 @@ def sweep(
 ) -> int:
     """Train every trial of a sweep; done again, what is left of it."""
     with _misused():
+        from dsl_teach.storage import open_folder
         from dsl_teach.sweep import WHOLE, SweepError, find_device, finished_row, read_sweep, run_sweep, sweep_table
-        from dsl_teach.training.checkpoint import open_folder
 
         plan = read_sweep(file).changed(changes(set or ()))
         plan = plan.model_copy(update={"part": part, "rows": rows or plan.rows})
@@ -209,18 +210,15 @@ def advice(facts: dict[str, str]) -> list[str]:
 
 
 def changes(said: Sequence[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` from the command line: a number, or what YAML makes of it."""
-    import yaml
+    """``NAME=VALUE`` from the command line: as a YAML file would hold it."""
+    from dsl_teach.files import read_value
 
     found: dict[str, Any] = {}
     for text in said:
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--set takes NAME=VALUE, but it got {text!r}.")
-        for read in (int, float, yaml.safe_load, str):  # YAML takes 1e-3 for a word
-            with suppress(ValueError, yaml.YAMLError):
-                found[name] = read(value)
-                break
+        found[name] = read_value(value)
     return found
 
 

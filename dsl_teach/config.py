@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dsl_teach.files import read_yaml
+
 ON_DISK = ("cifar10", "cifar100", "image_folder", "clothing1m", "food101n")
 """These need ``data_root``."""
 SYNTHETIC = ("digits", "toy_clusters", "toy_moons")
@@ -176,25 +178,11 @@ class Settings(_Correction, _Training, _Network, _Data):
         Raises:
             ValueError: if the file is no mapping, names an unknown setting, or a value is out of range.
         """
+        values = read_yaml(path)
         try:
-            return cls(**read_yaml(path))
+            return cls(**values)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The names and values of a YAML file.
-
-    Raises:
-        ValueError: if it holds anything else.
-    """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"it is no plain YAML file: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"its lines must be of the form 'name: value', not a {type(content).__name__}.")
-    return {str(name): value for name, value in content.items()}
 
 
 CLASHES = (

@@ -11,7 +11,6 @@ rows: ../results/my_sweep.json   # where the rows go, seen from the folder of th
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import itertools
 import json
@@ -28,9 +27,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from dsl_teach.config import PLACES, CountOrOff, Settings, read_yaml
+from dsl_teach.config import PLACES, CountOrOff, Settings
+from dsl_teach.files import read_yaml
 from dsl_teach.metrics import accuracy, interval
-from dsl_teach.training.checkpoint import Interrupted, open_folder, write_atomically
+from dsl_teach.storage import locked, open_folder, write_atomically
+from dsl_teach.training.checkpoint import Interrupted
 from dsl_teach.training.evaluation import predict
 from dsl_teach.training.hardware import environment
 from dsl_teach.training.runs import Run, make_batches, run, summary
@@ -287,8 +288,7 @@ def _main(folder: Path, parent: int) -> int:
         if "TORCHELASTIC_RUN_ID" in os.environ:
             _train(folder, job)
             return 0
-        with (folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # a trial of a sweep that was killed may still be saving
+        with locked(folder, wait=True):  # a trial of a sweep that was killed may still be saving
             if not finished_row(folder):
                 _train(folder, job) if job["processes"] == 1 else _torchrun(folder, job["processes"])
     except BaseException as error:  # also what a signal raises: whatever ended it is to be told

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dsl_teach.signals import listening
-from dsl_teach.training.checkpoint import open_folder
+from dsl_teach.storage import open_folder
 
 LOG = "log.txt"
 FAILED = "failed: "  # so begins the line of a log in which a command says why it failed

@@ -121,8 +121,8 @@ def test_what_yaml_does_not_name_keeps_its_default(tmp_path, text, settings):
         ("p: many", "p "),
         ("p: 9\nm: 8", "p "),
         ("- 1", "list"),
-        ("p: [", "YAML"),
-        ("p: !!python/object/apply:os.getcwd []", "YAML"),
+        ("p: [", "line 1: "),
+        ("p: !!python/object/apply:os.getcwd []", "tags"),
     ],
 )
 def test_a_faulty_file_is_refused_with_its_name(tmp_path, text, sentence):

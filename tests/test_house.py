@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dsl_teach"
 
 FLOORS = [
-    {"_validate", "seeds", "signals", "config"},
+    {"_validate", "seeds", "signals", "files", "storage", "config"},
     {"metrics"},
     {"prototypes", "noise"},
     {"data"},

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from dsl_teach.storage import RunFolderError, write_whole
 from dsl_teach.training import checkpoint, loop
-from dsl_teach.training.checkpoint import Interrupted, RunFolder, RunFolderError, run_folder, write_whole
+from dsl_teach.training.checkpoint import Interrupted, RunFolder, run_folder
 from dsl_teach.training.correction import correct
 from dsl_teach.training.records import Callback
 from tests.run_driver import POINTS, SETTINGS, outcome, train

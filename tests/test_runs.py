@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from dsl_teach.config import Settings
+from dsl_teach.storage import RunFolderError
 from dsl_teach.training import runs
-from dsl_teach.training.checkpoint import Interrupted, RunFolderError
+from dsl_teach.training.checkpoint import Interrupted
 from dsl_teach.training.records import Callback
 from dsl_teach.training.runs import run, run_many, summary
 from tests.run_driver import SETTINGS, samples

@@ -72,7 +72,7 @@ class TestReading:
         ("text", "sentence"),
         [
             ("- 1", "of the form 'name: value'"),
-            ("a: {", "no plain YAML file"),
+            ("a: {", "line 1: "),
             ("bases: {}", "bases: Extra inputs are not permitted"),
             ("methods: [SMP]", "methods: Input should be a valid dictionary"),
             ("methods: {SMP: 3}", "methods: SMP: Input should be a valid dictionary, but it is 3"),

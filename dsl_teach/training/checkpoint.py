@@ -9,14 +9,13 @@ import io
 import json
 import os
 import signal
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,15 +23,12 @@ from torch import Tensor
 from dsl_teach.config import PLACES, Settings
 from dsl_teach.data.batches import Batch, Batches
 from dsl_teach.signals import listening
+from dsl_teach.storage import RunFolderError, locked, open_folder, reason, write_atomically, write_whole
 from dsl_teach.training.distributed import from_leader, largest, world_size
 from dsl_teach.training.records import SAVED, Callback, State
 
 KEPT = 2  # checkpoints in a folder: if the last one is damaged, the one before serves
 AGREE_EVERY = 10  # steps from one question among several processes whether to stop to the next
-
-
-class RunFolderError(OSError):
-    """A run folder that cannot be used."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -59,9 +55,9 @@ class RunFolder:
         self.path = open_folder(path)
         for inside in ("checkpoints", "labels"):
             open_folder(self.path / inside)
-        self._lock = (self.path / ".lock").open("w")
+        self._held = contextlib.ExitStack()
         try:
-            _lock(self._lock, self.path)
+            self._held.enter_context(locked(self.path))
             self._require_same(settings)
         except RunFolderError:
             self.close()
@@ -81,7 +77,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Let others write to the folder."""
-        self._lock.close()
+        self._held.close()
 
     def checkpoints(self) -> list[Path]:
         """Oldest first."""
@@ -93,7 +89,7 @@ class RunFolder:
         try:
             write_whole(path, lambda file: torch.save(content, file))
         except (OSError, RuntimeError) as error:
-            problem = f"The checkpoint of epoch {epoch} cannot be written to {path.parent} ({_reason(error)})."
+            problem = f"The checkpoint of epoch {epoch} cannot be written to {path.parent} ({reason(error)})."
             advice = "The one before is kept: make room and run it again to continue."
             raise RunFolderError(f"{problem} {advice}") from error
         for old in self.checkpoints()[:-KEPT]:
@@ -112,10 +108,10 @@ class RunFolder:
                 return content
             except Exception as error:  # a damaged file fails in many ways
                 if isinstance(error, OSError | MemoryError) or "memory" in str(error):
-                    raise RunFolderError(f"The checkpoint {path} cannot be read now ({_reason(error)}).") from error
+                    raise RunFolderError(f"The checkpoint {path} cannot be read now ({reason(error)}).") from error
                 aside = path.with_suffix(".damaged")
                 os.replace(path, aside)
-                problem = f"The checkpoint {path.name} is damaged ({_reason(error)}). It is put aside as {aside.name}"
+                problem = f"The checkpoint {path.name} is damaged ({reason(error)}). It is put aside as {aside.name}"
                 warnings.warn(f"{problem}; the run continues from the one before.", stacklevel=4)
         if found:
             raise RunFolderError(f"No checkpoint in {self.path} can be read. Name another folder to start anew.")
@@ -230,59 +226,9 @@ def load_checkpoint(content: bytes, device: torch.device | str = "cpu") -> dict[
         return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
 
 
-def open_folder(folder: str | Path) -> Path:
-    """Make a folder, or find it there; if it cannot be written to, a RunFolderError."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        raise RunFolderError(f"{folder} cannot be written to ({_reason(error)}). Name another folder.") from error
-
-
-def write_atomically(path: str | Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    write_whole(Path(path), lambda file: file.write(text.encode()))
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file whole or not at all, also if the power fails: beside it first, then under its name."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
-    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:  # make the new name last, where that can be
-        handle = os.open(path.parent, os.O_RDONLY)
-        stack.callback(os.close, handle)
-        os.fsync(handle)
-
-
-def _lock(file: IO[str], folder: Path) -> None:
-    try:
-        with contextlib.suppress(ImportError):  # no such lock on this system
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise RunFolderError(f"Another process is writing to {folder}. Wait for it, or stop it.") from error
-
-
 def _step(state: State) -> int:
     return state.under_way.step if state.under_way else 0
 
 
 def _without_places(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in settings.to_dict().items() if name not in PLACES}
-
-
-def _reason(error: BaseException) -> str:
-    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return words.splitlines()[0][:200]

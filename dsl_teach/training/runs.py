@@ -16,8 +16,9 @@ from dsl_teach.data.batches import Batches, crop_and_flip
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.metrics import accuracy
 from dsl_teach.seeds import stream
+from dsl_teach.storage import RunFolderError, write_atomically
 from dsl_teach.training import distributed
-from dsl_teach.training.checkpoint import Checkpoint, RunFolder, RunFolderError, write_atomically
+from dsl_teach.training.checkpoint import Checkpoint, RunFolder
 from dsl_teach.training.correction import correct
 from dsl_teach.training.hardware import environment, uses_bfloat16
 from dsl_teach.training.loop import fit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dsl_teach.training.checkpoint import open_folder
+from dsl_teach.storage import open_folder
 
 _BESIDE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = _BESIDE if (_BESIDE / "configs").is_dir() else Path.cwd()

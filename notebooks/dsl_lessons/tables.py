@@ -15,8 +15,8 @@ import pandas as pd
 from dsl_lessons.methods import BASELINE
 from dsl_lessons.paths import RESULTS
 from dsl_teach.metrics import Interval, interval, paired_difference
+from dsl_teach.storage import write_atomically
 from dsl_teach.sweep import row_of
-from dsl_teach.training.checkpoint import write_atomically
 from dsl_teach.training.hardware import environment
 from dsl_teach.training.runs import Run
 

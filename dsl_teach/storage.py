@@ -1,0 +1,142 @@
+"""Writing files that last: each whole or absent, with its checksum beside it, by one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+SUMS = "SHA256SUMS"
+"""The checksums of the files in a folder, as ``sha256sum`` writes and checks them."""
+LOCK = ".lock"
+Write = Callable[[IO[bytes]], object]
+
+
+class RunFolderError(OSError):
+    """A folder that cannot be used."""
+
+
+class DamagedFile(RunFolderError):
+    """A file that is not as it was written."""
+
+
+def open_folder(folder: str | Path) -> Path:
+    """Make a folder, or find it there; if it cannot be written to, a RunFolderError."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise RunFolderError(f"{folder} cannot be written to ({reason(error)}). Name another folder.") from error
+
+
+@contextlib.contextmanager
+def locked(folder: str | Path, *, wait: bool = False) -> Iterator[Path]:
+    """A folder that this process alone writes to, as long as it lives; one that is taken is a RunFolderError."""
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context((open_folder(folder) / LOCK).open("a"))
+        try:
+            with contextlib.suppress(ImportError):  # no such lock on this system
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            raise RunFolderError(f"Another process is writing to {folder}. Wait for it, or stop it.") from error
+        yield Path(folder)
+
+
+def write_atomically(path: str | Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    write_whole(Path(path), lambda file: file.write(text.encode()))
+
+
+def write_whole(path: Path, write: Write) -> None:
+    """Write a file whole or not at all, also if the power fails: beside it first, then under its name."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:  # make the new name last, where that can be
+        handle = os.open(path.parent, os.O_RDONLY)
+        stack.callback(os.close, handle)
+        os.fsync(handle)
+
+
+def write_checked(path: Path, write: Write) -> None:
+    """Write a file whole, with its checksum, for :func:`read_checked`; killed anywhere, the old or the new one holds.
+
+    The folder must be this process's own, see :func:`locked`.
+    """
+    write(buffer := io.BytesIO())
+    content, known = buffer.getvalue(), _sums(path.parent)
+    new, old = hashlib.sha256(content).hexdigest(), known.get(path.name, [])[:1]
+    here = {name: digests[:1] for name, digests in known.items() if (path.parent / name).exists()}
+    _write_sums(path.parent, here | {path.name: [new, *old]})
+    write_whole(path, lambda file: file.write(content))
+    if old and old != [new]:
+        _write_sums(path.parent, here | {path.name: [new]})
+
+
+def read_checked(path: Path) -> bytes:
+    """The content of a file as it was written; DamagedFile if it is not, or if nobody can know."""
+    content, digests = path.read_bytes(), _sums(path.parent).get(path.name)
+    if digests is None:
+        raise DamagedFile(f"{path} has no checksum in {SUMS} beside it, so nobody can know whether it is whole.")
+    if hashlib.sha256(content).hexdigest() not in digests:
+        raise DamagedFile(f"{path} is damaged: its checksum is not the one in {SUMS}.")
+    return content
+
+
+def damages(folder: Path) -> list[str]:
+    """What is not as it was written, in a folder and those in it: a sentence each."""
+    found = [f"{path} was found damaged and put aside." for path in sorted(folder.rglob("*.damaged"))]
+    for inner in sorted({path.parent for path in folder.rglob(SUMS)}):
+        for name in sorted(_sums(inner).keys() | {path.name for path in inner.iterdir() if _is_kept(path)}):
+            try:
+                read_checked(inner / name)
+            except DamagedFile as error:
+                found.append(str(error))
+            except OSError as error:
+                found.append(f"{inner / name} cannot be read ({reason(error)}).")
+    return found
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, in a line."""
+    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return words.splitlines()[0][:200]
+
+
+def _is_kept(path: Path) -> bool:
+    return path.is_file() and path.suffix in (".pt", ".json", ".jsonl", ".yaml")
+
+
+def _sums(folder: Path) -> dict[str, list[str]]:
+    """Name -> its checksums, the new one first; of a line that is damaged nothing is known."""
+    try:
+        lines = (folder / SUMS).read_bytes().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        digest, _, name = line.partition("  ")
+        found.setdefault(name, []).append(digest)
+    return found
+
+
+def _write_sums(folder: Path, sums: dict[str, list[str]]) -> None:
+    lines = (f"{digest}  {name}\n" for name, digests in sorted(sums.items()) for digest in digests)
+    write_atomically(folder / SUMS, "".join(lines))
