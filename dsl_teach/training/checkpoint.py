@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import signal
 import time
 import warnings
@@ -20,11 +21,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dsl_teach import __version__
 from dsl_teach.config import PLACES, Settings
 from dsl_teach.data.batches import Batch, Batches
+from dsl_teach.data.fingerprint import digest, first_difference
 from dsl_teach.signals import listening
-from dsl_teach.storage import RunFolderError, locked, open_folder, reason, write_atomically, write_whole
-from dsl_teach.training.distributed import from_leader, largest, world_size
+from dsl_teach.storage import (
+    SUMS,
+    DamagedFile,
+    RunFolderError,
+    damages,
+    locked,
+    open_folder,
+    read_checked,
+    reason,
+    write_checked,
+)
+from dsl_teach.training.distributed import by_leader, from_leader, largest, world_size
 from dsl_teach.training.records import SAVED, Callback, State
 
 KEPT = 2  # checkpoints in a folder: if the last one is damaged, the one before serves
@@ -53,6 +66,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path, settings: Settings):
         self.path = open_folder(path)
+        self.identity: dict[str, Any] = {"settings": _without_places(settings), "version": __version__}
         for inside in ("checkpoints", "labels"):
             open_folder(self.path / inside)
         self._held = contextlib.ExitStack()
@@ -68,12 +82,28 @@ class RunFolder:
     def _require_same(self, settings: Settings) -> None:
         before = self.path / "settings.yaml"
         if not before.exists():
-            write_atomically(before, settings.to_yaml())
-        elif _without_places(Settings.from_yaml(before)) != _without_places(settings):
+            self.write_text(before.name, settings.to_yaml())
+        read_checked(before)
+        difference = _other_settings(_without_places(Settings.from_yaml(before)), self.identity["settings"])
+        if difference:
             advice = f"Name another folder, or take {before.name} from it to continue that run."
-            raise RunFolderError(f"The run folder {self.path} holds a run with other settings. {advice}")
+            raise RunFolderError(f"The run folder {self.path} holds a run with other settings: {difference}. {advice}")
         if (self.path / "result.json").exists() and not self.checkpoints():
             raise RunFolderError(f"{self.path} holds a finished run without its checkpoint. Name another folder.")
+
+    def require_same_data(self, found: dict[str, Any]) -> None:
+        """Remember the fingerprint of the data; if the run in this folder was begun on others: RunFolderError."""
+        before, now = self.path / "data.json", json.loads(json.dumps(found))
+        self.identity["data"] = digest(found)
+        if before.exists():
+            difference = first_difference(json.loads(read_checked(before)), now)
+        else:
+            difference = "nothing in it says which data it was trained on" if self.checkpoints() else None
+        if difference:
+            advice = "Name another folder to start anew, or put the data back."
+            raise RunFolderError(f"The run in {self.path} cannot be continued: {difference}. {advice}")
+        if not before.exists():
+            self.write_text(before.name, json.dumps(found) + "\n")
 
     def close(self) -> None:
         """Let others write to the folder."""
@@ -86,44 +116,90 @@ class RunFolder:
     def save_checkpoint(self, content: dict[str, Any], epoch: int, step: int) -> None:
         """Write a checkpoint and drop all but the last two; if it cannot be written, those stay: RunFolderError."""
         path = self.path / "checkpoints" / f"epoch-{epoch:05d}-step-{step:08d}.pt"
+        others, content = [old for old in self.checkpoints() if old != path], content | {"identity": self.identity}
         try:
-            write_whole(path, lambda file: torch.save(content, file))
+            write_checked(path, lambda file: torch.save(content, file), instead_of=others[: 1 - KEPT])
         except (OSError, RuntimeError) as error:
             problem = f"The checkpoint of epoch {epoch} cannot be written to {path.parent} ({reason(error)})."
             advice = "The one before is kept: make room and run it again to continue."
             raise RunFolderError(f"{problem} {advice}") from error
-        for old in self.checkpoints()[:-KEPT]:
-            old.unlink()
 
     def latest_checkpoint(self) -> bytes | None:
         """The content of the newest checkpoint that is whole, None if there is none; damaged ones are put aside.
 
-        If all are damaged, or one cannot be read for another reason: RunFolderError.
+        If all are damaged, one is of another run, or one cannot be read for another reason: RunFolderError.
         """
         found = self.checkpoints()
         for path in reversed(found):
             try:
-                content = path.read_bytes()
-                load_checkpoint(content)
+                content = read_checked(path)
+                self._require_own(path, load_checkpoint(content).get("identity", {}))
                 return content
-            except Exception as error:  # a damaged file fails in many ways
-                if isinstance(error, OSError | MemoryError) or "memory" in str(error):
-                    raise RunFolderError(f"The checkpoint {path} cannot be read now ({reason(error)}).") from error
+            except DamagedFile as error:
                 aside = path.with_suffix(".damaged")
                 os.replace(path, aside)
-                problem = f"The checkpoint {path.name} is damaged ({reason(error)}). It is put aside as {aside.name}"
-                warnings.warn(f"{problem}; the run continues from the one before.", stacklevel=4)
+                advice = f"It is put aside as {aside.name}; the run continues from the one before."
+                warnings.warn(f"{error} {advice}", stacklevel=4)
+            except (MemoryError, RuntimeError, pickle.UnpicklingError) as error:
+                raise RunFolderError(f"The checkpoint {path} cannot be read now ({reason(error)}).") from error
         if found:
             raise RunFolderError(f"No checkpoint in {self.path} can be read. Name another folder to start anew.")
         return None
 
+    def _require_own(self, path: Path, before: dict[str, Any]) -> None:
+        """A checkpoint must be of this run: its settings, its data; another version of the package is said."""
+        difference = _other_settings(before.get("settings", {}), self.identity["settings"])
+        if difference is None and before.get("data") != self.identity.get("data"):
+            difference = "it was trained on other data"
+        if difference:
+            raise RunFolderError(f"The checkpoint {path} is of another run: {difference}. Take it out, or start anew.")
+        if (version := before.get("version")) != __version__:
+            warnings.warn(f"{path} was written by version {version} of dsl_teach; this is {__version__}.", stacklevel=5)
+
     def write_labels(self, labels: Tensor, name: str) -> None:
         """Corrected labels by index."""
-        write_whole(self.path / name, lambda file: torch.save(labels.cpu(), file))
+        write_checked(self.path / name, lambda file: torch.save(labels.cpu(), file))
 
     def write_lines(self, name: str, objects: list[dict[str, Any]]) -> None:
         """One JSON object a line."""
-        write_atomically(self.path / name, "".join(json.dumps(content) + "\n" for content in objects))
+        self.write_text(name, "".join(json.dumps(content) + "\n" for content in objects))
+
+    def write_text(self, name: str, text: str) -> None:
+        """A text file of the run."""
+        write_checked(self.path / name, lambda file: file.write(text.encode()))
+
+
+def check(folder: str | Path) -> list[str]:
+    """What is damaged or missing in a run folder, or in all run folders inside a folder: a sentence each.
+
+    Raises:
+        RunFolderError: if there is no run in it.
+    """
+    folder = Path(folder)
+    runs = {path.parent for path in folder.rglob("settings.yaml")}
+    runs |= {path.parent.parent for path in folder.rglob("checkpoints/*") if path.suffix in (".pt", ".damaged")}
+    if not runs:
+        raise RunFolderError(f"{folder} holds no run: no settings.yaml and no checkpoint in it or below. Name another.")
+    return [sentence for path in sorted(runs) for sentence in _missing(path)] + damages(folder)
+
+
+def _missing(run: Path) -> Iterator[str]:
+    result = run / "result.json"
+    for name in ("settings.yaml", "data.json", *([result.name] if result.exists() else [])):
+        if not (run / name).exists():
+            yield f"{run / name} is missing."
+        elif not (run / SUMS).exists():
+            yield f"{run / name} has no checksum: {SUMS} is missing."
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            Settings.from_yaml(run / "settings.yaml")
+        except ValueError as error:
+            yield str(error)
+    if (run / "history.jsonl").exists() and not list((run / "checkpoints").glob("*.pt")):
+        yield f"{run} has no checkpoint."
+    corrected = result.exists() and b'"changed"' in result.read_bytes()
+    if corrected and not (run / "corrected_labels.pt").exists():
+        yield f"{run / 'corrected_labels.pt'} is missing, though {result.name} tells of a correction."
 
 
 class Checkpoint(Callback):
@@ -143,7 +219,7 @@ class Checkpoint(Callback):
     def on_train_begin(self, state: State) -> None:
         """Continue from the newest checkpoint that is whole; without one, start anew."""
         self._state = state
-        content = from_leader(self.folder.latest_checkpoint() if self.folder else None)
+        content = from_leader(by_leader(lambda: self.folder and self.folder.latest_checkpoint()))
         if content is not None:
             state.restore(load_checkpoint(content, next(state.network.parameters()).device))
         self._saved_at = time.monotonic()
@@ -213,8 +289,13 @@ class Checkpoint(Callback):
         self._listening.close()
         if self.folder:
             self.folder.close()
+        if self.asked_to_stop and error[0] is None:  # what comes after the run is not to begin
+            name = signal.Signals(self.asked_to_stop).name
+            raise Interrupted(f"Stopped by {name}, when the run was finished.", self.asked_to_stop)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._state is None:
+            raise Interrupted(f"Stopped by {signal.Signals(number).name} before training began.", number)
         if self.asked_to_stop and world_size() == 1:  # torchrun passes signals on: its processes hear them twice
             raise Interrupted("Stopped at once. The last checkpoint stays.", number)
         self.asked_to_stop = number
@@ -228,6 +309,13 @@ def load_checkpoint(content: bytes, device: torch.device | str = "cpu") -> dict[
 
 def _step(state: State) -> int:
     return state.under_way.step if state.under_way else 0
+
+
+def _other_settings(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """The first difference in settings; what an older version did not know counts as its default."""
+    before = _without_places(Settings()) | before
+    differences = (f"{name} was {before[name]} and is {x}" for name, x in now.items() if before[name] != x)
+    return next(differences, None)
 
 
 def _without_places(settings: Settings) -> dict[str, Any]:

@@ -7,7 +7,7 @@ own share of every batch. In a process that works alone each function is the ide
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dsl_teach.data.batches import Share
+from dsl_teach.storage import RunFolderError, reason
 
 
 def rank() -> int:
@@ -42,7 +43,7 @@ def share() -> Share:
 @contextmanager
 def process_group(device: torch.device | str) -> Iterator[torch.device]:
     """Meet the other processes that torchrun started, or work alone; yields the device of this process, a GPU each."""
-    device = torch.device(device)
+    device = require_device(device)
     if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
         yield device
         return
@@ -52,6 +53,17 @@ def process_group(device: torch.device | str) -> Iterator[torch.device]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     yield device
     dist.destroy_process_group()  # not after an error: the others may never come to say goodbye
+
+
+def require_device(device: torch.device | str) -> torch.device:
+    """A device that computes here, in float64 too; else a ValueError."""
+    try:
+        torch.zeros(1, dtype=torch.float64, device=device).item()
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device is {device}, which cannot be used here ({reason(error)}). Name another one, cpu say."
+        ) from error
+    return torch.device(device)
 
 
 def data_parallel(network: nn.Module) -> nn.Module:
@@ -94,6 +106,19 @@ def merged_rows(x: Tensor, mine: Tensor) -> Tensor:
     touched = _column(mine, x)
     times, sums = total(touched.to(x.dtype)), total(torch.where(touched, x, 0))
     return torch.where(times > 0, sums / times.clamp(min=1), x)
+
+
+def by_leader(work: Callable[[], Any]) -> Any:
+    """What process 0 alone does, None elsewhere; all hear if it cannot: RunFolderError."""
+    done = trouble = None
+    if is_leader():
+        try:
+            done = work()
+        except RunFolderError as error:
+            trouble = error
+    if trouble := from_leader(trouble):
+        raise trouble
+    return done
 
 
 def from_leader(x: Any) -> Any:
