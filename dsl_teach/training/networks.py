@@ -11,6 +11,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from dsl_teach._validate import require
+from dsl_teach.storage import reason
+
 IMAGENET_MEAN, IMAGENET_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # red, green, blue; of 255
 RESNETS = ("resnet18_small", "resnet18", "resnet50")
 
@@ -118,8 +121,8 @@ def load_weights(body: nn.Module, name: str, weights: str) -> None:
             found = torch.load(weights, map_location="cpu", weights_only=True)
         body.load_state_dict({key: value for key, value in found.items() if not key.startswith("fc.")})
     except (AttributeError, EOFError, OSError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
-        advice = "Set weights to none, or to the path of a file of torchvision's weights for this network."
-        raise WeightsError(f"weights is {weights}, but none can be had for {name} ({error}). {advice}") from error
+        advice = f"({reason(error)}). Set weights to none, or to the path of a file of torchvision's weights for it."
+        raise WeightsError(f"weights is {weights}, but none can be had for {name} {advice}") from error
 
 
 def build_network(
@@ -145,15 +148,18 @@ def build_network(
         "mlp": lambda features: mlp(features, width),
         **{name: partial(resnet, name, weights=weights) for name in RESNETS},
     }
-    if name not in makers:
-        raise ValueError(f"network must be one of {', '.join(makers)}, but it is {name!r}.")
-    if weights != "none" and name not in RESNETS:
-        raise ValueError(f"weights is {weights}, but network {name} starts from fresh weights; set weights to none.")
+    require(name in makers, f"network must be one of {', '.join(makers)}, but it is {name!r}.")
+    told = f"weights is {weights}, but network {name} starts from fresh weights; set weights to none."
+    require(weights == "none" or name in RESNETS, told)
     channels = images.shape[1] if isinstance(images, Tensor) else 3
     with torch.random.fork_rng(devices=[]):  # layers draw their weights from torch's global generator: lend it ours
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        embed, features = makers[name](channels)
-        head = nn.Linear(features, num_classes)
+        try:
+            embed, features = makers[name](channels)
+            head = nn.Linear(features, num_classes)
+        except (MemoryError, OverflowError, RuntimeError, TypeError) as error:
+            told = f"width {width} makes network {name} larger than memory ({reason(error)}). Lower width."
+            raise ValueError(told) from error
     mean, deviation = (torch.tensor(x).view(-1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_DEVIATION))
     if isinstance(images, Tensor) and weights == "none":
         mean, deviation = channel_statistics(images)
@@ -165,3 +171,19 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     sample, others = images[:10_000].float(), [dim for dim in range(images.ndim) if dim != 1]
     shape = (-1,) + (1,) * (images.ndim - 2)
     return sample.mean(dim=others).view(shape), sample.std(dim=others).clamp(min=1e-6).view(shape)
+
+
+def require_fit(network: EmbeddingNetwork, name: str, images: Tensor | Sized) -> None:
+    """A ValueError if the network of that name cannot take these images or points."""
+    points = isinstance(images, Tensor) and images.ndim == 2
+    told = "takes points, and the data are images: set it to small_cnn, say"
+    require(points or name != "mlp", f"network mlp {told}.")
+    require(not points or name == "mlp", f"network {name} takes images, and the data are points: set it to mlp.")
+    if isinstance(images, Tensor) and len(images):
+        network.eval()
+        try:
+            network(images[:1])
+        except RuntimeError as error:
+            told = f"network {name} does not fit data of shape {tuple(images.shape[1:])} ({reason(error)})"
+            raise ValueError(f"{told}. All need the same size and channels, CNNs at least 8 pixels a side.") from error
+        network.train()

@@ -24,7 +24,7 @@ from dsl_teach.training.correction import correct
 from dsl_teach.training.distributed import by_leader
 from dsl_teach.training.hardware import environment, uses_bfloat16
 from dsl_teach.training.loop import fit
-from dsl_teach.training.networks import EmbeddingNetwork, build_network
+from dsl_teach.training.networks import EmbeddingNetwork, build_network, require_fit
 from dsl_teach.training.records import Callback, Correction, Result
 
 
@@ -114,7 +114,10 @@ def first_network(data: NoisyDataset, settings: Settings) -> EmbeddingNetwork:
     """The network that a run begins with; its first weights follow from the seed."""
     shape: dict[str, Any] = {"images": data.images, "num_classes": data.num_classes, "width": settings.width}
     generator = stream(settings.seed, "weights")
-    return build_network(settings.network, **shape, generator=generator, weights=settings.weights)
+    network = build_network(settings.network, **shape, generator=generator, weights=settings.weights)
+    for images in (data.images, data.test_images):
+        require_fit(network, settings.network, images)
+    return network
 
 
 def run_many(
