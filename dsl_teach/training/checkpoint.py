@@ -98,10 +98,10 @@ class RunFolder:
         if before.exists():
             difference = first_difference(json.loads(read_checked(before)), now)
         else:
-            difference = "nothing in it says which data it was trained on" if self.checkpoints() else None
+            difference = "Nothing in it says on which." if self.checkpoints() else None
         if difference:
             advice = "Name another folder to start anew, or put the data back."
-            raise RunFolderError(f"The run in {self.path} cannot be continued: {difference}. {advice}")
+            raise RunFolderError(f"The run in {self.path} was trained on other data. {difference} {advice}")
         if not before.exists():
             self.write_text(before.name, json.dumps(found) + "\n")
 
