@@ -59,10 +59,7 @@ def run_folder(parent: str | Path, settings: Settings) -> Path:
 
 
 class RunFolder:
-    """A folder that this process alone writes to: settings, history, corrected labels, checkpoints, result.
-
-    If it holds a run with other settings, or cannot be written to for this process alone: RunFolderError.
-    """
+    """A folder that this process alone writes to; if it holds another run, or cannot be written to: RunFolderError."""
 
     def __init__(self, path: str | Path, settings: Settings):
         self.path = open_folder(path)
@@ -84,8 +81,7 @@ class RunFolder:
         if not before.exists():
             self.write_text(before.name, settings.to_yaml())
         read_checked(before)
-        difference = _other_settings(_without_places(Settings.from_yaml(before)), self.identity["settings"])
-        if difference:
+        if difference := _other_setting(_without_places(Settings.from_yaml(before)), self.identity["settings"]):
             advice = f"Name another folder, or take {before.name} from it to continue that run."
             raise RunFolderError(f"The run folder {self.path} holds a run with other settings: {difference}. {advice}")
         if (self.path / "result.json").exists() and not self.checkpoints():
@@ -93,17 +89,18 @@ class RunFolder:
 
     def require_same_data(self, found: dict[str, Any]) -> None:
         """Remember the fingerprint of the data; if the run in this folder was begun on others: RunFolderError."""
-        before, now = self.path / "data.json", json.loads(json.dumps(found))
+        path, said = self.path / "data.json", json.dumps(found)
         self.identity["data"] = digest(found)
-        if before.exists():
-            difference = first_difference(json.loads(read_checked(before)), now)
+        difference = None
+        if path.exists():
+            difference = first_difference(json.loads(read_checked(path)), json.loads(said))
+        elif self.checkpoints():
+            difference = "Nothing in it says on which."
         else:
-            difference = "Nothing in it says on which." if self.checkpoints() else None
+            self.write_text(path.name, said + "\n")
         if difference:
             advice = "Name another folder to start anew, or put the data back."
             raise RunFolderError(f"The run in {self.path} was trained on other data. {difference} {advice}")
-        if not before.exists():
-            self.write_text(before.name, json.dumps(found) + "\n")
 
     def close(self) -> None:
         """Let others write to the folder."""
@@ -114,7 +111,7 @@ class RunFolder:
         return sorted((self.path / "checkpoints").glob("*.pt"))
 
     def save_checkpoint(self, content: dict[str, Any], epoch: int, step: int) -> None:
-        """Write a checkpoint and drop all but the last two; if it cannot be written, those stay: RunFolderError."""
+        """Write a checkpoint and drop all but the last two; if it cannot be written, those stay."""
         path = self.path / "checkpoints" / f"epoch-{epoch:05d}-step-{step:08d}.pt"
         others, content = [old for old in self.checkpoints() if old != path], content | {"identity": self.identity}
         try:
@@ -125,15 +122,12 @@ class RunFolder:
             raise RunFolderError(f"{problem} {advice}") from error
 
     def latest_checkpoint(self) -> bytes | None:
-        """The content of the newest checkpoint that is whole, None if there is none; damaged ones are put aside.
-
-        If all are damaged, one is of another run, or one cannot be read for another reason: RunFolderError.
-        """
+        """The content of the newest checkpoint that is whole, None if there is none; damaged ones are put aside."""
         found = self.checkpoints()
         for path in reversed(found):
             try:
                 content = read_checked(path)
-                self._require_own(path, load_checkpoint(content).get("identity", {}))
+                self._require_own(path, load_checkpoint(content)["identity"])
                 return content
             except DamagedFile as error:
                 aside = path.with_suffix(".damaged")
@@ -148,21 +142,18 @@ class RunFolder:
 
     def _require_own(self, path: Path, before: dict[str, Any]) -> None:
         """A checkpoint must be of this run: its settings, its data; another version of the package is said."""
-        difference = _other_settings(before.get("settings", {}), self.identity["settings"])
-        if difference is None and before.get("data") != self.identity.get("data"):
+        difference = _other_setting(before["settings"], self.identity["settings"])
+        if difference is None and before["data"] != self.identity["data"]:
             difference = "it was trained on other data"
         if difference:
             raise RunFolderError(f"The checkpoint {path} is of another run: {difference}. Take it out, or start anew.")
-        if (version := before.get("version")) != __version__:
-            warnings.warn(f"{path} was written by version {version} of dsl_teach; this is {__version__}.", stacklevel=5)
+        if before["version"] != __version__:
+            told = f"{path} was written by version {before['version']} of dsl_teach; this is {__version__}."
+            warnings.warn(told, stacklevel=5)
 
     def write_labels(self, labels: Tensor, name: str) -> None:
         """Corrected labels by index."""
         write_checked(self.path / name, lambda file: torch.save(labels.cpu(), file))
-
-    def write_lines(self, name: str, objects: list[dict[str, Any]]) -> None:
-        """One JSON object a line."""
-        self.write_text(name, "".join(json.dumps(content) + "\n" for content in objects))
 
     def write_text(self, name: str, text: str) -> None:
         """A text file of the run."""
@@ -170,36 +161,23 @@ class RunFolder:
 
 
 def check(folder: str | Path) -> list[str]:
-    """What is damaged or missing in a run folder, or in all run folders inside a folder: a sentence each.
-
-    Raises:
-        RunFolderError: if there is no run in it.
-    """
-    folder = Path(folder)
-    runs = {path.parent for path in folder.rglob("settings.yaml")}
-    runs |= {path.parent.parent for path in folder.rglob("checkpoints/*") if path.suffix in (".pt", ".damaged")}
+    """What is damaged or missing in a run folder, or in all inside a folder, in sentences; no run: RunFolderError."""
+    runs = sorted({path.parent for name in ("settings.yaml", "checkpoints") for path in Path(folder).rglob(name)})
     if not runs:
-        raise RunFolderError(f"{folder} holds no run: no settings.yaml and no checkpoint in it or below. Name another.")
-    return [sentence for path in sorted(runs) for sentence in _missing(path)] + damages(folder)
+        raise RunFolderError(
+            f"{folder} holds no run: no settings.yaml and no checkpoints in it or below. Name another."
+        )
+    missing = [f"{run / name} is missing." for run in runs for name in _needed(run) if not (run / name).exists()]
+    return missing + damages(Path(folder))
 
 
-def _missing(run: Path) -> Iterator[str]:
-    result = run / "result.json"
-    for name in ("settings.yaml", "data.json", *([result.name] if result.exists() else [])):
-        if not (run / name).exists():
-            yield f"{run / name} is missing."
-        elif not (run / SUMS).exists():
-            yield f"{run / name} has no checksum: {SUMS} is missing."
-    with contextlib.suppress(FileNotFoundError):
-        try:
-            Settings.from_yaml(run / "settings.yaml")
-        except ValueError as error:
-            yield str(error)
-    if (run / "history.jsonl").exists() and not list((run / "checkpoints").glob("*.pt")):
-        yield f"{run} has no checkpoint."
-    corrected = result.exists() and b'"changed"' in result.read_bytes()
-    if corrected and not (run / "corrected_labels.pt").exists():
-        yield f"{run / 'corrected_labels.pt'} is missing, though {result.name} tells of a correction."
+def _needed(run: Path) -> Iterator[str]:
+    """The files that a run folder cannot do without."""
+    yield from ("settings.yaml", SUMS)
+    if (run / "history.jsonl").exists():
+        yield from ("data.json", f"checkpoints/{SUMS}")
+    if (run / "result.json").exists() and b'"changed"' in (run / "result.json").read_bytes():
+        yield "corrected_labels.pt"
 
 
 class Checkpoint(Callback):
@@ -233,7 +211,8 @@ class Checkpoint(Callback):
         """Write the labels that were trained on, the history, and the checkpoint that they belong to."""
         self._write_labels(state, state.epoch - 1)
         if self.folder:
-            self.folder.write_lines("history.jsonl", [asdict(record) for record in state.history])
+            lines = "".join(json.dumps(asdict(record)) + "\n" for record in state.history)
+            self.folder.write_text("history.jsonl", lines)
         self.save(state)
 
     def on_train_end(self, state: State) -> None:
@@ -311,7 +290,7 @@ def _step(state: State) -> int:
     return state.under_way.step if state.under_way else 0
 
 
-def _other_settings(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+def _other_setting(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     """The first difference in settings; what an older version did not know counts as its default."""
     before = _without_places(Settings()) | before
     differences = (f"{name} was {before[name]} and is {x}" for name, x in now.items() if before[name] != x)

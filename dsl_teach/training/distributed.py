@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from dsl_teach.data.batches import Share
 from dsl_teach.storage import RunFolderError, reason
@@ -36,7 +35,7 @@ def is_leader() -> bool:
 
 
 def share() -> Share:
-    """The part of every batch that is this process's."""
+    """The part of every batch that is this process's; an empty part holds one sample, which counts nothing."""
     return Share(rank(), world_size())
 
 
@@ -66,17 +65,8 @@ def require_device(device: torch.device | str) -> torch.device:
     return torch.device(device)
 
 
-def data_parallel(network: nn.Module) -> nn.Module:
-    """The network to train: with several processes, one that averages gradients over them."""
-    return network if world_size() == 1 else DistributedDataParallel(network)
-
-
 def own_part(step: int, batch_size: int, samples: int) -> tuple[int, float]:
-    """How many samples of a batch count here, and what the mean loss over them is to be multiplied with.
-
-    The gradients of all processes are averaged: with this weight they add up to the gradient of the mean over the
-    whole batch of all processes, also if it cannot be cut evenly. An empty part holds one sample that counts nothing.
-    """
+    """How many samples of a batch count here, and the weight of their mean loss that makes averaged gradients right."""
     total = min(batch_size, samples - step * batch_size)
     start, stop = share().bounds(total)
     return stop - start, (stop - start) * world_size() / total

@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
 
 from dsl_teach._validate import require
 from dsl_teach.config import Settings
@@ -21,7 +22,7 @@ from dsl_teach.metrics import accuracy
 from dsl_teach.seeds import stream
 from dsl_teach.training import losses
 from dsl_teach.training.correction import correct
-from dsl_teach.training.distributed import data_parallel, from_leader, own_part, total
+from dsl_teach.training.distributed import from_leader, own_part, total, world_size
 from dsl_teach.training.evaluation import evaluate, logits
 from dsl_teach.training.hardware import averaged_weights, make_optimizer, prepare
 from dsl_teach.training.losses import Loss, self_learning_loss
@@ -93,7 +94,8 @@ def begin(network: EmbeddingNetwork, train: Batches, settings: Settings) -> Stat
     require(settings.small_class != "error" or not settings.alpha or smallest >= settings.m, told)
     optimizer, schedule = make_optimizer(network, settings)
     prepare(network, settings)
-    state = State(network, data_parallel(network), optimizer, schedule, math.ceil(samples / train.batch_size))
+    learner = network if world_size() == 1 else DistributedDataParallel(network)  # it averages gradients
+    state = State(network, learner, optimizer, schedule, math.ceil(samples / train.batch_size))
     state.averaged = averaged_weights(network, settings)
     if settings.loss == "elr":
         state.memory[TARGETS] = torch.zeros(samples, network.num_classes, device=train.noisy_labels.device)

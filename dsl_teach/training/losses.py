@@ -40,9 +40,7 @@ def self_learning_loss(
     Source: Han, Luo, Wang, ICCV 2019, section 3.1.
     """
     require(0 <= alpha <= 1, f"alpha must lie in 0 .. 1, but it is {alpha}.")
-    _require_classes(logits, noisy_labels, "noisy_labels")
-    if corrected_labels is not None:
-        _require_classes(logits, corrected_labels, "corrected_labels")
+    _require_classes(logits, noisy_labels, corrected_labels)
     if corrected_labels is None or alpha == 0:
         return noisy_loss(logits, noisy_labels)
     if alpha == 1:
@@ -59,7 +57,7 @@ def smoothed_cross_entropy(logits: Tensor, noisy_labels: Tensor, smoothing: floa
     noise: Lukasik et al., "Does Label Smoothing Mitigate Label Noise?", ICML 2020.
     """
     require(0 <= smoothing < 1, f"smoothing must be at least 0 and below 1, but it is {smoothing}.")
-    _require_classes(logits, noisy_labels, "noisy_labels")
+    _require_classes(logits, noisy_labels)
     return cross_entropy(logits, noisy_labels, label_smoothing=smoothing)
 
 
@@ -72,7 +70,7 @@ def generalized_cross_entropy(logits: Tensor, noisy_labels: Tensor, q: float = 0
     NeurIPS 2018.
     """
     require(0 < q <= 1, f"q must be above 0 and at most 1, but it is {q}.")
-    _require_classes(logits, noisy_labels, "noisy_labels")
+    _require_classes(logits, noisy_labels)
     return ((1 - torch.exp(-q * cross_entropy(logits, noisy_labels, reduction="none"))) / q).mean()
 
 
@@ -89,7 +87,7 @@ def symmetric_cross_entropy(
     Source: Wang et al., "Symmetric Cross Entropy for Robust Learning with Noisy Labels", ICCV 2019.
     """
     require(min(a, b) >= 0 and log_zero <= 0, f"a and b must be at least 0, log_zero at most: {a}, {b}, {log_zero}.")
-    _require_classes(logits, noisy_labels, "noisy_labels")
+    _require_classes(logits, noisy_labels)
     forwards = cross_entropy(logits, noisy_labels, reduction="none")
     return (a * forwards - b * log_zero * (1 - torch.exp(-forwards))).mean()
 
@@ -103,7 +101,7 @@ def forward_cross_entropy(logits: Tensor, noisy_labels: Tensor, transition_matri
 
     Source: Patrini et al., "Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach", CVPR 2017.
     """
-    _require_classes(logits, noisy_labels, "noisy_labels")
+    _require_classes(logits, noisy_labels)
     ways = transition_matrix.to(logits.dtype).clamp(min=torch.finfo(logits.dtype).tiny).log()
     return -torch.logsumexp(log_softmax(logits, dim=1) + ways.T[noisy_labels], dim=1).mean()
 
@@ -158,7 +156,7 @@ def probabilities_inside(logits: Tensor, least: float = 1e-4) -> Tensor:
 
 def early_learning_loss(logits: Tensor, noisy_labels: Tensor, *, targets: Tensor, weight: float) -> Tensor:
     """Cross-entropy, and ``weight`` times :func:`early_learning_regularization`."""
-    _require_classes(logits, noisy_labels, "noisy_labels")
+    _require_classes(logits, noisy_labels)
     return cross_entropy(logits, noisy_labels) + weight * early_learning_regularization(logits, targets)
 
 
@@ -185,10 +183,11 @@ def mixup(images: Tensor, a: float, generator: torch.Generator) -> tuple[Tensor,
     return share * images + (1 - share) * images[partner], partner, share
 
 
-def _require_classes(logits: Tensor, labels: Tensor, name: str) -> None:
+def _require_classes(logits: Tensor, noisy_labels: Tensor, corrected_labels: Tensor | None = None) -> None:
     """Labels must be classes, or rows of probabilities: of some others, -100 say, torch would say nothing."""
-    if labels.is_floating_point():
-        told = f"{name} must be {tuple(logits.shape)} probabilities, but their shape is {tuple(labels.shape)}."
-        require(labels.shape == logits.shape, told)
-    elif not labels.is_cuda:
-        require_labels(labels, name, length=len(logits), num_classes=logits.shape[1])
+    for name, labels in (("noisy_labels", noisy_labels), ("corrected_labels", corrected_labels)):
+        if labels is not None and labels.is_floating_point():
+            told = f"{name} must be {tuple(logits.shape)} probabilities, but their shape is {tuple(labels.shape)}."
+            require(labels.shape == logits.shape, told)
+        elif labels is not None and not labels.is_cuda:
+            require_labels(labels, name, length=len(logits), num_classes=logits.shape[1])

@@ -23,10 +23,7 @@ class WeightsError(ValueError):
 
 
 class EmbeddingNetwork(nn.Module):
-    """A network in two parts, so that its embeddings can be had beside its logits.
-
-    It scales images as they are stored by the mean and deviation of the training set, which travel with its weights.
-    """
+    """A network in two parts; it scales images by the mean and deviation of the training set, kept with its weights."""
 
     mean: Tensor
     deviation: Tensor
@@ -90,11 +87,7 @@ def mlp(features: int, width: int) -> tuple[nn.Module, int]:
 
 
 def resnet(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
-    """G of torchvision's ResNet of that name; and its features.
-
-    A small one is for 32 pixels of any channels: a 3 x 3 convolution first, no pooling. Weights are ``"none"``,
-    ``"imagenet"`` (fetched from torchvision's hub), or the path of a weights file.
-    """
+    """G of torchvision's ResNet of that name, a small one for 32 pixels of any channels; and its features."""
     import torchvision  # takes seconds to import: only who wants a ResNet waits
 
     body = getattr(torchvision.models, name.removesuffix("_small"))(weights=None)
@@ -137,10 +130,7 @@ def build_network(
     """Make a network of a name that ``Settings.network`` may have; the generator gives the seed of its weights.
 
     The mean and deviation of the training images scale every image that comes in; for image files, and with weights
-    made elsewhere (see :func:`resnet`), ImageNet's do. The width is that of the first layer; a ResNet has its own.
-
-    Raises:
-        ValueError: if there is no network of that name, or no such weights for it.
+    made elsewhere (torchvision's of ImageNet, or a file's), ImageNet's do.
     """
     makers: dict[str, Callable[[int], tuple[nn.Module, int]]] = {
         "small_cnn": lambda channels: small_cnn(channels, width),
