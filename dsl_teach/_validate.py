@@ -21,7 +21,8 @@ def tensor(x: Any, name: str = "it") -> Tensor:
         return x
     try:
         array = np.asarray(x)
-        return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))
+        dtype = np.dtype(np.int64) if array.dtype.kind in "iu" or not array.size else array.dtype.newbyteorder("=")
+        return torch.from_numpy(np.require(array, dtype, ["C", "W"]))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be numbers in a tensor, an array or a list ({error}).") from None
 
@@ -29,8 +30,6 @@ def tensor(x: Any, name: str = "it") -> Tensor:
 def require_labels(labels: Any, name: str, *, length: int, num_classes: int) -> Tensor:
     """The labels as a tensor; those of a wrong dtype, length or range are refused."""
     found = tensor(labels, name)
-    if found is not labels and (not found.numel() or not (found.is_floating_point() or found.dtype == torch.bool)):
-        found = found.long()
     if found.dtype != torch.int64 or found.ndim != 1:
         raise ValueError(
             f"{name} must be one int64 number a sample, but they are {found.dtype} of shape {tuple(found.shape)}; "

@@ -65,7 +65,6 @@ def similarity_threshold(similarity: Tensor, quantile: float = 0.6, *, diagonal:
     """
     require(0 < quantile <= 1, f"quantile must be above 0 and at most 1, but it is {quantile}; the paper's is 0.6.")
     similarity = _square(similarity)
-    require(not math.isnan(similarity.sum()), "similarity holds NaN, which is neither high nor low.")
     itself = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
     entries = similarity.flatten() if diagonal or len(similarity) == 1 else similarity[~itself]
     place = max(math.ceil(quantile * len(entries) - 1e-9), 1)  # 0.6 * 35 is a hair above 21 in floating point
@@ -85,9 +84,8 @@ def density(similarity: Tensor, threshold: Tensor | float) -> Tensor:
     Raises:
         ValueError: if a similarity or the threshold is NaN.
     """
-    rho = torch.sign(_square(similarity) - threshold).sum(dim=1)
-    require(not bool(rho.isnan().any()), "similarity or threshold is NaN, so nobody can say what lies close.")
-    return rho.long()
+    require(not math.isnan(threshold), "threshold is NaN: nothing lies above it, nor below.")
+    return torch.sign(_square(similarity) - threshold).sum(dim=1).long()
 
 
 def eta(similarity: Tensor, rho: Tensor, *, rho_ties: RhoTies = "strict") -> Tensor:
@@ -121,4 +119,5 @@ def _square(similarity: Tensor) -> Tensor:
     similarity = require_matrix(similarity, "similarity")
     told = f"similarity must compare every sample with every other, but its shape is {tuple(similarity.shape)}."
     require(len(similarity) == similarity.shape[1], told)
+    require(not math.isnan(similarity.sum()), "similarity holds NaN, which is neither high nor low.")
     return similarity
