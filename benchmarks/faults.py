@@ -316,7 +316,8 @@ def forked(work: Callable[[], object]) -> int:
         return pid
     status = 1
     try:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
             work()
         status = 0
     finally:

@@ -181,11 +181,10 @@ def _needed(run: Path) -> Iterator[str]:
 
 
 class Checkpoint(Callback):
-    """Keeps a run in a folder: after every epoch, every ``minutes`` within one, and when it is asked to stop.
+    """Keeps a run in a folder: after every epoch, every ``minutes`` within one, and when a signal asks to stop.
 
-    As a context manager it listens to SIGINT, SIGTERM and SIGHUP: they stop the run in good order, a second one at
-    once. Several processes agree on it, so that all stop after the same step, and leave it to torchrun to kill them;
-    only the first of them has the folder. Without one nothing is written.
+    A second signal stops at once. Several processes agree, so that all stop after the same step; the first of them
+    has the folder.
     """
 
     def __init__(self, folder: RunFolder | None = None, *, minutes: float = 10.0):
