@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from dsl_teach._validate import require
 from dsl_teach.config import Settings
 from dsl_teach.data import batches, load_dataset
 from dsl_teach.data.batches import Batches, crop_and_flip
@@ -67,6 +68,8 @@ def run(
         train, test = map(saving.watch, make_batches(data, settings, device, loader_workers=loader_workers))
         network = first_network(data, settings).to(device)
         identity = fingerprint(data)
+        told = f"This process has found other data for {data.name} than the first one: all must see the same files."
+        require(digest(identity) == distributed.from_leader(digest(identity)), told)
         if saving.folder:
             note_environment(saving.folder, settings, device)
         by_leader(lambda: saving.folder.require_same_data(identity) if saving.folder else None)
