@@ -281,6 +281,8 @@ def kill_runs(count: int, processes: int, settings: Settings, draw: random.Rando
         while killed < count:
             folder = root / str(killed)
             ranks = begin(folder, processes, settings, data)
+            while not (folder / "settings.yaml").exists():  # until they have met, torchrun watches over them, not they
+                time.sleep(0.01)
             time.sleep(draw.uniform(0, seconds))
             os.kill(draw.choice(ranks), signal.SIGKILL)
             ends = finish(ranks)
