@@ -12,16 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dsl_teach._validate import require, require_labels, tensor
+
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
     """The share of samples whose predicted label is the given one; NaN if no label is known."""
+    predicted, labels = tensor(predicted, "predicted"), tensor(labels, "labels")
+    told = f"There must be one prediction a label, but there are {tuple(predicted.shape)} and {tuple(labels.shape)}."
+    require(predicted.shape == labels.shape, told)
     known = labels >= 0
     return float((predicted == labels)[known].double().mean())
 
 
 def class_shares(labels: Tensor, num_classes: int) -> Tensor:
     """(K,) the share of the labels that each class has."""
-    counts = torch.bincount(labels[labels >= 0], minlength=num_classes).double()
+    labels = tensor(labels, "labels")
+    known = labels[labels >= 0]
+    require_labels(known, "labels", length=len(known), num_classes=num_classes)
+    counts = torch.bincount(known, minlength=num_classes).double()
     return counts / counts.sum()
 
 
@@ -60,7 +68,15 @@ class CorrectionReport:
 def correction_report(
     noisy_labels: Tensor, corrected_labels: Tensor, clean_labels: Tensor | None, *, num_classes: int
 ) -> CorrectionReport:
-    """Compare corrected labels with the noisy ones and, where they are known, with the clean ones."""
+    """Compare corrected labels with the noisy ones and, where they are known, with the clean ones.
+
+    Raises:
+        ValueError: if there is not one of each a sample, or a label is no class.
+    """
+    noisy_labels, corrected_labels = tensor(noisy_labels), tensor(corrected_labels)
+    clean_labels = None if clean_labels is None else tensor(clean_labels)
+    lengths = {len(x) for x in (noisy_labels, corrected_labels, clean_labels) if x is not None}
+    require(len(lengths) == 1, f"There must be one label of each kind a sample, but there are {sorted(lengths)}.")
     changed = float((corrected_labels != noisy_labels).double().mean())
     chance = chance_changed(noisy_labels, corrected_labels, num_classes)
     if clean_labels is None or not bool((clean_labels >= 0).any()):
@@ -81,15 +97,18 @@ def average_precision(quality: Tensor, noisy_labels: Tensor, clean_labels: Tenso
     label is doubtful: a :func:`dsl_teach.prototypes.label_margin` say.
 
     Raises:
-        ValueError: if a quality is NaN.
+        ValueError: if a quality is NaN, or there is not one of each a sample.
     """
+    quality, noisy_labels, clean_labels = (tensor(x) for x in (quality, noisy_labels, clean_labels))
+    require(len(quality) == len(noisy_labels) == len(clean_labels), "There must be one quality and label a sample.")
+    require(not bool(quality.isnan().any()), "A quality that is NaN has no place in a ranking.")
     known = clean_labels >= 0
     wrong = (noisy_labels != clean_labels)[known]
     if not bool(wrong.any()):
         return float("nan")
     from sklearn.metrics import average_precision_score  # takes a second to import
 
-    doubt = -quality[known].double().nan_to_num(nan=torch.nan)  # infinities become finite
+    doubt = -quality[known].double().nan_to_num()  # infinities become finite
     return float(average_precision_score(wrong.numpy(force=True), doubt.numpy(force=True)))
 
 
@@ -113,11 +132,11 @@ def interval(values: Sequence[float]) -> Interval:
     Of a single value, ``half`` is NaN.
 
     Raises:
-        ValueError: if there is no value.
+        ValueError: if there is no value, or one is no number.
     """
     x = np.asarray(values, dtype=float)
-    if x.size == 0:
-        raise ValueError("An interval needs at least one value, one a seed.")
+    require(x.size > 0, "An interval needs at least one value, one a seed.")
+    require(bool(np.isfinite(x).all()), f"An interval needs numbers, but the values are {values}.")
     if x.size == 1:
         return Interval(float(x[0]), float("nan"), 1)
     from scipy import stats  # takes a second to import
@@ -134,6 +153,6 @@ def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Interva
     Raises:
         ValueError: if the two do not hold the same number of seeds.
     """
-    if len(ours) != len(theirs):
-        raise ValueError(f"Paired figures need the same seeds: there are {len(ours)} and {len(theirs)} values.")
+    told = f"Paired figures need the same seeds: there are {len(ours)} and {len(theirs)} values."
+    require(len(ours) == len(theirs), told)
     return interval(np.subtract(ours, theirs).tolist())

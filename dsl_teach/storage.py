@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
+import pickle
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -56,7 +56,7 @@ def write_atomically(path: str | Path, text: str) -> None:
     write_whole(Path(path), lambda file: file.write(text.encode()))
 
 
-def write_whole(path: Path, write: Write) -> None:
+def write_whole(path: Path, write: Write, *, before: Callable[[Path], object] = lambda part: None) -> None:
     """Write a file whole or not at all, also if the power fails: beside it first, then under its name."""
     part = path.with_name(path.name + ".part")
     try:
@@ -64,6 +64,7 @@ def write_whole(path: Path, write: Write) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        before(part)
         os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -75,24 +76,34 @@ def write_whole(path: Path, write: Write) -> None:
         os.fsync(handle)
 
 
-def write_checked(path: Path, write: Write) -> None:
+def write_checked(path: Path, write: Write, *, instead_of: Iterable[Path] = ()) -> None:
     """Write a file whole, with its checksum, for :func:`read_checked`; killed anywhere, the old or the new one holds.
 
-    The folder must be this process's own, see :func:`locked`.
+    Files that it stands ``instead_of`` go afterwards. The folder must be this process's own, see :func:`locked`.
     """
-    write(buffer := io.BytesIO())
-    content, known = buffer.getvalue(), _sums(path.parent)
-    new, old = hashlib.sha256(content).hexdigest(), known.get(path.name, [])[:1]
-    here = {name: digests[:1] for name, digests in known.items() if (path.parent / name).exists()}
-    _write_sums(path.parent, here | {path.name: [new, *old]})
-    write_whole(path, lambda file: file.write(content))
-    if old and old != [new]:
-        _write_sums(path.parent, here | {path.name: [new]})
+    here = {name: digests for name, digests in _sums(path.parent).items() if (path.parent / name).exists()}
+    old = here.pop(path.name, [])
+
+    def announce(part: Path) -> None:
+        with part.open("rb") as file:
+            new = hashlib.file_digest(file, "sha256").hexdigest()
+        here[path.name] = [new]
+        _write_sums(path.parent, here | {path.name: [new, *old]})
+
+    write_whole(path, write, before=announce)
+    for other in instead_of:
+        other.unlink()
+        here.pop(other.name, None)
+    if old or instead_of:
+        _write_sums(path.parent, here)
 
 
 def read_checked(path: Path) -> bytes:
     """The content of a file as it was written; DamagedFile if it is not, or if nobody can know."""
-    content, digests = path.read_bytes(), _sums(path.parent).get(path.name)
+    try:
+        content, digests = path.read_bytes(), _sums(path.parent).get(path.name)
+    except (OSError, MemoryError) as error:
+        raise RunFolderError(f"{path} cannot be read now ({reason(error)}).") from error
     if digests is None:
         raise DamagedFile(f"{path} has no checksum in {SUMS} beside it, so nobody can know whether it is whole.")
     if hashlib.sha256(content).hexdigest() not in digests:
@@ -107,25 +118,25 @@ def damages(folder: Path) -> list[str]:
         for name in sorted(_sums(inner).keys() | {path.name for path in inner.iterdir() if _is_kept(path)}):
             try:
                 read_checked(inner / name)
-            except DamagedFile as error:
+            except RunFolderError as error:
                 found.append(str(error))
-            except OSError as error:
-                found.append(f"{inner / name} cannot be read ({reason(error)}).")
     return found
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, in a line."""
+    """What an error says, in a line; never the advice of a library to read a file without care."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds more than numbers"
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return words.splitlines()[0][:200]
 
 
 def _is_kept(path: Path) -> bool:
-    return path.is_file() and path.suffix in (".pt", ".json", ".jsonl", ".yaml")
+    return path.is_file() and path.suffix in (".pt", ".jsonl", ".yaml")
 
 
 def _sums(folder: Path) -> dict[str, list[str]]:
-    """Name -> its checksums, the new one first; of a line that is damaged nothing is known."""
+    """Name -> its checksums: several if it was being replaced; of a line that is damaged nothing is known."""
     try:
         lines = (folder / SUMS).read_bytes().decode("utf-8", "replace").splitlines()
     except FileNotFoundError:

@@ -13,6 +13,7 @@ import torch
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.data.dataset import NoisyDataset
+from dsl_teach.data.fingerprint import fingerprint
 from dsl_teach.training import checkpoint, distributed
 from dsl_teach.training.correction import correct
 from dsl_teach.training.loop import fit
@@ -92,6 +93,8 @@ def trained(settings, folder=None, *, callbacks=(), correct=correct, before_test
     in_order = test.in_order
     test.in_order = lambda: before_test() or in_order()
     with checkpoint.Checkpoint(open_run(folder, settings), minutes=0) as saving:
+        if saving.folder:
+            saving.folder.require_same_data(fingerprint(data))
         train, test = saving.watch(make_batches(data, settings, "cpu")[0]), saving.watch(test)
         network = first_network(data, settings)
         how = {"clean_labels": data.clean_labels, "correct": correct, "callbacks": [saving, *callbacks]}
@@ -159,6 +162,8 @@ def main(folder, action):
     rank = int(os.environ["RANK"])
     if action == "fail":
         trained(SETTINGS, folder / "failed", callbacks=[AtStep(11, fail)] if rank == 1 else [])
+    elif action == "killed":
+        trained(SETTINGS, callbacks=[AtStep(11, lambda: os.kill(os.getpid(), signal.SIGKILL))] if rank == 1 else [])
     elif action == "slow":
         run(SETTINGS, samples(), folder=folder / "slow", callbacks=[slowly(folder / "under way")])
     else:

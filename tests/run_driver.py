@@ -43,9 +43,9 @@ def samples():
     return NoisyDataset("brightness", images, noisy_labels, ("dark", "grey", "bright"), test_images, labels, labels)
 
 
-def train(folder, settings=SETTINGS, *, minutes=0.0, **how):
+def train(folder, settings=SETTINGS, *, data=None, minutes=0.0, **how):
     """The run, kept in a folder with a checkpoint after every step."""
-    return run(settings, samples(), folder=folder, minutes=minutes, **how)
+    return run(settings, data or samples(), folder=folder, minutes=minutes, **how)
 
 
 def outcome(done):

@@ -49,7 +49,12 @@ def test_labels_on_the_device_equal_the_cpu(device):
         (torch.eye(3), torch.arange(2), {}, "noisy_labels must have one entry for each of the 3 samples"),
         (torch.eye(3), torch.arange(3), {"score_ties": "first"}, "score_ties must be"),
         (torch.eye(3), torch.arange(3), {"scores": torch.ones(3, 2)}, r"scores must hold .*of shape \(3, 2\)"),
-        (torch.eye(3), torch.arange(3), {"scores": torch.eye(3) / 0}, "scores must hold .*NaN in 6 entries"),
+        (
+            torch.eye(3),
+            torch.arange(3),
+            {"scores": torch.eye(3) / 0},
+            "NaN or infinity in 9 entries",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(embeddings, labels, changes, sentence):

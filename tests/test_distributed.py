@@ -120,6 +120,12 @@ class TestTwoProcesses:
         assert "ValueError: this process met an image that is none" in said
         assert saved == ["epoch-00002-step-00000000.pt", "epoch-00002-step-00000002.pt"]
 
+    def test_a_process_that_is_killed_takes_the_other_with_it(self, tmp_path):
+        job = torchrun(tmp_path, "killed")
+        job.communicate(timeout=200)
+        assert job.returncode != 0
+        assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in (p.info["cmdline"] or [])]
+
     def test_sigterm_ends_the_job_with_all_state_saved(self, terminated):
         status, said, saved = terminated
         assert status != 0

@@ -183,12 +183,12 @@ def test_a_rate_outside_0_to_1_and_bad_labels_are_refused(model: Model) -> None:
 @pytest.mark.parametrize(
     ("probabilities", "sentence"),
     [
-        (PROBABILITIES.numpy(), "floating-point tensor"),
+        (PROBABILITIES[0], "floating-point matrix"),
         (torch.ones(N, 1), "at least 2 classes, but have 1"),
         (PROBABILITIES.clone().index_fill_(0, torch.tensor([4]), torch.nan), r"1 row\(s\) do not, the first is row 4"),
         (PROBABILITIES[:-1], "one entry for each of the 9999 samples"),
     ],
-    ids=["array", "one class", "NaN", "too short"],
+    ids=["vector", "one class", "NaN", "too short"],
 )
 def test_bad_probabilities_are_refused(probabilities: torch.Tensor, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):

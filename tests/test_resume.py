@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +16,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from dsl_teach.storage import RunFolderError, write_whole
-from dsl_teach.training import checkpoint, loop
-from dsl_teach.training.checkpoint import Interrupted, RunFolder, run_folder
+from dsl_teach.storage import RunFolderError
+from dsl_teach.training import checkpoint, loop, runs
+from dsl_teach.training.checkpoint import Interrupted, check, run_folder
 from dsl_teach.training.correction import correct
 from dsl_teach.training.records import Callback
-from tests.run_driver import POINTS, SETTINGS, outcome, train
+from dsl_teach.training.runs import summary
+from tests.run_driver import POINTS, SETTINGS, outcome, samples, train
 
 ROOT = Path(__file__).parent.parent
 STREAMED = {"correction_mode": "streamed"}
@@ -115,7 +118,7 @@ class TestStopped:
         assert error.number == signal.SIGTERM
         assert "SIGTERM in epoch 2, step 2" in str(error)
         assert signal.getsignal(signal.SIGTERM) == former
-        assert max((tmp_path / "checkpoints").iterdir()).name == "epoch-00002-step-00000002.pt"
+        assert max((tmp_path / "checkpoints").glob("*.pt")).name == "epoch-00002-step-00000002.pt"
 
     @pytest.mark.parametrize("changes", MUCH)
     def test_whatever_it_remembers_it_goes_on_as_if_nothing_had_happened(self, changes, tmp_path):
@@ -151,13 +154,27 @@ class TestStopped:
             patch.setattr(loop, "logits", asked(loop.logits, lambda args: where == "transitions"))
             with pytest.raises(Interrupted, match="Stopped by SIGTERM"):
                 train(tmp_path, settings, correct=mine, minutes=10)
-        assert max((tmp_path / "checkpoints").iterdir()).name == last
+        assert max((tmp_path / "checkpoints").glob("*.pt")).name == last
         assert_equal_to_the_last_bit(outcome(train(tmp_path, settings)), outcome(train(None, settings)))
 
     def test_a_second_signal_stops_at_once(self, tmp_path, unbroken):
         with pytest.raises(Interrupted, match="at once"):
             train(tmp_path, callbacks=[Stop(9, times=2)], minutes=10)
-        assert max((tmp_path / "checkpoints").iterdir()).name == "epoch-00002-step-00000000.pt"
+        assert max((tmp_path / "checkpoints").glob("*.pt")).name == "epoch-00002-step-00000000.pt"
+        assert_equal_to_the_last_bit(outcome(train(tmp_path)), unbroken)
+
+    def test_one_while_the_data_are_read_stops_before_anything_is_trained(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(runs, "fingerprint", lambda data: signal.raise_signal(signal.SIGHUP))
+        with pytest.raises(Interrupted, match="SIGHUP before training began"):
+            train(tmp_path)
+        assert not list(tmp_path.rglob("*.pt"))
+
+    def test_one_at_the_very_end_is_heard_and_the_result_kept(self, tmp_path, monkeypatch, unbroken):
+        with monkeypatch.context() as patch:
+            patch.setattr(runs, "summary", lambda finished: signal.raise_signal(signal.SIGTERM) or summary(finished))
+            with pytest.raises(Interrupted, match="when the run was finished"):
+                train(tmp_path)
+        assert (tmp_path / "result.json").exists()
         assert_equal_to_the_last_bit(outcome(train(tmp_path)), unbroken)
 
 
@@ -165,22 +182,22 @@ class TestCheckpoints:
     @pytest.mark.parametrize(
         "damage",
         [
-            lambda content: b"", lambda content: content[: len(content) // 10], lambda content: content[:-1],
-            lambda content: bytes(len(content)), lambda content: b"a line of text",
+            lambda content: b"", lambda content: content[:-1],
+            lambda content: content[:999] + bytes([content[999] ^ 1]) + content[1000:],
         ],
     )  # fmt: skip
     def test_a_damaged_one_is_put_aside_and_the_one_before_continues(self, tmp_path, unbroken, damage):
         stopped(tmp_path)
-        last = max((tmp_path / "checkpoints").iterdir())
+        last = max((tmp_path / "checkpoints").glob("*.pt"))
         last.write_bytes(damage(last.read_bytes()))
-        with pytest.warns(UserWarning, match=f"{last.name} is damaged"):
+        with pytest.warns(UserWarning, match=rf"{last.name} is damaged.*continues from the one before"):
             continued = outcome(train(tmp_path))
         assert_equal_to_the_last_bit(continued, unbroken)
         assert last.with_suffix(".damaged").exists()
 
     def test_where_all_are_damaged_nothing_is_begun_anew(self, tmp_path):
         stopped(tmp_path)
-        for path in (tmp_path / "checkpoints").iterdir():
+        for path in (tmp_path / "checkpoints").glob("*.pt"):
             path.write_bytes(b"")
         with (
             pytest.warns(UserWarning, match="is damaged"),
@@ -200,7 +217,7 @@ class TestCheckpoints:
     )
     def test_one_that_cannot_be_read_now_is_no_damaged_one(self, tmp_path, monkeypatch, unbroken, owner, name, error):
         stopped(tmp_path)
-        before = sorted((tmp_path / "checkpoints").iterdir())
+        before = sorted((tmp_path / "checkpoints").glob("*.pt"))
 
         def fail(*args, **kwargs):
             raise error
@@ -209,7 +226,7 @@ class TestCheckpoints:
             patch.setattr(owner, name, fail)
             with pytest.raises(RunFolderError, match="cannot be read now"):
                 train(tmp_path)
-        assert sorted((tmp_path / "checkpoints").iterdir()) == before
+        assert sorted((tmp_path / "checkpoints").glob("*.pt")) == before
         assert_equal_to_the_last_bit(outcome(train(tmp_path)), unbroken)
 
     def test_a_full_disk_leaves_the_former_one_usable(self, tmp_path, monkeypatch, unbroken):
@@ -243,14 +260,6 @@ class TestCheckpoints:
         finally:
             subprocess.run(["umount", str(tmp_path)], check=True)
 
-    def test_a_failed_write_leaves_the_file_as_it_was(self, tmp_path):
-        path = tmp_path / "file"
-        path.write_text("before")
-        with pytest.raises(RuntimeError):
-            write_whole(path, lambda file: (_ for _ in ()).throw(RuntimeError("no")))
-        assert path.read_text() == "before"
-        assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
 
 class TestFolder:
     @pytest.mark.parametrize("changes", [{}, {"averaged_weights": 0.9}])
@@ -259,13 +268,6 @@ class TestFolder:
         first = outcome(train(tmp_path, settings, minutes=10))
         again = train(tmp_path, settings, callbacks=[Stop(1)])  # one step would stop it
         assert_equal_to_the_last_bit(outcome(again), first)
-
-    def test_two_processes_cannot_write_to_one(self, tmp_path):
-        first = RunFolder(tmp_path, SETTINGS)
-        with pytest.raises(RunFolderError, match="Another process is writing"):
-            RunFolder(tmp_path, SETTINGS)
-        first.close()
-        RunFolder(tmp_path, SETTINGS).close()
 
     @pytest.mark.parametrize("changes", [{}, STREAMED])
     def test_corrected_labels_are_there_for_every_correction_by_index(self, tmp_path, changes):
@@ -277,7 +279,7 @@ class TestFolder:
             return done
 
         train(tmp_path, SETTINGS.replace(**changes), minutes=10, correct=mine)
-        found = {path.name: torch.load(path, weights_only=True) for path in (tmp_path / "labels").iterdir()}
+        found = {path.name: torch.load(path, weights_only=True) for path in (tmp_path / "labels").glob("*.pt")}
         assert sorted(found) == sorted(made) == [f"epoch-0000{epoch}.pt" for epoch in (2, 3, 4, 5, 6)]
         assert all(torch.equal(found[name], made[name]) for name in made)
         assert len((tmp_path / "history.jsonl").read_text().splitlines()) == SETTINGS.epochs
@@ -291,3 +293,95 @@ class TestFolder:
         assert run_folder(tmp_path, before) != run_folder(tmp_path, before.replace(seed=1))
         with pytest.raises(RunFolderError, match="other settings"):
             train(tmp_path, after.replace(seed=1))
+
+
+class TestIdentity:
+    """A run goes on with its own settings, data and checkpoints, or not at all."""
+
+    @pytest.mark.parametrize(
+        ("change", "sentence"),
+        [
+            (lambda d: {"noisy_labels": d.noisy_labels.roll(1)}, "noisy labels of training images"),
+            (lambda d: {"images": d.images + 1}, "contents of training images"),
+            (lambda d: {"test_images": d.test_images + 1}, "contents of test images"),
+            (lambda d: {"class_names": ("a", "b", "c")}, "classes were dark, grey, bright and are now a, b, c"),
+        ],
+    )
+    def test_other_data_are_refused_and_the_first_difference_named(self, tmp_path, change, sentence):
+        stopped(tmp_path)
+        before = {path: path.read_bytes() for path in tmp_path.rglob("epoch*")}
+        data = samples()
+        with pytest.raises(RunFolderError, match=sentence):
+            train(tmp_path, data=dataclasses.replace(data, **change(data)))
+        assert {path: path.read_bytes() for path in tmp_path.rglob("epoch*")} == before
+
+    def test_other_settings_are_refused_and_the_first_difference_named(self, tmp_path):
+        stopped(tmp_path)
+        with pytest.raises(RunFolderError, match=r"other settings: alpha was 0\.5 and is 0\.9"):
+            train(tmp_path, SETTINGS.replace(alpha=0.9))
+
+    def test_a_folder_that_does_not_say_which_data_is_refused(self, tmp_path):
+        stopped(tmp_path)
+        (tmp_path / "data.json").unlink()
+        with pytest.raises(RunFolderError, match="Nothing in it says on which"):
+            train(tmp_path)
+
+    @pytest.mark.parametrize(("changes", "sentence"), [({"seed": 1}, "seed was 1 and is 0"), ({}, "other data")])
+    def test_a_checkpoint_of_another_run_is_refused(self, tmp_path, changes, sentence):
+        stopped(tmp_path / "mine")
+        data = samples()
+        other = data if changes else dataclasses.replace(data, images=data.images + 1)
+        stopped(tmp_path / "other", SETTINGS.replace(**changes), data=other)
+        for path in (tmp_path / "other" / "checkpoints").iterdir():
+            (tmp_path / "mine" / "checkpoints" / path.name).write_bytes(path.read_bytes())
+        with pytest.raises(RunFolderError, match=f"is of another run: .*{sentence}"):
+            train(tmp_path / "mine")
+
+    def test_another_version_is_said_and_not_refused(self, tmp_path, monkeypatch, unbroken):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, "__version__", "0.1.0")
+            stopped(tmp_path)
+        with pytest.warns(UserWarning, match=r"written by version 0\.1\.0"):
+            assert_equal_to_the_last_bit(outcome(train(tmp_path)), unbroken)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep") / "trial" / "run"
+    train(folder, SETTINGS.replace(epochs=2, correction_start=1), minutes=10)
+    return folder
+
+
+class TestCheck:
+    @pytest.fixture
+    def folder(self, finished, tmp_path):
+        return shutil.copytree(finished, tmp_path / "sweep" / "trial" / "run")
+
+    def test_what_is_whole_is_so_from_each_folder_above(self, folder):
+        assert [check(inner) for inner in (folder, folder.parent, folder.parent.parent)] == [[], [], []]
+        with pytest.raises(RunFolderError, match="holds no run"):
+            check(folder / "labels")
+
+    def test_a_stopped_run_is_whole_and_one_with_a_damaged_checkpoint_is_not(self, tmp_path):
+        stopped(tmp_path)
+        assert check(tmp_path) == []
+        last = max((tmp_path / "checkpoints").glob("*.pt"))
+        last.write_bytes(last.read_bytes()[:-1])
+        assert len(check(tmp_path)) == 1
+        with pytest.warns(UserWarning, match="damaged"):
+            train(tmp_path)
+        assert "put aside" in check(tmp_path)[0]
+
+    @pytest.mark.parametrize(
+        "name", ["settings.yaml", "data.json", "result.json", "corrected_labels.pt", "history.jsonl", "SHA256SUMS"]
+    )
+    def test_a_file_that_is_damaged_or_gone_is_named(self, folder, name):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[:9] + bytes([content[9] ^ 1]) + content[10:])
+        assert check(folder.parent)
+        (folder / name).unlink()
+        assert any(name in sentence for sentence in check(folder.parent))
+
+    def test_without_any_checkpoint_it_says_so(self, folder):
+        shutil.rmtree(folder / "checkpoints")
+        assert any("checkpoints/SHA256SUMS is missing" in sentence for sentence in check(folder))

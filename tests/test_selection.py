@@ -141,7 +141,7 @@ def test_half_precision_is_raised_to_float32_also_in_scores(dtype):
         *(({name: "drop"}, f"{name} must be") for name in ("cut_ties", "small_class", "rho_ties")),
         ({"small_class": "error", "m": 3, "p": 1}, "Class 0 has 2 samples, fewer than m = 3"),
         ({"noisy_labels": LABELS.int()}, "noisy_labels must be one int64 number a sample"),
-        ({"noisy_labels": LABELS[:5]}, "noisy_labels must have one entry for each of the 6 samples, but there are 5"),
+        ({"noisy_labels": LABELS[:5]}, "noisy_labels must have one entry for each of the 6 samples, not 5"),
         *(({"noisy_labels": LABELS + x}, r"noisy_labels must lie in 0 \.\. 2") for x in (1, -1)),
         ({"embeddings": torch.zeros(0, 4), "noisy_labels": LABELS[:0]}, "No class has a sample"),
     ],

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dsl_teach._validate import require_labels
+from dsl_teach._validate import require, require_labels
 from dsl_teach.noise.report import NoisyLabels
 
 
@@ -67,8 +67,7 @@ def mislabel(clean: Tensor, wrong: Tensor, keys: Tensor, noise_rate: float, num_
     Raises:
         ValueError: if ``noise_rate`` is outside [0, 1), or reaches samples whose key is minus infinity.
     """
-    if not 0 <= noise_rate < 1:
-        raise ValueError(f"noise_rate must be at least 0 and below 1, but it is {noise_rate}.")
+    require(0 <= noise_rate < 1, f"noise_rate must be at least 0 and below 1, but it is {noise_rate}.")
     count, possible = round(noise_rate * len(clean)), keys > -torch.inf
     if count > int(possible.sum()):
         raise ValueError(
@@ -82,7 +81,5 @@ def mislabel(clean: Tensor, wrong: Tensor, keys: Tensor, noise_rate: float, num_
 
 
 def _checked(clean_labels: Tensor, num_classes: int) -> Tensor:
-    if num_classes < 2:
-        raise ValueError(f"num_classes must be at least 2, or no label can be wrong, but it is {num_classes}.")
-    require_labels(clean_labels, "clean_labels", length=len(clean_labels), num_classes=num_classes)
-    return clean_labels.cpu()
+    require(num_classes >= 2, f"num_classes must be at least 2, or no label can be wrong, but it is {num_classes}.")
+    return require_labels(clean_labels, "clean_labels", length=len(clean_labels), num_classes=num_classes).cpu()

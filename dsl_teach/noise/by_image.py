@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dsl_teach._validate import require_labels
+from dsl_teach._validate import require, require_labels, require_matrix
 from dsl_teach.noise.by_class import mislabel, uniform
 from dsl_teach.noise.report import NoisyLabels
 
@@ -54,9 +54,9 @@ def instance_dependent_noise(
     Source: after Chen et al., "Beyond Class-Conditional Assumption: A Primary Attempt to Combat Instance-Dependent
     Label Noise", AAAI 2021 (SEAL), which has no temperature and ranks the samples by p_s alone.
     """
-    rows, clean = require_probabilities(probabilities, clean_labels), clean_labels.cpu()
-    if not 0 <= temperature < float("inf"):
-        raise ValueError(f"temperature must be at least 0 and finite, but it is {temperature}.")
+    rows = require_probabilities(probabilities, clean_labels)
+    clean = require_labels(clean_labels, "clean_labels", length=len(rows), num_classes=rows.shape[1]).cpu()
+    require(0 <= temperature < torch.inf, f"temperature must be at least 0 and finite, but it is {temperature}.")
     second_p, second = rows.scatter(1, clean[:, None], -1.0).max(dim=1)
     confusion = second_p.log() - rows.gather(1, clean[:, None]).squeeze(1).log()
     gumbel = -(-uniform(len(clean), generator).clamp(min=1e-300).log()).log()  # finite
@@ -103,14 +103,9 @@ def require_probabilities(probabilities: Tensor, clean_labels: Tensor) -> Tensor
     Raises:
         ValueError: if it is not a matrix of probabilities, or the labels do not belong to it.
     """
-    if not isinstance(probabilities, Tensor) or probabilities.ndim != 2 or not probabilities.is_floating_point():
-        raise ValueError(
-            "probabilities must be a floating-point tensor of shape (samples, classes), one row a sample; "
-            "convert an array with torch.as_tensor."
-        )
-    rows = probabilities.detach().cpu().double()
-    if rows.shape[1] < 2:
-        raise ValueError(f"probabilities must have a column for each of at least 2 classes, but have {rows.shape[1]}.")
+    rows = require_matrix(probabilities, "probabilities").detach().cpu().double()
+    told = f"probabilities must have a column for each of at least 2 classes, but have {rows.shape[1]}."
+    require(rows.shape[1] >= 2, told)
     broken = ~((rows >= 0).all(dim=1) & ((rows.sum(dim=1) - 1).abs() <= 0.01))  # NaN fails every comparison
     if bool(broken.any()):
         raise ValueError(

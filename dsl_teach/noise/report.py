@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dsl_teach._validate import require_labels
+from dsl_teach._validate import require, require_labels, tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +68,10 @@ def noise_report(clean_labels: Tensor, noisy_labels: Tensor, num_classes: int) -
     Raises:
         ValueError: if labels are of a wrong dtype, length or range, or no true label is known.
     """
-    require_labels(clean_labels.clamp(min=0), "clean_labels", length=len(clean_labels), num_classes=num_classes)
-    require_labels(noisy_labels, "noisy_labels", length=len(clean_labels), num_classes=num_classes)
-    clean_labels, noisy_labels = clean_labels.cpu(), noisy_labels.cpu()
+    clean_labels, n = tensor(clean_labels, "clean_labels").cpu(), len(clean_labels)
+    require_labels(clean_labels.clamp(min=0), "clean_labels", length=n, num_classes=num_classes)
+    noisy_labels = require_labels(noisy_labels, "noisy_labels", length=n, num_classes=num_classes).cpu()
     known = clean_labels >= 0
-    if not bool(known.any()):
-        raise ValueError("clean_labels name the true class of no sample, so there is nothing to report.")
+    require(bool(known.any()), "clean_labels name the true class of no sample, so there is nothing to report.")
     pairs = (clean_labels * num_classes + noisy_labels)[known]
     return NoiseReport(torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes))

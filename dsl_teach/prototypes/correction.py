@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dsl_teach._validate import require_labels, require_matrix
+from dsl_teach._validate import require, require_labels, require_matrix, require_scores
 from dsl_teach.prototypes.density import unit_rows
 from dsl_teach.prototypes.selection import Prototypes
 
@@ -33,10 +33,9 @@ def class_scores(embeddings: Tensor, prototypes: Prototypes) -> Tensor:
     Raises:
         ValueError: if the shapes do not fit, or an embedding is NaN or infinite.
     """
-    require_matrix(embeddings)
-    features = prototypes.embeddings.shape[2]
-    if embeddings.shape[1] != features:
-        raise ValueError(f"embeddings have {embeddings.shape[1]} features, but the prototypes have {features}.")
+    embeddings, features = require_matrix(embeddings), prototypes.embeddings.shape[2]
+    told = f"embeddings have {embeddings.shape[1]} features, but the prototypes have {features}."
+    require(embeddings.shape[1] == features, told)
     votes = unit_rows(prototypes.embeddings).sum(dim=1)  # empty places are zero rows: they add nothing
     votes = votes.to(torch.promote_types(votes.dtype, embeddings.dtype))
     sums = torch.cat([unit_rows(rows).to(votes.dtype) @ votes.T for rows in embeddings.split(CHUNK)])
@@ -62,19 +61,14 @@ def correct_labels(
     Raises:
         ValueError: if a shape, a label or ``score_ties`` is wrong, or an embedding or a score is not a number.
     """
-    if score_ties not in ("noisy", "lowest"):
-        raise ValueError(f"score_ties must be 'noisy' or 'lowest', but it is {score_ties!r}.")
-    require_labels(noisy_labels, "noisy_labels", length=len(embeddings), num_classes=len(prototypes.count))
+    require(score_ties in ("noisy", "lowest"), f"score_ties must be 'noisy' or 'lowest', but it is {score_ties!r}.")
+    n, k = len(embeddings), len(prototypes.count)
+    noisy_labels = require_labels(noisy_labels, "noisy_labels", length=n, num_classes=k)
     if scores is None:
-        parts = zip(embeddings.split(CHUNK), noisy_labels.split(CHUNK), strict=True)
+        parts = zip(require_matrix(embeddings).split(CHUNK), noisy_labels.split(CHUNK), strict=True)
         labels = [best_class(class_scores(x, prototypes), y if score_ties == "noisy" else None) for x, y in parts]
         return torch.cat(labels)
-    if scores.shape != (len(embeddings), len(prototypes.count)) or bool(scores.isnan().any()):
-        raise ValueError(
-            f"scores must hold a number for each of {len(embeddings)} samples and {len(prototypes.count)} classes, but "
-            f"they are of shape {tuple(scores.shape)}, with NaN in {int(scores.isnan().sum())} entries."
-        )
-    return best_class(scores, noisy_labels if score_ties == "noisy" else None)
+    return best_class(require_scores(scores, n, k), noisy_labels if score_ties == "noisy" else None)
 
 
 def best_class(scores: Tensor, noisy_labels: Tensor | None = None) -> Tensor:
@@ -99,11 +93,10 @@ def label_margin(scores: Tensor, noisy_labels: Tensor) -> Tensor:
         where no class has any.
 
     Raises:
-        ValueError: if the shapes do not fit, or a label is no class.
+        ValueError: if the shapes do not fit, a label is no class, or a score is NaN.
     """
-    if scores.ndim != 2:
-        raise ValueError(f"scores must be a table of samples by classes, but their shape is {tuple(scores.shape)}.")
-    require_labels(noisy_labels, "noisy_labels", length=len(scores), num_classes=scores.shape[1])
+    scores = require_scores(scores)
+    noisy_labels = require_labels(noisy_labels, "noisy_labels", length=len(scores), num_classes=scores.shape[1])
     given = scores.gather(1, noisy_labels[:, None]).squeeze(1)
     others = scores.scatter(1, noisy_labels[:, None], -torch.inf).amax(dim=1)
     return torch.where(given == others, 0, given - others)  # where both are minus infinity nothing is known
@@ -117,11 +110,12 @@ def soft_labels(scores: Tensor, temperature: float) -> Tensor:
     with tau, the temperature, above 0; near 0 the labels are hard. A class that scores minus infinity gets 0.
 
     Raises:
-        ValueError: if ``temperature`` is not above 0.
+        ValueError: if ``temperature`` is not above 0, or a score is NaN.
     """
-    if temperature <= 0:
-        raise ValueError(f"temperature must be above 0, but it is {temperature}.")
-    return torch.softmax((scores - scores.amax(dim=1, keepdim=True)) / temperature, dim=1)  # never inf - inf
+    require(0 < temperature < torch.inf, f"temperature must be above 0 and finite, but it is {temperature}.")
+    scores = require_scores(scores)
+    least = torch.finfo(scores.dtype).tiny  # what is smaller would be 0, and 0 / 0 no label
+    return torch.softmax((scores - scores.amax(dim=1, keepdim=True)) / max(temperature, least), dim=1)
 
 
 def keep_unless_beaten(scores: Tensor, noisy_labels: Tensor, corrected_labels: Tensor, margin: float) -> Tensor:
@@ -129,5 +123,6 @@ def keep_unless_beaten(scores: Tensor, noisy_labels: Tensor, corrected_labels: T
 
     .. math:: \hat{y} = y \quad \text{if} \quad \max_c \sigma_c - \sigma_y \le \text{margin}
     """
+    require(margin >= 0, f"margin must be at least 0, but it is {margin}.")
     given = scores.gather(1, noisy_labels[:, None]).squeeze(1)
     return torch.where(scores.amax(dim=1) - given > margin, corrected_labels, noisy_labels)

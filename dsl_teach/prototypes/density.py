@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsl_teach._validate import require_matrix
+from dsl_teach._validate import require, require_matrix, tensor
 
 RhoTies = Literal["strict", "order"]
 
@@ -32,7 +32,7 @@ def unit_rows(embeddings: Tensor) -> Tensor:
     if bool(broken.any()):
         raise ValueError(
             f"embeddings hold NaN or infinite values in {int(broken.sum())} row(s), the first is row "
-            f"{int(broken.nonzero()[0])}. If they come from training, it has diverged: lower learning_rate."
+            f"{int(broken.nonzero()[0])}. Either the images do too, or training has diverged: lower learning_rate then."
         )
     rows = rows / largest.masked_fill(largest == 0, 1)
     length = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
@@ -49,8 +49,7 @@ def cosine_similarity(embeddings: Tensor) -> Tensor:
     Raises:
         ValueError: if ``embeddings`` is not a floating-point matrix, or holds NaN or infinite values.
     """
-    require_matrix(embeddings)
-    rows = unit_rows(embeddings)
+    rows = unit_rows(require_matrix(embeddings))
     return rows @ rows.T
 
 
@@ -62,10 +61,10 @@ def similarity_threshold(similarity: Tensor, quantile: float = 0.6, *, diagonal:
     ``diagonal`` says whether the entries S_ii take part (the paper leaves this open; our reading: they do).
 
     Raises:
-        ValueError: if ``quantile`` is outside (0, 1].
+        ValueError: if ``quantile`` is outside (0, 1], or a similarity is NaN.
     """
-    if not 0 < quantile <= 1:
-        raise ValueError(f"quantile must be above 0 and at most 1, but it is {quantile}; the paper's top 40 % is 0.6.")
+    require(0 < quantile <= 1, f"quantile must be above 0 and at most 1, but it is {quantile}; the paper's is 0.6.")
+    similarity = _square(similarity)
     itself = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
     entries = similarity.flatten() if diagonal or len(similarity) == 1 else similarity[~itself]
     place = max(math.ceil(quantile * len(entries) - 1e-9), 1)  # 0.6 * 35 is a hair above 21 in floating point
@@ -81,8 +80,12 @@ def density(similarity: Tensor, threshold: Tensor | float) -> Tensor:
 
     Returns:
         Whole numbers from -m to m, int64.
+
+    Raises:
+        ValueError: if a similarity or the threshold is NaN.
     """
-    return torch.sign(similarity - threshold).sum(dim=1).long()
+    require(not math.isnan(threshold), "threshold is NaN: nothing lies above it, nor below.")
+    return torch.sign(_square(similarity) - threshold).sum(dim=1).long()
 
 
 def eta(similarity: Tensor, rho: Tensor, *, rho_ties: RhoTies = "strict") -> Tensor:
@@ -97,8 +100,10 @@ def eta(similarity: Tensor, rho: Tensor, *, rho_ties: RhoTies = "strict") -> Ten
     minimum; with ``"order"``, of two equally dense samples the earlier one counts as denser.
 
     Raises:
-        ValueError: if ``rho_ties`` is neither of the two.
+        ValueError: if ``rho_ties`` is neither of the two, or there is not one rho a sample.
     """
+    similarity, rho = _square(similarity), tensor(rho, "rho")
+    require(len(rho) == len(similarity), f"rho must have {len(similarity)} entries, one a sample, not {len(rho)}.")
     denser = rho[None, :] > rho[:, None]
     if rho_ties == "order":
         place = torch.arange(len(rho), device=rho.device)
@@ -108,3 +113,11 @@ def eta(similarity: Tensor, rho: Tensor, *, rho_ties: RhoTies = "strict") -> Ten
     most_similar_denser = similarity.where(denser, -torch.inf).amax(dim=1)
     nothing_denser = most_similar_denser == -torch.inf
     return torch.where(nothing_denser, similarity.amin(dim=1), most_similar_denser)
+
+
+def _square(similarity: Tensor) -> Tensor:
+    similarity = require_matrix(similarity, "similarity")
+    told = f"similarity must compare every sample with every other, but its shape is {tuple(similarity.shape)}."
+    require(len(similarity) == similarity.shape[1], told)
+    require(not math.isnan(similarity.sum()), "similarity holds NaN, which is neither high nor low.")
+    return similarity

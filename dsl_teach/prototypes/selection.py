@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dsl_teach._validate import require_labels, require_matrix
+from dsl_teach._validate import require, require_labels, require_matrix, tensor
 from dsl_teach.prototypes.density import RhoTies, cosine_similarity, density, eta, similarity_threshold
 
 CutTies = Literal["eta", "index"]
@@ -62,7 +62,7 @@ def sample_by_class(
         K tensors of row numbers, each in ascending order, on the CPU: the same on every device.
     """
     generator = generator or torch.Generator().manual_seed(0)
-    labels = noisy_labels.cpu()
+    labels = tensor(noisy_labels, "noisy_labels").cpu()
     drawn = []
     for c in range(num_classes):
         rows = (labels == c).nonzero().flatten()
@@ -128,8 +128,8 @@ def select_prototypes(
         ValueError: if a setting, a shape or a label is out of range, or an embedding is NaN or infinite.
     """
     _require_settings(p=p, m=m, eta_max=eta_max, cut_ties=cut_ties, small_class=small_class)
-    require_matrix(embeddings)
-    require_labels(noisy_labels, "noisy_labels", length=len(embeddings), num_classes=num_classes)
+    embeddings = require_matrix(embeddings)
+    noisy_labels = require_labels(noisy_labels, "noisy_labels", length=len(embeddings), num_classes=num_classes)
     drawn = sample_by_class(noisy_labels, num_classes=num_classes, m=m, generator=generator)
     _check_class_sizes([len(rows) for rows in drawn], m=m, small_class=small_class)
 
@@ -168,19 +168,14 @@ def no_prototypes(embeddings: Tensor, num_classes: int, p: int) -> Prototypes:
 
 
 def _require_settings(*, p: int, m: int, eta_max: float, cut_ties: str, small_class: str) -> None:
-    if not 1 <= p <= m:
-        raise ValueError(f"p must be at least 1 and at most m, but p is {p} and m is {m}. Lower p or raise m.")
-    if not -1 < eta_max <= 2:
-        raise ValueError(f"eta_max must be a cosine above -1 (2 lets everything pass), but it is {eta_max}.")
-    if cut_ties not in ("eta", "index"):
-        raise ValueError(f"cut_ties must be 'eta' or 'index', but it is {cut_ties!r}.")
-    if small_class not in ("all", "error"):
-        raise ValueError(f"small_class must be 'all' or 'error', but it is {small_class!r}.")
+    require(1 <= p <= m, f"p must be at least 1 and at most m, but p is {p} and m is {m}. Lower p or raise m.")
+    require(-1 < eta_max <= 2, f"eta_max must be a cosine above -1 (2 lets everything pass), but it is {eta_max}.")
+    require(cut_ties in ("eta", "index"), f"cut_ties must be 'eta' or 'index', but it is {cut_ties!r}.")
+    require(small_class in ("all", "error"), f"small_class must be 'all' or 'error', but it is {small_class!r}.")
 
 
 def _check_class_sizes(sizes: list[int], *, m: int, small_class: str) -> None:
-    if not any(sizes):
-        raise ValueError("No class has a sample, so there is nothing to choose prototypes from.")
+    require(any(sizes), "No class has a sample, so there is nothing to choose prototypes from.")
     if small_class == "error" and min(sizes) < m:
         raise ValueError(f"Class {sizes.index(min(sizes))} has {min(sizes)} samples, fewer than m = {m}. Lower m.")
     if 0 in sizes:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from dsl_teach._validate import require
 from dsl_teach.prototypes.density import unit_rows
 from dsl_teach.prototypes.selection import Prototypes, no_prototypes, sample_by_class
 
@@ -66,8 +67,7 @@ def neighbour_scores(
     candidates = unit_rows(embeddings[rows])
     votes = one_hot(noisy_labels[rows], num_classes).to(candidates.dtype)
     k = min(neighbours, len(rows) - 1)
-    if k < 1:
-        raise ValueError(f"A vote of neighbours needs at least two candidates, but there are {len(rows)}.")
+    require(k >= 1, f"A vote of neighbours needs at least two candidates, but there are {len(rows)}.")
     scores = []
     for index in torch.arange(len(embeddings), device=rows.device).split(512):
         similarity = unit_rows(embeddings[index]) @ candidates.T

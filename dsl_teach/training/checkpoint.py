@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import signal
 import time
 import warnings
@@ -20,11 +21,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dsl_teach import __version__
 from dsl_teach.config import PLACES, Settings
 from dsl_teach.data.batches import Batch, Batches
+from dsl_teach.data.fingerprint import digest, first_difference
 from dsl_teach.signals import listening
-from dsl_teach.storage import RunFolderError, locked, open_folder, reason, write_atomically, write_whole
-from dsl_teach.training.distributed import from_leader, largest, world_size
+from dsl_teach.storage import (
+    SUMS,
+    DamagedFile,
+    RunFolderError,
+    damages,
+    locked,
+    open_folder,
+    read_checked,
+    reason,
+    write_checked,
+)
+from dsl_teach.training.distributed import by_leader, from_leader, largest, world_size
 from dsl_teach.training.records import SAVED, Callback, State
 
 KEPT = 2  # checkpoints in a folder: if the last one is damaged, the one before serves
@@ -46,13 +59,11 @@ def run_folder(parent: str | Path, settings: Settings) -> Path:
 
 
 class RunFolder:
-    """A folder that this process alone writes to: settings, history, corrected labels, checkpoints, result.
-
-    If it holds a run with other settings, or cannot be written to for this process alone: RunFolderError.
-    """
+    """A folder that this process alone writes to; if it holds another run, or cannot be written to: RunFolderError."""
 
     def __init__(self, path: str | Path, settings: Settings):
         self.path = open_folder(path)
+        self.identity: dict[str, Any] = {"settings": _without_places(settings), "version": __version__}
         for inside in ("checkpoints", "labels"):
             open_folder(self.path / inside)
         self._held = contextlib.ExitStack()
@@ -68,12 +79,28 @@ class RunFolder:
     def _require_same(self, settings: Settings) -> None:
         before = self.path / "settings.yaml"
         if not before.exists():
-            write_atomically(before, settings.to_yaml())
-        elif _without_places(Settings.from_yaml(before)) != _without_places(settings):
+            self.write_text(before.name, settings.to_yaml())
+        read_checked(before)
+        if difference := _other_setting(_without_places(Settings.from_yaml(before)), self.identity["settings"]):
             advice = f"Name another folder, or take {before.name} from it to continue that run."
-            raise RunFolderError(f"The run folder {self.path} holds a run with other settings. {advice}")
+            raise RunFolderError(f"The run folder {self.path} holds a run with other settings: {difference}. {advice}")
         if (self.path / "result.json").exists() and not self.checkpoints():
             raise RunFolderError(f"{self.path} holds a finished run without its checkpoint. Name another folder.")
+
+    def require_same_data(self, found: dict[str, Any]) -> None:
+        """Remember the fingerprint of the data; if the run in this folder was begun on others: RunFolderError."""
+        path, said = self.path / "data.json", json.dumps(found)
+        self.identity["data"] = digest(found)
+        difference = None
+        if path.exists():
+            difference = first_difference(json.loads(read_checked(path)), json.loads(said))
+        elif self.checkpoints():
+            difference = "Nothing in it says on which."
+        else:
+            self.write_text(path.name, said + "\n")
+        if difference:
+            advice = "Name another folder to start anew, or put the data back."
+            raise RunFolderError(f"The run in {self.path} was trained on other data. {difference} {advice}")
 
     def close(self) -> None:
         """Let others write to the folder."""
@@ -84,54 +111,80 @@ class RunFolder:
         return sorted((self.path / "checkpoints").glob("*.pt"))
 
     def save_checkpoint(self, content: dict[str, Any], epoch: int, step: int) -> None:
-        """Write a checkpoint and drop all but the last two; if it cannot be written, those stay: RunFolderError."""
+        """Write a checkpoint and drop all but the last two; if it cannot be written, those stay."""
         path = self.path / "checkpoints" / f"epoch-{epoch:05d}-step-{step:08d}.pt"
+        others, content = [old for old in self.checkpoints() if old != path], content | {"identity": self.identity}
         try:
-            write_whole(path, lambda file: torch.save(content, file))
+            write_checked(path, lambda file: torch.save(content, file), instead_of=others[: 1 - KEPT])
         except (OSError, RuntimeError) as error:
             problem = f"The checkpoint of epoch {epoch} cannot be written to {path.parent} ({reason(error)})."
             advice = "The one before is kept: make room and run it again to continue."
             raise RunFolderError(f"{problem} {advice}") from error
-        for old in self.checkpoints()[:-KEPT]:
-            old.unlink()
 
     def latest_checkpoint(self) -> bytes | None:
-        """The content of the newest checkpoint that is whole, None if there is none; damaged ones are put aside.
-
-        If all are damaged, or one cannot be read for another reason: RunFolderError.
-        """
+        """The content of the newest checkpoint that is whole, None if there is none; damaged ones are put aside."""
         found = self.checkpoints()
         for path in reversed(found):
             try:
-                content = path.read_bytes()
-                load_checkpoint(content)
+                content = read_checked(path)
+                self._require_own(path, load_checkpoint(content)["identity"])
                 return content
-            except Exception as error:  # a damaged file fails in many ways
-                if isinstance(error, OSError | MemoryError) or "memory" in str(error):
-                    raise RunFolderError(f"The checkpoint {path} cannot be read now ({reason(error)}).") from error
+            except DamagedFile as error:
                 aside = path.with_suffix(".damaged")
                 os.replace(path, aside)
-                problem = f"The checkpoint {path.name} is damaged ({reason(error)}). It is put aside as {aside.name}"
-                warnings.warn(f"{problem}; the run continues from the one before.", stacklevel=4)
+                advice = f"It is put aside as {aside.name}; the run continues from the one before."
+                warnings.warn(f"{error} {advice}", stacklevel=4)
+            except (MemoryError, RuntimeError, pickle.UnpicklingError) as error:
+                raise RunFolderError(f"The checkpoint {path} cannot be read now ({reason(error)}).") from error
         if found:
             raise RunFolderError(f"No checkpoint in {self.path} can be read. Name another folder to start anew.")
         return None
 
+    def _require_own(self, path: Path, before: dict[str, Any]) -> None:
+        """A checkpoint must be of this run: its settings, its data; another version of the package is said."""
+        difference = _other_setting(before["settings"], self.identity["settings"])
+        if difference is None and before["data"] != self.identity["data"]:
+            difference = "it was trained on other data"
+        if difference:
+            raise RunFolderError(f"The checkpoint {path} is of another run: {difference}. Take it out, or start anew.")
+        if before["version"] != __version__:
+            told = f"{path} was written by version {before['version']} of dsl_teach; this is {__version__}."
+            warnings.warn(told, stacklevel=5)
+
     def write_labels(self, labels: Tensor, name: str) -> None:
         """Corrected labels by index."""
-        write_whole(self.path / name, lambda file: torch.save(labels.cpu(), file))
+        write_checked(self.path / name, lambda file: torch.save(labels.cpu(), file))
 
-    def write_lines(self, name: str, objects: list[dict[str, Any]]) -> None:
-        """One JSON object a line."""
-        write_atomically(self.path / name, "".join(json.dumps(content) + "\n" for content in objects))
+    def write_text(self, name: str, text: str) -> None:
+        """A text file of the run."""
+        write_checked(self.path / name, lambda file: file.write(text.encode()))
+
+
+def check(folder: str | Path) -> list[str]:
+    """What is damaged or missing in a run folder, or in all inside a folder, in sentences; no run: RunFolderError."""
+    runs = sorted({path.parent for name in ("settings.yaml", "checkpoints") for path in Path(folder).rglob(name)})
+    if not runs:
+        raise RunFolderError(
+            f"{folder} holds no run: no settings.yaml and no checkpoints in it or below. Name another."
+        )
+    missing = [f"{run / name} is missing." for run in runs for name in _needed(run) if not (run / name).exists()]
+    return missing + damages(Path(folder))
+
+
+def _needed(run: Path) -> Iterator[str]:
+    """The files that a run folder cannot do without."""
+    yield from ("settings.yaml", SUMS)
+    if (run / "history.jsonl").exists():
+        yield from ("data.json", f"checkpoints/{SUMS}")
+    if (run / "result.json").exists() and b'"changed"' in (run / "result.json").read_bytes():
+        yield "corrected_labels.pt"
 
 
 class Checkpoint(Callback):
-    """Keeps a run in a folder: after every epoch, every ``minutes`` within one, and when it is asked to stop.
+    """Keeps a run in a folder: after every epoch, every ``minutes`` within one, and when a signal asks to stop.
 
-    As a context manager it listens to SIGINT, SIGTERM and SIGHUP: they stop the run in good order, a second one at
-    once. Several processes agree on it, so that all stop after the same step, and leave it to torchrun to kill them;
-    only the first of them has the folder. Without one nothing is written.
+    A second signal stops at once. Several processes agree, so that all stop after the same step; the first of them
+    has the folder.
     """
 
     def __init__(self, folder: RunFolder | None = None, *, minutes: float = 10.0):
@@ -143,7 +196,7 @@ class Checkpoint(Callback):
     def on_train_begin(self, state: State) -> None:
         """Continue from the newest checkpoint that is whole; without one, start anew."""
         self._state = state
-        content = from_leader(self.folder.latest_checkpoint() if self.folder else None)
+        content = from_leader(by_leader(lambda: self.folder and self.folder.latest_checkpoint()))
         if content is not None:
             state.restore(load_checkpoint(content, next(state.network.parameters()).device))
         self._saved_at = time.monotonic()
@@ -157,7 +210,8 @@ class Checkpoint(Callback):
         """Write the labels that were trained on, the history, and the checkpoint that they belong to."""
         self._write_labels(state, state.epoch - 1)
         if self.folder:
-            self.folder.write_lines("history.jsonl", [asdict(record) for record in state.history])
+            lines = "".join(json.dumps(asdict(record)) + "\n" for record in state.history)
+            self.folder.write_text("history.jsonl", lines)
         self.save(state)
 
     def on_train_end(self, state: State) -> None:
@@ -213,8 +267,13 @@ class Checkpoint(Callback):
         self._listening.close()
         if self.folder:
             self.folder.close()
+        if self.asked_to_stop and error[0] is None:  # what comes after the run is not to begin
+            name = signal.Signals(self.asked_to_stop).name
+            raise Interrupted(f"Stopped by {name}, when the run was finished.", self.asked_to_stop)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._state is None:
+            raise Interrupted(f"Stopped by {signal.Signals(number).name} before training began.", number)
         if self.asked_to_stop and world_size() == 1:  # torchrun passes signals on: its processes hear them twice
             raise Interrupted("Stopped at once. The last checkpoint stays.", number)
         self.asked_to_stop = number
@@ -228,6 +287,13 @@ def load_checkpoint(content: bytes, device: torch.device | str = "cpu") -> dict[
 
 def _step(state: State) -> int:
     return state.under_way.step if state.under_way else 0
+
+
+def _other_setting(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """The first difference in settings; what an older version did not know counts as its default."""
+    before = _without_places(Settings()) | before
+    differences = (f"{name} was {before[name]} and is {x}" for name, x in now.items() if before[name] != x)
+    return next(differences, None)
 
 
 def _without_places(settings: Settings) -> dict[str, Any]:

@@ -39,12 +39,8 @@ def correct(
 ) -> Correction:
     """The correction phase: embed every sample in its fixed view, choose prototypes, let them vote.
 
-    The epoch names the random draw of the m samples a class; ``agreeing_only`` asks for the correction before. The
-    memory holds embeddings gathered in training (``correction_mode`` streamed), which are taken out, and class scores
-    of former corrections, which are kept up to date. The clean labels are for the report only.
-
-    Returns:
-        Corrected labels in the order of the index, with their prototypes and report; the same in every process.
+    The epoch names the random draw of the m samples a class. The memory holds embeddings gathered in training, which
+    are taken out, and class scores of former corrections, which are kept up to date. Clean labels are for the report.
     """
     start, memory = time.perf_counter(), {} if memory is None else memory
     noisy_labels, k = train.noisy_labels, network.num_classes
@@ -128,12 +124,7 @@ def score(
 
 
 def running_mean(memory: Memory, name: str, new: Tensor, momentum: float) -> Tensor:
-    r"""Mix what is new with what is remembered, and remember the mixture.
-
-    .. math:: \bar x \leftarrow \beta \bar x + (1 - \beta) x
-
-    An entry that is not finite says nothing: the old one stays, and the other way round.
-    """
+    """Mix what is new with what is remembered, and remember the mixture; what is not finite says nothing."""
     if momentum == 0:
         return new
     old = memory.setdefault(name, new)

@@ -7,16 +7,16 @@ own share of every batch. In a process that works alone each function is the ide
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from dsl_teach.data.batches import Share
+from dsl_teach.storage import RunFolderError, reason
 
 
 def rank() -> int:
@@ -35,14 +35,14 @@ def is_leader() -> bool:
 
 
 def share() -> Share:
-    """The part of every batch that is this process's."""
+    """The part of every batch that is this process's; an empty part holds one sample, which counts nothing."""
     return Share(rank(), world_size())
 
 
 @contextmanager
 def process_group(device: torch.device | str) -> Iterator[torch.device]:
     """Meet the other processes that torchrun started, or work alone; yields the device of this process, a GPU each."""
-    device = torch.device(device)
+    device = require_device(device)
     if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
         yield device
         return
@@ -54,17 +54,19 @@ def process_group(device: torch.device | str) -> Iterator[torch.device]:
     dist.destroy_process_group()  # not after an error: the others may never come to say goodbye
 
 
-def data_parallel(network: nn.Module) -> nn.Module:
-    """The network to train: with several processes, one that averages gradients over them."""
-    return network if world_size() == 1 else DistributedDataParallel(network)
+def require_device(device: torch.device | str) -> torch.device:
+    """A device that computes here, in float64 too; else a ValueError."""
+    try:
+        torch.zeros(1, dtype=torch.float64, device=device).item()
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device is {device}, which cannot be used here ({reason(error)}). Name another one, cpu say."
+        ) from error
+    return torch.device(device)
 
 
 def own_part(step: int, batch_size: int, samples: int) -> tuple[int, float]:
-    """How many samples of a batch count here, and what the mean loss over them is to be multiplied with.
-
-    The gradients of all processes are averaged: with this weight they add up to the gradient of the mean over the
-    whole batch of all processes, also if it cannot be cut evenly. An empty part holds one sample that counts nothing.
-    """
+    """How many samples of a batch count here, and the weight of their mean loss that makes averaged gradients right."""
     total = min(batch_size, samples - step * batch_size)
     start, stop = share().bounds(total)
     return stop - start, (stop - start) * world_size() / total
@@ -94,6 +96,19 @@ def merged_rows(x: Tensor, mine: Tensor) -> Tensor:
     touched = _column(mine, x)
     times, sums = total(touched.to(x.dtype)), total(torch.where(touched, x, 0))
     return torch.where(times > 0, sums / times.clamp(min=1), x)
+
+
+def by_leader(work: Callable[[], Any]) -> Any:
+    """What process 0 alone does, None elsewhere; all hear if it cannot: RunFolderError."""
+    done = trouble = None
+    if is_leader():
+        try:
+            done = work()
+        except RunFolderError as error:
+            trouble = error
+    if trouble := from_leader(trouble):
+        raise trouble
+    return done
 
 
 def from_leader(x: Any) -> Any:

@@ -38,7 +38,10 @@ def embed(network: EmbeddingNetwork, batches: Batches) -> Tensor:
 
 def predict(network: EmbeddingNetwork, batches: Batches) -> Tensor:
     """(N,) int64, the class that the network gives each sample, in the order of the index."""
-    return logits(network, batches).argmax(dim=1)
+    found = logits(network, batches)
+    if not bool(found.isfinite().all()):
+        raise FloatingPointError("The network's answers are not finite: training has diverged, or the images hold NaN.")
+    return found.argmax(dim=1)
 
 
 def _collect(network: EmbeddingNetwork, batches: Batches, which: int) -> Tensor:

@@ -56,12 +56,7 @@ def best_device() -> torch.device:
 
 
 def averaged_weights(network: EmbeddingNetwork, settings: Settings) -> AveragedModel | None:
-    r"""A second network whose weights and statistics are a moving average of the first one's; None where beta is 0.
-
-    .. math:: \bar w_1 = w_1, \qquad \bar w_t = \beta \bar w_{t-1} + (1 - \beta) w_t \quad \text{after step } t
-
-    Source: Tarvainen, Valpola, "Mean teachers are better role models", NeurIPS 2017.
-    """
+    """A network whose weights are a moving average of another's, if asked for (Tarvainen, Valpola, NeurIPS 2017)."""
     if not settings.averaged_weights:
         return None
     return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.averaged_weights), use_buffers=True)

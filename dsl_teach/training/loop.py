@@ -13,14 +13,16 @@ from functools import partial
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
 
+from dsl_teach._validate import require
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import Batch, Batches
 from dsl_teach.metrics import accuracy
 from dsl_teach.seeds import stream
 from dsl_teach.training import losses
 from dsl_teach.training.correction import correct
-from dsl_teach.training.distributed import data_parallel, from_leader, own_part, total
+from dsl_teach.training.distributed import from_leader, own_part, total, world_size
 from dsl_teach.training.evaluation import evaluate, logits
 from dsl_teach.training.hardware import averaged_weights, make_optimizer, prepare
 from dsl_teach.training.losses import Loss, self_learning_loss
@@ -49,8 +51,12 @@ def fit(
         One record an epoch, and the correction by the finished network.
 
     Raises:
+        ValueError: if the settings do not fit the data, or images hold NaN or infinite values.
         FloatingPointError: if the loss is no longer finite.
     """
+    for name, images in (("training", getattr(train, "images", None)), ("test", getattr(test, "images", None))):
+        told = f"The {name} data hold NaN or infinite values, which nothing can be learned from nor scored by."
+        require(not isinstance(images, Tensor) or bool(images.isfinite().all()), told)
     state = begin(network, train, settings)
     callbacks = [Streaming(settings), *callbacks]  # in streamed mode it gathers embeddings for the next correction
 
@@ -79,15 +85,17 @@ def correction_is_due(settings: Settings, epoch: int) -> bool:
 
 def begin(network: EmbeddingNetwork, train: Batches, settings: Settings) -> State:
     """A run before its first step; a ValueError if the settings do not fit the batches or the size of a class."""
-    if settings.balanced_sampling and not getattr(train, "balanced", False):
-        raise ValueError("balanced_sampling is on, but the training batches are not balanced: make them balanced=True.")
+    told = "balanced_sampling is on, but the training batches are not balanced: make them balanced=True."
+    require(not settings.balanced_sampling or getattr(train, "balanced", False), told)
     samples = len(train.noisy_labels)
+    require(samples > 1, f"Training needs at least two samples, but there are {samples}.")
     smallest = int(torch.bincount(train.noisy_labels, minlength=network.num_classes).min())
-    if settings.small_class == "error" and settings.alpha and smallest < settings.m:
-        raise ValueError(f"small_class is error: a class has {smallest} samples, fewer than m = {settings.m}. Lower m.")
+    told = f"small_class is error: a class has {smallest} samples, fewer than m = {settings.m}. Lower m."
+    require(settings.small_class != "error" or not settings.alpha or smallest >= settings.m, told)
     optimizer, schedule = make_optimizer(network, settings)
     prepare(network, settings)
-    state = State(network, data_parallel(network), optimizer, schedule, math.ceil(samples / train.batch_size))
+    learner = network if world_size() == 1 else DistributedDataParallel(network)  # it averages gradients
+    state = State(network, learner, optimizer, schedule, math.ceil(samples / train.batch_size))
     state.averaged = averaged_weights(network, settings)
     if settings.loss == "elr":
         state.memory[TARGETS] = torch.zeros(samples, network.num_classes, device=train.noisy_labels.device)
@@ -187,7 +195,10 @@ def training_figures(
     """Losses and accuracies of a training pass, from its sums and predictions; FloatingPointError if it diverged."""
     loss, loss_noisy, loss_corrected = (sums / len(predicted)).tolist()
     if not math.isfinite(loss):
-        raise FloatingPointError("The training loss is no longer finite: training has diverged. Lower learning_rate.")
+        suspects = ("weight_decay", "momentum", "sce_a", "sce_b", "elr_weight")
+        changed = [name for name in suspects if getattr(settings, name) > Settings.model_fields[name].default]
+        advice = " or ".join(["learning_rate", *changed])
+        raise FloatingPointError(f"The training loss is no longer finite: training has diverged. Lower {advice}.")
     seen = predicted >= 0  # balanced sampling leaves some out
     wrong = None if clean_labels is None else (noisy_labels != clean_labels) & (clean_labels >= 0) & seen
     return {

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
+from dsl_teach._validate import require, require_labels, require_matrix
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Logits (B, K) and labels (B,) in, the mean over the batch out."""
 
@@ -32,8 +34,13 @@ def self_learning_loss(
     The corrected labels are (B,) int64, or (B, K) class probabilities, or None before the first correction: alpha,
     from 0 to 1, counts as 0 then. ``noisy_loss`` may be used instead of CE(F(x), y).
 
+    Raises:
+        ValueError: if alpha is out of range, or a label is no class (on a GPU nobody looks: it would stall every step).
+
     Source: Han, Luo, Wang, ICCV 2019, section 3.1.
     """
+    require(0 <= alpha <= 1, f"alpha must lie in 0 .. 1, but it is {alpha}.")
+    _require_classes(logits, noisy_labels, corrected_labels)
     if corrected_labels is None or alpha == 0:
         return noisy_loss(logits, noisy_labels)
     if alpha == 1:
@@ -49,6 +56,8 @@ def smoothed_cross_entropy(logits: Tensor, noisy_labels: Tensor, smoothing: floa
     Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016; against label
     noise: Lukasik et al., "Does Label Smoothing Mitigate Label Noise?", ICML 2020.
     """
+    require(0 <= smoothing < 1, f"smoothing must be at least 0 and below 1, but it is {smoothing}.")
+    _require_classes(logits, noisy_labels)
     return cross_entropy(logits, noisy_labels, label_smoothing=smoothing)
 
 
@@ -60,6 +69,8 @@ def generalized_cross_entropy(logits: Tensor, noisy_labels: Tensor, q: float = 0
     Source: Zhang, Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels",
     NeurIPS 2018.
     """
+    require(0 < q <= 1, f"q must be above 0 and at most 1, but it is {q}.")
+    _require_classes(logits, noisy_labels)
     return ((1 - torch.exp(-q * cross_entropy(logits, noisy_labels, reduction="none"))) / q).mean()
 
 
@@ -75,6 +86,8 @@ def symmetric_cross_entropy(
 
     Source: Wang et al., "Symmetric Cross Entropy for Robust Learning with Noisy Labels", ICCV 2019.
     """
+    require(min(a, b) >= 0 and log_zero <= 0, f"a and b must be at least 0, log_zero at most: {a}, {b}, {log_zero}.")
+    _require_classes(logits, noisy_labels)
     forwards = cross_entropy(logits, noisy_labels, reduction="none")
     return (a * forwards - b * log_zero * (1 - torch.exp(-forwards))).mean()
 
@@ -88,6 +101,7 @@ def forward_cross_entropy(logits: Tensor, noisy_labels: Tensor, transition_matri
 
     Source: Patrini et al., "Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach", CVPR 2017.
     """
+    _require_classes(logits, noisy_labels)
     ways = transition_matrix.to(logits.dtype).clamp(min=torch.finfo(logits.dtype).tiny).log()
     return -torch.logsumexp(log_softmax(logits, dim=1) + ways.T[noisy_labels], dim=1).mean()
 
@@ -102,6 +116,9 @@ def estimated_transition_matrix(probabilities: Tensor, quantile: float = 0.97) -
 
     Source: Patrini et al., CVPR 2017, section 4.
     """
+    require(0 <= quantile <= 1, f"quantile must lie in 0 .. 1, but it is {quantile}.")
+    told = "probabilities hold NaN: the network has diverged, or the images hold NaN."
+    require(not bool(require_matrix(probabilities, "probabilities").isnan().any()), told)
     place = round(quantile * (len(probabilities) - 1))
     rows = probabilities[probabilities.argsort(dim=0, stable=True)[place]]
     return rows / rows.sum(dim=1, keepdim=True)
@@ -127,6 +144,7 @@ def early_learning_targets(targets: Tensor, logits: Tensor, momentum: float = 0.
 
     with the targets t so far, (B, K), zeros for samples not seen yet, and beta, the momentum. Source: as above.
     """
+    require(0 <= momentum < 1, f"momentum must be at least 0 and below 1, but it is {momentum}.")
     probabilities = probabilities_inside(logits)
     return momentum * targets + (1 - momentum) * probabilities / probabilities.sum(dim=1, keepdim=True)
 
@@ -138,6 +156,7 @@ def probabilities_inside(logits: Tensor, least: float = 1e-4) -> Tensor:
 
 def early_learning_loss(logits: Tensor, noisy_labels: Tensor, *, targets: Tensor, weight: float) -> Tensor:
     """Cross-entropy, and ``weight`` times :func:`early_learning_regularization`."""
+    _require_classes(logits, noisy_labels)
     return cross_entropy(logits, noisy_labels) + weight * early_learning_regularization(logits, targets)
 
 
@@ -155,9 +174,20 @@ def mixup(images: Tensor, a: float, generator: torch.Generator) -> tuple[Tensor,
 
     Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
     """
+    require(0 < a < torch.inf, f"mixup's a must be above 0 and finite, but it is {a}.")
     numbers = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
     beta = numbers.beta(a, a)
     share = float(max(beta, 1 - beta))
     partner = torch.randperm(len(images), generator=generator).to(images.device)
     images = images.float()
     return share * images + (1 - share) * images[partner], partner, share
+
+
+def _require_classes(logits: Tensor, noisy_labels: Tensor, corrected_labels: Tensor | None = None) -> None:
+    """Labels must be classes, or rows of probabilities: of some others, -100 say, torch would say nothing."""
+    for name, labels in (("noisy_labels", noisy_labels), ("corrected_labels", corrected_labels)):
+        if labels is not None and labels.is_floating_point():
+            told = f"{name} must be {tuple(logits.shape)} probabilities, but their shape is {tuple(labels.shape)}."
+            require(labels.shape == logits.shape, told)
+        elif labels is not None and not labels.is_cuda:
+            require_labels(labels, name, length=len(logits), num_classes=logits.shape[1])

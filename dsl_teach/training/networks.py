@@ -11,6 +11,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from dsl_teach._validate import require
+from dsl_teach.storage import reason
+
 IMAGENET_MEAN, IMAGENET_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # red, green, blue; of 255
 RESNETS = ("resnet18_small", "resnet18", "resnet50")
 
@@ -20,10 +23,7 @@ class WeightsError(ValueError):
 
 
 class EmbeddingNetwork(nn.Module):
-    """A network in two parts, so that its embeddings can be had beside its logits.
-
-    It scales images as they are stored by the mean and deviation of the training set, which travel with its weights.
-    """
+    """A network in two parts; it scales images by the mean and deviation of the training set, kept with its weights."""
 
     mean: Tensor
     deviation: Tensor
@@ -87,11 +87,7 @@ def mlp(features: int, width: int) -> tuple[nn.Module, int]:
 
 
 def resnet(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
-    """G of torchvision's ResNet of that name; and its features.
-
-    A small one is for 32 pixels of any channels: a 3 x 3 convolution first, no pooling. Weights are ``"none"``,
-    ``"imagenet"`` (fetched from torchvision's hub), or the path of a weights file.
-    """
+    """G of torchvision's ResNet of that name, a small one for 32 pixels of any channels; and its features."""
     import torchvision  # takes seconds to import: only who wants a ResNet waits
 
     body = getattr(torchvision.models, name.removesuffix("_small"))(weights=None)
@@ -118,8 +114,8 @@ def load_weights(body: nn.Module, name: str, weights: str) -> None:
             found = torch.load(weights, map_location="cpu", weights_only=True)
         body.load_state_dict({key: value for key, value in found.items() if not key.startswith("fc.")})
     except (AttributeError, EOFError, OSError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
-        advice = "Set weights to none, or to the path of a file of torchvision's weights for this network."
-        raise WeightsError(f"weights is {weights}, but none can be had for {name} ({error}). {advice}") from error
+        advice = f"({reason(error)}). Set weights to none, or to the path of a file of torchvision's weights for it."
+        raise WeightsError(f"weights is {weights}, but none can be had for {name} {advice}") from error
 
 
 def build_network(
@@ -134,10 +130,7 @@ def build_network(
     """Make a network of a name that ``Settings.network`` may have; the generator gives the seed of its weights.
 
     The mean and deviation of the training images scale every image that comes in; for image files, and with weights
-    made elsewhere (see :func:`resnet`), ImageNet's do. The width is that of the first layer; a ResNet has its own.
-
-    Raises:
-        ValueError: if there is no network of that name, or no such weights for it.
+    made elsewhere (torchvision's of ImageNet, or a file's), ImageNet's do.
     """
     makers: dict[str, Callable[[int], tuple[nn.Module, int]]] = {
         "small_cnn": lambda channels: small_cnn(channels, width),
@@ -145,15 +138,18 @@ def build_network(
         "mlp": lambda features: mlp(features, width),
         **{name: partial(resnet, name, weights=weights) for name in RESNETS},
     }
-    if name not in makers:
-        raise ValueError(f"network must be one of {', '.join(makers)}, but it is {name!r}.")
-    if weights != "none" and name not in RESNETS:
-        raise ValueError(f"weights is {weights}, but network {name} starts from fresh weights; set weights to none.")
+    require(name in makers, f"network must be one of {', '.join(makers)}, but it is {name!r}.")
+    told = f"weights is {weights}, but network {name} starts from fresh weights; set weights to none."
+    require(weights == "none" or name in RESNETS, told)
     channels = images.shape[1] if isinstance(images, Tensor) else 3
     with torch.random.fork_rng(devices=[]):  # layers draw their weights from torch's global generator: lend it ours
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        embed, features = makers[name](channels)
-        head = nn.Linear(features, num_classes)
+        try:
+            embed, features = makers[name](channels)
+            head = nn.Linear(features, num_classes)
+        except (MemoryError, OverflowError, RuntimeError, TypeError) as error:
+            told = f"width {width} makes network {name} larger than memory ({reason(error)}). Lower width."
+            raise ValueError(told) from error
     mean, deviation = (torch.tensor(x).view(-1, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_DEVIATION))
     if isinstance(images, Tensor) and weights == "none":
         mean, deviation = channel_statistics(images)
@@ -165,3 +161,19 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     sample, others = images[:10_000].float(), [dim for dim in range(images.ndim) if dim != 1]
     shape = (-1,) + (1,) * (images.ndim - 2)
     return sample.mean(dim=others).view(shape), sample.std(dim=others).clamp(min=1e-6).view(shape)
+
+
+def require_fit(network: EmbeddingNetwork, name: str, images: Tensor | Sized) -> None:
+    """A ValueError if the network of that name cannot take these images or points."""
+    points = isinstance(images, Tensor) and images.ndim == 2
+    told = "takes points, and the data are images: set it to small_cnn, say"
+    require(points or name != "mlp", f"network mlp {told}.")
+    require(not points or name == "mlp", f"network {name} takes images, and the data are points: set it to mlp.")
+    if isinstance(images, Tensor) and len(images):
+        network.eval()
+        try:
+            network(images[:1])
+        except RuntimeError as error:
+            told = f"network {name} does not fit data of shape {tuple(images.shape[1:])} ({reason(error)})"
+            raise ValueError(f"{told}. All need the same size and channels, CNNs at least 8 pixels a side.") from error
+        network.train()

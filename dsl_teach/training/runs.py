@@ -10,19 +10,22 @@ from typing import Any
 
 import torch
 
+from dsl_teach._validate import require
 from dsl_teach.config import Settings
 from dsl_teach.data import batches, load_dataset
 from dsl_teach.data.batches import Batches, crop_and_flip
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
+from dsl_teach.data.fingerprint import digest, fingerprint
 from dsl_teach.metrics import accuracy
 from dsl_teach.seeds import stream
-from dsl_teach.storage import RunFolderError, write_atomically
+from dsl_teach.storage import read_checked
 from dsl_teach.training import distributed
 from dsl_teach.training.checkpoint import Checkpoint, RunFolder
 from dsl_teach.training.correction import correct
+from dsl_teach.training.distributed import by_leader
 from dsl_teach.training.hardware import environment, uses_bfloat16
 from dsl_teach.training.loop import fit
-from dsl_teach.training.networks import EmbeddingNetwork, build_network
+from dsl_teach.training.networks import EmbeddingNetwork, build_network, require_fit
 from dsl_teach.training.records import Callback, Correction, Result
 
 
@@ -34,6 +37,8 @@ class Run:
     data: NoisyDataset
     network: EmbeddingNetwork
     result: Result
+    fingerprint: str = ""
+    """Of the data: other data, another fingerprint."""
 
 
 def run(
@@ -62,41 +67,35 @@ def run(
         data = load_dataset(settings) if data is None else data
         train, test = map(saving.watch, make_batches(data, settings, device, loader_workers=loader_workers))
         network = first_network(data, settings).to(device)
+        identity = fingerprint(data)
+        told = f"This process has found other data for {data.name} than the first one: all must see the same files."
+        require(digest(identity) == distributed.from_leader(digest(identity)), told)
         if saving.folder:
             note_environment(saving.folder, settings, device)
+        by_leader(lambda: saving.folder.require_same_data(identity) if saving.folder else None)
         clean_labels = None if data.clean_labels is None else data.clean_labels.to(device)
         callbacks = [saving, *(callbacks if distributed.is_leader() else ())]
         how: dict[str, Any] = {"clean_labels": clean_labels, "correct": correct, "callbacks": callbacks}
-        finished = Run(settings, data, network, fit(network, train, test, settings, **how))
+        finished = Run(settings, data, network, fit(network, train, test, settings, **how), digest(identity))
         if saving.folder:
             if finished.result.correction is not None:
                 saving.folder.write_labels(finished.result.correction.labels, "corrected_labels.pt")
-            result = saving.folder.path / "result.json"  # the last file: it vouches for the rest
-            write_atomically(result, json.dumps(summary(finished), indent=2) + "\n")
+            saving.folder.write_text("result.json", json.dumps(summary(finished), indent=2) + "\n")  # the last file
     return finished
 
 
 def note_environment(folder: RunFolder, settings: Settings, device: torch.device) -> None:
     """Add a line for this start of the run: what it stands on."""
-    before = folder.path / "environment.jsonl"
-    lines = [json.loads(line) for line in before.read_text("utf-8").splitlines()] if before.exists() else []
+    path = folder.path / "environment.jsonl"
+    before = read_checked(path).decode() if path.exists() else ""
     precision = "bfloat16" if uses_bfloat16(settings, device) else "float32"
     facts = {"device": device.type, "precision": precision, "processes": str(distributed.world_size())}
-    folder.write_lines(before.name, [*lines, environment(folder.path) | facts])
+    folder.write_text(path.name, f"{before}{json.dumps(environment(folder.path) | facts)}\n")
 
 
 def open_run(folder: str | Path | None, settings: Settings) -> RunFolder | None:
     """The run folder, in the first process alone; all processes hear if it cannot be opened."""
-    opened = trouble = None
-    if folder is not None and distributed.is_leader():
-        try:
-            opened = RunFolder(folder, settings)
-        except RunFolderError as error:
-            trouble = str(error)
-    trouble = distributed.from_leader(trouble)
-    if trouble:
-        raise RunFolderError(trouble)
-    return opened
+    return None if folder is None else by_leader(lambda: RunFolder(folder, settings))
 
 
 def make_batches(
@@ -118,7 +117,10 @@ def first_network(data: NoisyDataset, settings: Settings) -> EmbeddingNetwork:
     """The network that a run begins with; its first weights follow from the seed."""
     shape: dict[str, Any] = {"images": data.images, "num_classes": data.num_classes, "width": settings.width}
     generator = stream(settings.seed, "weights")
-    return build_network(settings.network, **shape, generator=generator, weights=settings.weights)
+    network = build_network(settings.network, **shape, generator=generator, weights=settings.weights)
+    for images in (data.images, data.test_images):
+        require_fit(network, settings.network, images)
+    return network
 
 
 def run_many(
