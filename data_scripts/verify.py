@@ -142,8 +142,9 @@ def verify(
         if shared := set(one.full_paths()) & set(other.full_paths()):
             what = f"{len(shared)} image(s) stand in {one.source} and in {other.source}: {min(shared)} …"
             report.problems.append(what)
-    paths = list(dict.fromkeys(path for part in lists for path in part.full_paths()))
-    seen = dict(in_processes(partial(look, decode=True), paths, workers, "decoding"))
+    places = {path: root for part in lists for path, root in part.places().items()}
+    looks = in_processes(partial(look, decode=True), list(places.items()), workers, "decoding")
+    seen = {path: found for (path, _), found in looks}
     for folder in dict.fromkeys(part.folder for part in lists):
         _write(report, folder, [part for part in lists if part.folder == folder], seen, max_unreadable)
     return report

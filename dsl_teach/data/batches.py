@@ -205,7 +205,7 @@ class _Squares(Dataset["Tensor | UnreadableImage"]):
     def __getitem__(self, wanted: tuple[int, list[float] | None]) -> Tensor | UnreadableImage:
         row, draws = wanted
         try:
-            image = decode_image(f"{self.files.root}/{self.files.paths[row]}")
+            image = decode_image(f"{self.files.root}/{self.files.paths[row]}", within=self.files.root)
         except UnreadableImage as error:
             return error  # not raised here: the loader would bury the sentence under its own
         return cut(resize_short_side(image, self.short_side), self.crop, draws).permute(1, 2, 0)

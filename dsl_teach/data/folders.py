@@ -9,6 +9,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import compress
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -18,7 +19,8 @@ import torch
 from torch import Tensor
 
 from dsl_teach.data.dataset import UNKNOWN, ImageFiles, NoisyDataset
-from dsl_teach.data.decode import UnreadableImage, decode_image, reason_of
+from dsl_teach.data.decode import UnreadableImage, decode_image, reason_of, require_image_file
+from dsl_teach.files import read_text
 from dsl_teach.seeds import stream
 
 if TYPE_CHECKING:
@@ -46,26 +48,42 @@ class Listed:
     """The data folder, where ``unreadable.txt`` lies."""
     files: ImageFiles
     labels: Tensor
-    stamp: str
-    """Number and checksum of the paths in the whole list: by it a loader knows that verify.py looked at just these."""
+    whole: ImageFiles
+    """All images of the list, of which ``files`` may be some."""
 
     @classmethod
     def by(cls, labels: Mapping[str, int], paths: Iterable[str], source: str, folder: Path, images: Path) -> Listed:
         """Some paths in the folder ``images``, each with its label in ``labels``."""
         files = ImageFiles(images, tuple(paths))
-        digest = hashlib.sha256("\n".join(files.paths).encode()).hexdigest()
-        known = torch.tensor([labels.get(path, UNKNOWN) for path in files.paths])
-        return cls(source, folder, files, known, f"{len(files)} files ({digest[:16]})")
+        return cls(source, folder, files, torch.tensor([labels.get(path, UNKNOWN) for path in files.paths]), files)
 
     def of(self, chosen: Tensor, source: str = "") -> Listed:
         """Only the images for which ``chosen``, (N,) bool, holds."""
         files = ImageFiles(self.files.root, tuple(compress(self.files.paths, chosen.tolist())))
         return replace(self, source=source or self.source, files=files, labels=self.labels[chosen])
 
+    @cached_property
+    def stamp(self) -> str:
+        """Number and checksum of paths, sizes and times of the whole list: a loader knows what verify.py looked at."""
+        states = (f"{path} {_state(f'{self.whole.root}/{path}')}\n" for path in self.whole.paths)
+        return f"{len(self.whole)} files ({hashlib.sha256(''.join(states).encode()).hexdigest()[:16]})"
+
     def full_paths(self) -> list[str]:
         """The absolute paths."""
         root = self.files.root.absolute().as_posix()
         return [f"{root}/{path}" for path in self.files.paths]
+
+    def places(self) -> dict[str, Path]:
+        """The absolute paths, and the folder that each must lie in, its links followed."""
+        return dict.fromkeys(self.full_paths(), self.files.root)
+
+
+def _state(path: str) -> str:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return "missing"
+    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 def load(settings: Settings) -> NoisyDataset:
@@ -146,10 +164,12 @@ def assemble(
     synthetic = any((side.folder / SYNTHETIC).exists() for side in sides)
     noted = [left_out(side) for side in sides]
     if None in noted and not trust:
-        if not synthetic:
+        changed = any((side.folder / UNREADABLE).is_file() for side in sides)
+        if changed or not synthetic:
+            state = "has changed since it was verified" if changed else "has not been verified"
             warnings.warn(
-                f"{name} has not been verified: its {len(train.labels) + len(test.labels):,} files are looked at now, "
-                f"one by one. Run data_scripts/verify.py on {train.folder} once.",
+                f"{name} {state}: its {len(train.labels) + len(test.labels):,} files are looked at now, one by one. "
+                f"Run data_scripts/verify.py on {train.folder} once.",
                 stacklevel=3,
             )
         noted = [_look_at(train, test)]
@@ -201,9 +221,11 @@ Look = tuple[str, tuple[int, int]]
 """Why a file cannot be used, if so; and its size and a checksum of its last bytes: equal files have equal ones."""
 
 
-def look(path: str, *, decode: bool = False) -> Look:
-    """Read the ends of a file, and decode it if they are not those of a whole JPEG or PNG file, or if ``decode``."""
+def look(place: tuple[str, Path], *, decode: bool = False) -> Look:
+    """Read header and ends of a file below a folder; decode it if it is no whole JPEG or PNG file, or if ``decode``."""
+    path, root = place
     try:
+        require_image_file(path, root)
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(8)
@@ -222,10 +244,10 @@ def _look_at(train: Listed, test: Listed) -> Found:
     """Look at every file of both sides, a few at a time; what cannot be used."""
     from tqdm import tqdm
 
-    paths = train.full_paths() + test.full_paths()
+    places = train.places() | test.places()
     with ThreadPool(8) as pool:
-        looks = tqdm(pool.imap(look, paths, 100), "looking at files", len(paths), disable=None, delay=1)
-        seen = dict(zip(paths, looks, strict=True))
+        looks = tqdm(pool.imap(look, places.items(), 100), "looking at files", len(places), disable=None, delay=1)
+        seen = dict(zip(places, looks, strict=True))
     return unusable(train, seen, [test]) | unusable(test, seen)
 
 
@@ -249,14 +271,12 @@ def read_lines(path: Path, *, hint: str) -> list[tuple[int, str]]:
 
     Raises:
         FileNotFoundError: if the file is missing; the sentence ends with ``hint``, which says where to get it.
-        ValueError: if the file is not text in UTF-8.
+        ValueError: if it is no file, not text in UTF-8, or larger than any list.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"The list {path} is missing. {hint}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"The list {path} is not text in UTF-8 ({error.reason}). {hint}") from None
     lines = (line.rstrip("\r") for line in text.split("\n"))
     return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
