@@ -199,7 +199,10 @@ def test_a_folder_that_nobody_verified_is_looked_at_and_the_loader_says_so(cloth
     (clothing / SYNTHETIC).unlink()
     for change in ("", lines(clothing / "noisy_train_key_list.txt")[0] + "\n"):
         rewrite(clothing, change.encode(), b"")  # what was found about other lists does not count
-        with pytest.warns(UserWarning, match=r"Clothing1M has (not been|changed since it was) verified: its .* Run data_scripts/verify"):
+        with pytest.warns(
+            UserWarning,
+            match=r"Clothing1M has (not been|changed since it was) verified: its .* Run data_scripts/verify",
+        ):
             clothing1m(clothing)
         verify("clothing1m", clothing)
         with warnings.catch_warnings():
