@@ -18,8 +18,8 @@ import colorsys
 import hashlib
 import io
 import math
-import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +33,7 @@ from dsl_teach.data.clothing1m import PREFIX
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.data.folders import SYNTHETIC
 from dsl_teach.data.food101n import FOOD101, FOOD101N
+from dsl_teach.errors import boundary
 
 TRUTH = "SYNTHETIC_truth.txt"
 """Beside ``SYNTHETIC.txt``: path, one space, true label."""
@@ -207,14 +208,12 @@ def _write_lines(path: Path, lines: Iterable[str], end: str = "\n") -> None:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that gets its name only once everything is in it."""
-    unfinished = folder.with_name(folder.name + ".part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    yield unfinished
-    if folder.exists():
-        folder.rmdir()
-    unfinished.rename(folder)
+    """A folder that gets its name only once everything is in it, unless another process was faster."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as unfinished:
+        (new := Path(unfinished) / folder.name).mkdir()
+        yield new
+        new.rename(folder)  # an OSError if there is something now
 
 
 def _require(folder: Path, classes: int, names: tuple[str, ...], images_per_class: int, least: int = 2) -> None:
@@ -238,11 +237,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     make = {"clothing1m": make_clothing1m, "food101n": make_food101n}[options.pop("name")]
     folder = options.pop("output")
-    try:
+    with boundary("make_synthetic.py"):
         make(folder, **{name: value for name, value in options.items() if value is not None})
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 1
     print(f"{folder} holds a synthetic data set in the layout of {make.__name__.removeprefix('make_')}.")
     return 0
 

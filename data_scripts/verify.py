@@ -19,7 +19,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -34,7 +34,8 @@ from dsl_teach.data import food101n as food
 from dsl_teach.data.clothing1m import Clothing1MLists
 from dsl_teach.data.dataset import UNKNOWN
 from dsl_teach.data.folders import SYNTHETIC, UNREADABLE, Listed, Look, list_folder, look, unusable
-from dsl_teach.storage import write_atomically
+from dsl_teach.errors import boundary
+from dsl_teach.storage import locked, write_atomically
 
 S, T = TypeVar("S"), TypeVar("T")
 
@@ -133,7 +134,10 @@ def verify(
 
     Raises:
         FileNotFoundError: if a folder is missing.
+        ValueError: if ``max_unreadable`` is no share.
     """
+    if not 0 <= max_unreadable <= 1:
+        raise ValueError(f"max_unreadable must be a share from 0 to 1, but it is {max_unreadable}.")
     if gone := [folder for folder in (root, test_root or root) if not folder.is_dir()]:
         raise FileNotFoundError(f"There is no folder {gone[0]}. Name the folder the data set was unpacked to.")
     report = READ[name](root, test_root or root)
@@ -142,11 +146,14 @@ def verify(
         if shared := set(one.full_paths()) & set(other.full_paths()):
             what = f"{len(shared)} image(s) stand in {one.source} and in {other.source}: {min(shared)} …"
             report.problems.append(what)
-    places = {path: root for part in lists for path, root in part.places().items()}
-    looks = in_processes(partial(look, decode=True), list(places.items()), workers, "decoding")
-    seen = {path: found for (path, _), found in looks}
-    for folder in dict.fromkeys(part.folder for part in lists):
-        _write(report, folder, [part for part in lists if part.folder == folder], seen, max_unreadable)
+    with ExitStack() as stack:
+        for folder in sorted({part.folder for part in lists}):
+            stack.enter_context(locked(folder))
+        places = {path: root for part in lists for path, root in part.places().items()}
+        looks = in_processes(partial(look, decode=True), list(places.items()), workers, "decoding")
+        seen = {path: found for (path, _), found in looks}
+        for folder in dict.fromkeys(part.folder for part in lists):
+            _write(report, folder, [part for part in lists if part.folder == folder], seen, max_unreadable)
     return report
 
 
@@ -200,16 +207,10 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     options = parser.parse_args(arguments)
     how = {"workers": options.workers, "max_unreadable": options.max_unreadable}
-    try:
+    with boundary("verify.py"):
         report = verify(options.name, options.root, options.test_root, **how)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped; nothing was written.", file=sys.stderr)
-        return 130
-    print("\n".join([*report.lines, *(f"PROBLEM: {problem}" for problem in report.problems)]))
-    print("This data set is not in order." if report.problems else "Everything is in order.")
+        print("\n".join([*report.lines, *(f"PROBLEM: {problem}" for problem in report.problems)]))
+        print("This data set is not in order." if report.problems else "Everything is in order.")
     return 1 if report.problems else 0
 
 
