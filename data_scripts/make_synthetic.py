@@ -100,11 +100,11 @@ class Artist:
 def make_clothing1m(
     folder: str | Path, *, classes: int = 14, images_per_class: int = 40, noise_rate: float = 0.38, seed: int = 0
 ) -> Path:
-    """Draw a data set in the layout of Clothing1M.
+    """Draw a data set in the layout of Clothing1M into a folder that is empty, or does not exist.
 
     Beside the noisy training images, ``images_per_class`` of the first ``classes`` of 14, it holds clean images for
     training (a fifth as many), validation (a tenth) and test (a fifth); half of these carry a noisy label too. One
-    image is gray-scale, one CMYK. ``folder`` must not exist, or be empty; at most half of the labels can be wrong.
+    image is gray-scale, one CMYK.
     """
     _require(Path(folder), classes, CLOTHES, images_per_class)
     artist = Artist(classes, noise_rate=noise_rate, seed=seed)
@@ -139,9 +139,8 @@ def make_food101n(
 ) -> Path:
     """Draw data sets in the layouts of Food-101N and Food-101: ``Food-101N_release`` and ``food-101``.
 
-    One file stands in two classes, one verification label has no image, and the two lists of classes differ in order,
-    as in the originals. There are at least 5 classes, and a fifth as many images to test on. The arguments are those of
-    :func:`make_clothing1m`.
+    As in the originals, one file stands in two classes, one verification label has no image, and the two lists of
+    classes differ in order. There are at least 5 classes, and a fifth as many images to test on.
     """
     _require(Path(folder), classes, DISHES, images_per_class, least=5)
     names, artist = DISHES[:classes], Artist(classes, noise_rate=noise_rate, seed=seed)
@@ -194,8 +193,9 @@ def _write_food101(folder: Path, parts: dict[str, dict[str, Drawn]], names: tupl
 
 def _write_images(folder: Path, name: str, images: dict[str, Drawn]) -> None:
     for key, image in images.items():
-        (folder / "images" / key).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "images" / key).write_bytes(image.jpeg)
+        path = folder / "images" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image.jpeg)
     told = f"These images are no photographs and are not {name}: the project drew them. The true labels are in {TRUTH}."
     _write_lines(folder / SYNTHETIC, [told])
     _write_lines(folder / TRUTH, (f"{key} {images[key].true_label}" for key in sorted(images)))

@@ -41,9 +41,6 @@ def unpack(root: Path) -> int:
     """Unpack 0.tar to 9.tar of ``root`` or ``root/images`` into ``root/images``; how many files they hold.
 
     Files already there are kept. Every name in an archive is looked at before any of its files is written.
-
-    Raises:
-        ValueError: if an archive is damaged, or holds a device, a link, or a path that leaves the folder.
     """
     archives = [path for folder in (root, root / "images") for path in sorted(folder.glob("[0-9].tar"))]
     with locked(root) if archives else nullcontext():
@@ -78,11 +75,6 @@ def prepare(source: Path, target: Path, *, short_side: int = 256, workers: int =
 
     Images that are small enough are copied as they are, and so are lists and other files. What the copy holds
     already is not made again. Returns the images that could not be read and are missing from the copy, and why.
-
-    Raises:
-        FileNotFoundError: if ``source`` is missing.
-        ValueError: if ``target`` lies in ``source``, or was begun with another ``short_side``, or a link leads out of
-            ``source``.
     """
     if not source.is_dir():
         raise FileNotFoundError(f"There is no folder {source}. Name the data folder.")
@@ -95,7 +87,7 @@ def prepare(source: Path, target: Path, *, short_side: int = 256, workers: int =
         _begin_copy(target, short_side)
         images = [path for path in paths if path.suffix.lower() in SUFFIXES]
         for path in set(paths) - set(images):
-            copy(require_regular(source / path), target / path)
+            _copy(source / path, target / path)
         make = partial(make_small, source=source, target=target, short_side=short_side)
         made = in_processes(make, images, workers, f"short side to {short_side}")
         return {path.as_posix(): reason for path, reason in made if reason}
@@ -106,11 +98,11 @@ def make_small(path: Path, *, source: Path, target: Path, short_side: int) -> st
     if (target / path).exists():
         return ""
     try:
-        image = decode_image(source / path)
+        image = decode_image(source / path, within=source)
     except UnreadableImage as error:
         return error.reason
     if min(image.shape[-2:]) <= short_side:
-        copy(source / path, target / path)
+        _copy(source / path, target / path)
         return ""
     small = Image.fromarray(resize_short_side(image, short_side).permute(1, 2, 0).contiguous().numpy())
     with whole_file(target / path) as part:
@@ -130,10 +122,9 @@ def _files(source: Path) -> Iterator[Path]:
                 yield Path(folder, name)
 
 
-def copy(source: Path, target: Path) -> None:
-    """Copy a file whole or not at all."""
+def _copy(source: Path, target: Path) -> None:
     with whole_file(target) as part:
-        shutil.copyfile(source, part)
+        shutil.copyfile(require_regular(source), part)
 
 
 @contextmanager

@@ -23,11 +23,7 @@ LARGEST = 2**28
 
 
 def read_arrays(path: Path) -> dict[str, Any]:
-    """The content of a ``.npz`` file, a ``.pt`` file (saved by PyTorch), or, under any other name, a pickle.
-
-    Raises:
-        ValueError: if the file is damaged, too large, or holds anything but words, whole numbers and arrays of them.
-    """
+    """The content of a ``.npz`` file, a ``.pt`` file (saved by PyTorch), or, under any other name, a pickle."""
     try:
         _require_small(path)
         if path.suffix == ".npz":

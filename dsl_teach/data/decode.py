@@ -62,8 +62,8 @@ def require_image_file(path: str | os.PathLike[str], within: str | os.PathLike[s
             width, height = image.size
     except UnidentifiedImageError:
         raise UnreadableImage(path, "no image of a known format") from None
-    except Image.DecompressionBombError:
-        width = height = MOST_PIXELS  # Pillow has a limit too, above this one
+    except Image.DecompressionBombError:  # Pillow has a limit too, above this one
+        width = height = MOST_PIXELS
     if width * height > MOST_PIXELS:
         raise UnreadableImage(path, f"more than the {MOST_PIXELS:,} pixels that an image may have")
     if max(height, width) > LONGEST * min(height, width):

@@ -13,7 +13,6 @@ from functools import cached_property
 from itertools import compress
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,9 +21,6 @@ from dsl_teach.data.dataset import UNKNOWN, ImageFiles, NoisyDataset
 from dsl_teach.data.decode import UnreadableImage, decode_image, reason_of, require_image_file
 from dsl_teach.files import read_text
 from dsl_teach.seeds import stream
-
-if TYPE_CHECKING:
-    from dsl_teach.config import Settings
 
 Found = dict[str, str]
 """Absolute paths of images that are to be left out, and why."""
@@ -73,9 +69,9 @@ class Listed:
         root = self.files.root.absolute().as_posix()
         return [f"{root}/{path}" for path in self.files.paths]
 
-    def places(self) -> dict[str, Path]:
-        """The absolute paths, and the folder that each must lie in, its links followed."""
-        return dict.fromkeys(self.full_paths(), self.files.root)
+    def places(self) -> list[tuple[str, Path]]:
+        """The absolute paths, each with the folder that it must lie in, its links followed."""
+        return [(path, self.files.root) for path in self.full_paths()]
 
 
 def _state(path: str) -> str:
@@ -84,11 +80,6 @@ def _state(path: str) -> str:
     except OSError:
         return "missing"
     return f"{state.st_size} {state.st_mtime_ns}"
-
-
-def load(settings: Settings) -> NoisyDataset:
-    """A folder of images as the settings name it."""
-    return image_folder(settings.data_root, settings.test_root or None, seed=settings.seed, trust=settings.trust)
 
 
 def image_folder(
@@ -198,11 +189,7 @@ def assemble(
 
 
 def left_out(listed: Listed) -> Found | None:
-    """What verify.py wrote down about the images of a list; None if it has not looked at just these.
-
-    Raises:
-        ValueError: if it found too many broken, or its file is damaged.
-    """
+    """What verify.py wrote down about the images of a list; None if it has not looked at just these."""
     path, hint = listed.folder / UNREADABLE, "Run data_scripts/verify.py again."
     if not path.is_file():
         return None
@@ -222,18 +209,15 @@ Look = tuple[str, tuple[int, int]]
 
 
 def look(place: tuple[str, Path], *, decode: bool = False) -> Look:
-    """Read header and ends of a file below a folder; decode it if it is no whole JPEG or PNG file, or if ``decode``."""
+    """Read the header and the end of a file; decode it if it does not end as JPEG or PNG files do, or if ``decode``."""
     path, root = place
     try:
         require_image_file(path, root)
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            head = file.read(8)
             file.seek(max(0, size - 64))
             tail = file.read(64)
-        jpeg = head.startswith(b"\xff\xd8\xff") and tail.endswith(b"\xff\xd9")
-        png = head == b"\x89PNG\r\n\x1a\n" and tail.endswith(b"IEND\xaeB`\x82")
-        if decode or not (jpeg or png):
+        if decode or not tail.endswith((b"\xff\xd9", b"IEND\xaeB`\x82")):
             decode_image(path)
     except (UnreadableImage, OSError) as error:
         return reason_of(error), (0, 0)
@@ -244,10 +228,10 @@ def _look_at(train: Listed, test: Listed) -> Found:
     """Look at every file of both sides, a few at a time; what cannot be used."""
     from tqdm import tqdm
 
-    places = train.places() | test.places()
+    places = train.places() + test.places()
     with ThreadPool(8) as pool:
-        looks = tqdm(pool.imap(look, places.items(), 100), "looking at files", len(places), disable=None, delay=1)
-        seen = dict(zip(places, looks, strict=True))
+        looks = tqdm(pool.imap(look, places, 100), "looking at files", len(places), disable=None, delay=1)
+        seen = {path: found for (path, _), found in zip(places, looks, strict=True)}
     return unusable(train, seen, [test]) | unusable(test, seen)
 
 
@@ -267,12 +251,7 @@ def unusable(listed: Listed, seen: Mapping[str, Look], tests: Sequence[Listed] =
 
 
 def read_lines(path: Path, *, hint: str) -> list[tuple[int, str]]:
-    """The lines of a text file that hold something, with their numbers from 1.
-
-    Raises:
-        FileNotFoundError: if the file is missing; the sentence ends with ``hint``, which says where to get it.
-        ValueError: if it is no file, not text in UTF-8, or larger than any list.
-    """
+    """The lines of a text file that hold something, with their numbers from 1; ``hint`` says where to get it."""
     try:
         text = read_text(path)
     except FileNotFoundError:
@@ -284,13 +263,7 @@ def read_lines(path: Path, *, hint: str) -> list[tuple[int, str]]:
 def read_list(
     path: Path, parse: Callable[[str], tuple[str, int]], *, hint: str, header: str | None = None
 ) -> dict[str, int]:
-    """The image path and number that ``parse`` makes of each line of a text file, below the header if there is one.
-
-    Raises:
-        FileNotFoundError: as :func:`read_lines`.
-        ValueError: if ``parse`` refuses a line, a path could point outside the data folder, on any system, or stands
-            there twice; the sentence gives file and line.
-    """
+    """The image path and number that ``parse`` makes of each line of a text file, below the header if there is one."""
     lines, found = read_lines(path, hint=hint), dict[str, int]()
     if header is not None and [line for _, line in lines[:1]] != [header]:
         raise ValueError(f"{path} must begin with the header {header!r}. Take the file as it was published.")
