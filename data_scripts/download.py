@@ -6,8 +6,6 @@
 
 The archives must have their official checksums, whatever the source. Label files (licence: CC BY-NC 4.0) are read,
 without running any code that they could hold, before they count as downloaded.
-
-Exit code: 0 if everything is there, 1 if it is not, 2 if the command is wrong.
 """
 
 from __future__ import annotations
@@ -31,10 +29,7 @@ from dsl_teach.storage import locked
 
 IMAGES = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 LABELS = {
-    "cifar10n": (
-        "CIFAR-10_human.pt",
-        ("aggre_label", "random_label1", "random_label2", "random_label3", "worse_label"),
-    ),
+    "cifar10n": ("CIFAR-10_human.pt", ("aggre_label", *(f"random_label{i}" for i in (1, 2, 3)), "worse_label")),
     "cifar100n": ("CIFAR-100_human.pt", ("noisy_label",)),
 }
 LABELS_SOURCE = "https://raw.githubusercontent.com/UCSC-REAL/cifar-10-100n/main/data"
@@ -56,15 +51,13 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             fetch_all(options.name, options.output, options.mirror)
         except (OSError, ValueError, tarfile.TarError) as error:
-            hint = "If it happens again, name another source by --mirror."
-            raise ValueError(f"{sentence(error)} {hint}") from error
+            raise ValueError(f"{sentence(error)} If it happens again, name another source by --mirror.") from error
     return 0
 
 
 def images(name: str, folder: Path, mirror: str | None) -> None:
     """Fetch and unpack the images, unless every file is there and is the official one."""
-    kind = IMAGES[name]
-    inside = folder / kind.base_folder
+    kind, inside = IMAGES[name], folder / IMAGES[name].base_folder
     if not is_complete(kind, folder):
         archive = fetch(mirror or kind.url.rpartition("/")[0], kind.filename, folder, f"md5:{kind.tgz_md5}")
         with tarfile.open(archive) as tar:
@@ -95,9 +88,7 @@ def labels(name: str, folder: Path, mirror: str | None) -> None:
 def fetch(source: str, file: str, folder: Path, checksum: str | None) -> Path:
     """Download a file, with its checksum if one is known; one that is there already is fetched only if it differs."""
     if not source.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
-        raise ValueError(
-            f"{source} is not a safe address: it must begin with https:// (http:// only for this machine)."
-        )
+        raise ValueError(f"{source} is no safe address: begin it with https:// (http:// only for this machine).")
     source = f"{source.rstrip('/')}/"
     server = pooch.create(folder, base_url=source, registry={file: checksum}, retry_if_failed=TRIES - 1)
     return Path(server.fetch(file, downloader=download))

@@ -7,8 +7,6 @@ For people without access to the data, and for tests. The images are stripes and
 class, with some of a neighbouring class mixed in. The more of it there is, the likelier the label is the neighbour's:
 the errors depend on the input. The truth is written beside them. A file SYNTHETIC.txt marks the folder, and the loaders
 say so in every result.
-
-Exit code: 0 if all is done, 1 if it is not, 2 if the command is wrong.
 """
 
 from __future__ import annotations
@@ -37,8 +35,6 @@ from dsl_teach.errors import boundary
 
 TRUTH = "SYNTHETIC_truth.txt"
 """Beside ``SYNTHETIC.txt``: path, one space, true label."""
-SIDES = (80, 300)
-"""Pixels of an image's sides, at least and at most."""
 CLOTHES = (
     *("T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker"),
     *("Jacket", "Downcoat", "Suit", "Shawl", "Dress", "Vest", "Underwear"),
@@ -73,7 +69,7 @@ class Artist:
         neighbour = int((label + self.random.choice((-1, 1))) % self.num_classes)
         doubt = self.random.random()  # one half on average, so that noise_rate labels are wrong
         wrong = self.random.random() < 2 * self.noise_rate * doubt
-        height, width = self.random.integers(SIDES[0], SIDES[1] + 1, size=2).tolist()
+        height, width = self.random.integers(80, 301, size=2).tolist()
         pixels = self._picture(label, height, width)
         pixels += doubt / 2 * (self._picture(neighbour, height, width) - pixels)
         grain, data = self.random.integers(0, 25, size=pixels.shape, dtype=np.uint8), io.BytesIO()
@@ -219,10 +215,9 @@ def _new_folder(folder: Path) -> Iterator[Path]:
 def _require(folder: Path, classes: int, names: tuple[str, ...], images_per_class: int, least: int = 2) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} holds something already. Name a folder that is empty or does not exist.")
-    if not least <= classes <= len(names):
-        raise ValueError(f"classes must be from {least} to {len(names)}, but it is {classes}.")
-    if images_per_class < 2:
-        raise ValueError(f"images_per_class must be at least 2, but it is {images_per_class}.")
+    if not least <= classes <= len(names) or images_per_class < 2:
+        allowed = f"classes must be from {least} to {len(names)}, and images_per_class at least 2"
+        raise ValueError(f"{allowed}, but they are {classes} and {images_per_class}.")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,8 +6,6 @@
 The copy is laid out as the original and read by the same loader; it saves the scaling in every epoch. Lists are copied
 too. Archives are unpacked into images/ of the original folder first; one that holds a link, a device or a path that
 leads out of it is refused. Stop with Ctrl-C whenever you like: the same command goes on where it stopped.
-
-Exit code: 0 if all is done, 1 if it is not, 2 if the command is wrong.
 """
 
 from __future__ import annotations

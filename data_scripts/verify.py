@@ -7,8 +7,6 @@
 What loaders have to leave out is written to unreadable.txt in the data folder (and in the test folder): its first line
 says what was looked at, each other one is a path, a tab and a reason: missing, unreadable, or the same bytes as a test
 image. The loaders go by it and need not look again. A million images take one core about half an hour.
-
-Exit code: 0 if the data set is in order, 1 if it is not, 2 if the command is wrong.
 """
 
 from __future__ import annotations
@@ -199,9 +197,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="share of a list's images that may be missing or unreadable (default: 0.001)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    how = {"workers": options.workers, "max_unreadable": options.max_unreadable}
     with boundary("verify.py"):
-        report = verify(options.name, options.root, options.test_root, **how)
+        report = verify(**vars(options))
         print("\n".join([*report.lines, *(f"PROBLEM: {problem}" for problem in report.problems)]))
         print("This data set is not in order." if report.problems else "Everything is in order.")
     return 1 if report.problems else 0
