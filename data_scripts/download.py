@@ -6,8 +6,6 @@
 
 The archives must have their official checksums, whatever the source. Label files (licence: CC BY-NC 4.0) are read,
 without running any code that they could hold, before they count as downloaded.
-
-Exit code: 0 if everything is there, 1 if it is not, 2 if the command is wrong.
 """
 
 from __future__ import annotations
@@ -15,27 +13,30 @@ from __future__ import annotations
 import argparse
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pooch
+import requests
 import torch
-from requests.exceptions import RequestException
 from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import check_integrity
+from tqdm import tqdm
 
 from dsl_teach.data.cifar import official_files, published_labels
+from dsl_teach.errors import boundary, sentence
+from dsl_teach.storage import locked
 
 IMAGES = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 LABELS = {
-    "cifar10n": (
-        "CIFAR-10_human.pt",
-        ("aggre_label", "random_label1", "random_label2", "random_label3", "worse_label"),
-    ),
+    "cifar10n": ("CIFAR-10_human.pt", ("aggre_label", *(f"random_label{i}" for i in (1, 2, 3)), "worse_label")),
     "cifar100n": ("CIFAR-100_human.pt", ("noisy_label",)),
 }
 LABELS_SOURCE = "https://raw.githubusercontent.com/UCSC-REAL/cifar-10-100n/main/data"
 TRAINING_IMAGES = 50_000
 TRIES = 5
+LARGEST, SECONDS = 200_000_000, 3600
+"""Bytes and seconds of a download: the largest file has 170 million bytes."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,21 +46,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("data"), help="folder for the data set (default: data)")
     parser.add_argument("--mirror", help="address of a folder that holds the file under its official name")
     options = parser.parse_args(arguments)
-    try:
-        (images if options.name in IMAGES else labels)(options.name, options.output, options.mirror)
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        return 130
-    except (OSError, ValueError, RequestException, tarfile.TarError) as error:
-        print(f"{error} If it happens again, name another source by --mirror.", file=sys.stderr)
-        return 1
+    fetch_all = images if options.name in IMAGES else labels
+    with boundary("download.py"), locked(options.output):
+        try:
+            fetch_all(options.name, options.output, options.mirror)
+        except (OSError, ValueError, tarfile.TarError) as error:
+            raise ValueError(f"{sentence(error)} If it happens again, name another source by --mirror.") from error
     return 0
 
 
 def images(name: str, folder: Path, mirror: str | None) -> None:
     """Fetch and unpack the images, unless every file is there and is the official one."""
-    kind = IMAGES[name]
-    inside = folder / kind.base_folder
+    kind, inside = IMAGES[name], folder / IMAGES[name].base_folder
     if not is_complete(kind, folder):
         archive = fetch(mirror or kind.url.rpartition("/")[0], kind.filename, folder, f"md5:{kind.tgz_md5}")
         with tarfile.open(archive) as tar:
@@ -90,12 +88,23 @@ def labels(name: str, folder: Path, mirror: str | None) -> None:
 def fetch(source: str, file: str, folder: Path, checksum: str | None) -> Path:
     """Download a file, with its checksum if one is known; one that is there already is fetched only if it differs."""
     if not source.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
-        raise ValueError(
-            f"{source} is not a safe address: it must begin with https:// (http:// only for this machine)."
-        )
+        raise ValueError(f"{source} is no safe address: begin it with https:// (http:// only for this machine).")
     source = f"{source.rstrip('/')}/"
     server = pooch.create(folder, base_url=source, registry={file: checksum}, retry_if_failed=TRIES - 1)
-    return Path(server.fetch(file, downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=60)))
+    return Path(server.fetch(file, downloader=download))
+
+
+def download(url: str, target: str, server: pooch.Pooch) -> None:
+    """One try to fetch a file; an OSError, after which there is no other, if it brings too much or lasts too long."""
+    began = time.monotonic()
+    with requests.get(url, stream=True, timeout=60) as answer, open(target, "wb") as file:
+        answer.raise_for_status()
+        total = int(answer.headers.get("content-length", 0))
+        with tqdm(total=total, unit="B", unit_scale=True, disable=None) as progress:
+            for part in answer.iter_content(2**12):  # small: the time is looked at between two parts
+                progress.update(file.write(part))
+                if file.tell() > LARGEST or time.monotonic() - began > SECONDS:
+                    raise OSError(f"{url} is ended: more than {LARGEST:,} bytes or {SECONDS // 60} minutes.")
 
 
 def is_complete(kind: type[CIFAR10], folder: Path) -> bool:

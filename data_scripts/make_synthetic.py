@@ -7,8 +7,6 @@ For people without access to the data, and for tests. The images are stripes and
 class, with some of a neighbouring class mixed in. The more of it there is, the likelier the label is the neighbour's:
 the errors depend on the input. The truth is written beside them. A file SYNTHETIC.txt marks the folder, and the loaders
 say so in every result.
-
-Exit code: 0 if all is done, 1 if it is not, 2 if the command is wrong.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ import colorsys
 import hashlib
 import io
 import math
-import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,11 +31,10 @@ from dsl_teach.data.clothing1m import PREFIX
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.data.folders import SYNTHETIC
 from dsl_teach.data.food101n import FOOD101, FOOD101N
+from dsl_teach.errors import boundary
 
 TRUTH = "SYNTHETIC_truth.txt"
 """Beside ``SYNTHETIC.txt``: path, one space, true label."""
-SIDES = (80, 300)
-"""Pixels of an image's sides, at least and at most."""
 CLOTHES = (
     *("T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker"),
     *("Jacket", "Downcoat", "Suit", "Shawl", "Dress", "Vest", "Underwear"),
@@ -72,7 +69,7 @@ class Artist:
         neighbour = int((label + self.random.choice((-1, 1))) % self.num_classes)
         doubt = self.random.random()  # one half on average, so that noise_rate labels are wrong
         wrong = self.random.random() < 2 * self.noise_rate * doubt
-        height, width = self.random.integers(SIDES[0], SIDES[1] + 1, size=2).tolist()
+        height, width = self.random.integers(80, 301, size=2).tolist()
         pixels = self._picture(label, height, width)
         pixels += doubt / 2 * (self._picture(neighbour, height, width) - pixels)
         grain, data = self.random.integers(0, 25, size=pixels.shape, dtype=np.uint8), io.BytesIO()
@@ -99,11 +96,11 @@ class Artist:
 def make_clothing1m(
     folder: str | Path, *, classes: int = 14, images_per_class: int = 40, noise_rate: float = 0.38, seed: int = 0
 ) -> Path:
-    """Draw a data set in the layout of Clothing1M.
+    """Draw a data set in the layout of Clothing1M into a folder that is empty, or does not exist.
 
     Beside the noisy training images, ``images_per_class`` of the first ``classes`` of 14, it holds clean images for
     training (a fifth as many), validation (a tenth) and test (a fifth); half of these carry a noisy label too. One
-    image is gray-scale, one CMYK. ``folder`` must not exist, or be empty; at most half of the labels can be wrong.
+    image is gray-scale, one CMYK.
     """
     _require(Path(folder), classes, CLOTHES, images_per_class)
     artist = Artist(classes, noise_rate=noise_rate, seed=seed)
@@ -138,9 +135,8 @@ def make_food101n(
 ) -> Path:
     """Draw data sets in the layouts of Food-101N and Food-101: ``Food-101N_release`` and ``food-101``.
 
-    One file stands in two classes, one verification label has no image, and the two lists of classes differ in order,
-    as in the originals. There are at least 5 classes, and a fifth as many images to test on. The arguments are those of
-    :func:`make_clothing1m`.
+    As in the originals, one file stands in two classes, one verification label has no image, and the two lists of
+    classes differ in order. There are at least 5 classes, and a fifth as many images to test on.
     """
     _require(Path(folder), classes, DISHES, images_per_class, least=5)
     names, artist = DISHES[:classes], Artist(classes, noise_rate=noise_rate, seed=seed)
@@ -193,8 +189,9 @@ def _write_food101(folder: Path, parts: dict[str, dict[str, Drawn]], names: tupl
 
 def _write_images(folder: Path, name: str, images: dict[str, Drawn]) -> None:
     for key, image in images.items():
-        (folder / "images" / key).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "images" / key).write_bytes(image.jpeg)
+        path = folder / "images" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image.jpeg)
     told = f"These images are no photographs and are not {name}: the project drew them. The true labels are in {TRUTH}."
     _write_lines(folder / SYNTHETIC, [told])
     _write_lines(folder / TRUTH, (f"{key} {images[key].true_label}" for key in sorted(images)))
@@ -207,23 +204,20 @@ def _write_lines(path: Path, lines: Iterable[str], end: str = "\n") -> None:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that gets its name only once everything is in it."""
-    unfinished = folder.with_name(folder.name + ".part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    yield unfinished
-    if folder.exists():
-        folder.rmdir()
-    unfinished.rename(folder)
+    """A folder that gets its name only once everything is in it, unless another process was faster."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as unfinished:
+        (new := Path(unfinished) / folder.name).mkdir()
+        yield new
+        new.rename(folder)  # an OSError if there is something now
 
 
 def _require(folder: Path, classes: int, names: tuple[str, ...], images_per_class: int, least: int = 2) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} holds something already. Name a folder that is empty or does not exist.")
-    if not least <= classes <= len(names):
-        raise ValueError(f"classes must be from {least} to {len(names)}, but it is {classes}.")
-    if images_per_class < 2:
-        raise ValueError(f"images_per_class must be at least 2, but it is {images_per_class}.")
+    if not least <= classes <= len(names) or images_per_class < 2:
+        allowed = f"classes must be from {least} to {len(names)}, and images_per_class at least 2"
+        raise ValueError(f"{allowed}, but they are {classes} and {images_per_class}.")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -238,11 +232,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     make = {"clothing1m": make_clothing1m, "food101n": make_food101n}[options.pop("name")]
     folder = options.pop("output")
-    try:
+    with boundary("make_synthetic.py"):
         make(folder, **{name: value for name, value in options.items() if value is not None})
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 1
     print(f"{folder} holds a synthetic data set in the layout of {make.__name__.removeprefix('make_')}.")
     return 0
 

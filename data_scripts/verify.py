@@ -7,8 +7,6 @@
 What loaders have to leave out is written to unreadable.txt in the data folder (and in the test folder): its first line
 says what was looked at, each other one is a path, a tab and a reason: missing, unreadable, or the same bytes as a test
 image. The loaders go by it and need not look again. A million images take one core about half an hour.
-
-Exit code: 0 if the data set is in order, 1 if it is not, 2 if the command is wrong.
 """
 
 from __future__ import annotations
@@ -19,13 +17,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -34,9 +32,8 @@ from dsl_teach.data import food101n as food
 from dsl_teach.data.clothing1m import Clothing1MLists
 from dsl_teach.data.dataset import UNKNOWN
 from dsl_teach.data.folders import SYNTHETIC, UNREADABLE, Listed, Look, list_folder, look, unusable
-from dsl_teach.storage import write_atomically
-
-S, T = TypeVar("S"), TypeVar("T")
+from dsl_teach.errors import boundary
+from dsl_teach.storage import locked, write_atomically
 
 PUBLISHED = {
     "classes of Clothing1M": 14,
@@ -65,13 +62,12 @@ class Report:
     lines: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def read(self, read: Callable[[], T], into: list[T] | None = None) -> T | None:
+    def read(self, read: Callable[[], Any], into: list[Any] | None = None) -> Any:
         """Read a list; if it is missing or wrong, that is a problem, and the answer is None."""
         try:
             found = read()
         except (FileNotFoundError, ValueError) as error:
-            self.problems.append(str(error))
-            return None
+            return self.problems.append(str(error))
         if into is not None:
             into.append(found)
         return found
@@ -129,23 +125,26 @@ READ = {"clothing1m": clothing1m, "food101n": food101n, "image_folder": image_fo
 def verify(
     name: str, root: Path, test_root: Path | None = None, *, workers: int = 1, max_unreadable: float = 0.001
 ) -> Report:
-    """Look at everything by ``workers`` processes, and write ``unreadable.txt`` into each data folder.
-
-    Raises:
-        FileNotFoundError: if a folder is missing.
-    """
+    """Look at everything by ``workers`` processes, and write ``unreadable.txt`` into each data folder."""
+    if not 0 <= max_unreadable <= 1:
+        raise ValueError(f"max_unreadable must be a share from 0 to 1, but it is {max_unreadable}.")
     if gone := [folder for folder in (root, test_root or root) if not folder.is_dir()]:
         raise FileNotFoundError(f"There is no folder {gone[0]}. Name the folder the data set was unpacked to.")
     report = READ[name](root, test_root or root)
     lists = report.trains + report.tests
-    for one, other in combinations(lists, 2):
-        if shared := set(one.full_paths()) & set(other.full_paths()):
-            what = f"{len(shared)} image(s) stand in {one.source} and in {other.source}: {min(shared)} …"
-            report.problems.append(what)
-    paths = list(dict.fromkeys(path for part in lists for path in part.full_paths()))
-    seen = dict(in_processes(partial(look, decode=True), paths, workers, "decoding"))
-    for folder in dict.fromkeys(part.folder for part in lists):
-        _write(report, folder, [part for part in lists if part.folder == folder], seen, max_unreadable)
+    report.problems += [
+        f"{len(shared)} image(s) stand in {one.source} and in {other.source}: {min(shared)} …"
+        for one, other in combinations(lists, 2)
+        if (shared := set(one.full_paths()) & set(other.full_paths()))
+    ]
+    with ExitStack() as stack:
+        for folder in sorted({part.folder for part in lists}):
+            stack.enter_context(locked(folder))
+        places = list(dict.fromkeys(place for part in lists for place in part.places()))
+        looks = in_processes(partial(look, decode=True), places, workers, "decoding")
+        seen = {path: found for (path, _), found in looks}
+        for folder in dict.fromkeys(part.folder for part in lists):
+            _write(report, folder, [part for part in lists if part.folder == folder], seen, max_unreadable)
     return report
 
 
@@ -172,7 +171,7 @@ def _write(report: Report, folder: Path, lists: list[Listed], seen: dict[str, Lo
     write_atomically(folder / UNREADABLE, f"{began}, max_unreadable {max_unreadable:g}; {stamps}.\n{rows}")
 
 
-def in_processes(work: Callable[[S], T], items: Sequence[S], workers: int, what: str) -> Iterator[tuple[S, T]]:
+def in_processes(work: Callable[..., Any], items: Sequence[Any], workers: int, what: str) -> Iterator[tuple[Any, Any]]:
     """Every item with what ``work`` makes of it, by so many processes, or, with one, here; shows how far it is."""
     if workers < 1:
         raise ValueError(f"workers must be at least 1, but it is {workers}.")
@@ -198,17 +197,10 @@ def main(arguments: list[str] | None = None) -> int:
         help="share of a list's images that may be missing or unreadable (default: 0.001)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    how = {"workers": options.workers, "max_unreadable": options.max_unreadable}
-    try:
-        report = verify(options.name, options.root, options.test_root, **how)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Stopped; nothing was written.", file=sys.stderr)
-        return 130
-    print("\n".join([*report.lines, *(f"PROBLEM: {problem}" for problem in report.problems)]))
-    print("This data set is not in order." if report.problems else "Everything is in order.")
+    with boundary("verify.py"):
+        report = verify(**vars(options))
+        print("\n".join([*report.lines, *(f"PROBLEM: {problem}" for problem in report.problems)]))
+        print("This data set is not in order." if report.problems else "Everything is in order.")
     return 1 if report.problems else 0
 
 

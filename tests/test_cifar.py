@@ -1,4 +1,6 @@
+import os
 import pickle
+import re
 import zipfile
 
 import numpy as np
@@ -7,6 +9,7 @@ import torch
 from torchvision.datasets import CIFAR10
 
 from dsl_teach import Settings, load_dataset
+from dsl_teach.data import arrays
 from dsl_teach.data.arrays import read_arrays
 from dsl_teach.data.cifar import PublishedLabels, cifar, published_labels
 from dsl_teach.data.dataset import subset
@@ -283,6 +286,19 @@ def test_forged_and_damaged_pickles_are_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="labels cannot be read"):
         read_arrays(path)
+
+
+def test_files_that_would_fill_the_memory_are_refused_before_they_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays, "LARGEST", 2**20)
+    np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros(2**20, dtype=np.int64))  # 8 kB
+    (tmp_path / "large").write_bytes(b"N." + bytes(2**20))
+    (tmp_path / "memo").write_bytes(b"}r\xff\xff\xff\x7f.")  # Python would make room for two thousand million places
+    os.mkfifo(tmp_path / "pipe.npz")
+    torch.save({"a": np.zeros(2**20, dtype=np.int64)}, tmp_path / "bomb.pt")
+    for name in ("bomb.npz", "large", "memo", "pipe.npz", "bomb.pt"):
+        with pytest.raises(ValueError, match=f"{name} cannot be read") as refused:
+            read_arrays(tmp_path / name)
+        assert re.search(r"bytes are more than|LONG_BINPUT|must be a file", str(refused.value.__cause__))
 
 
 def test_lies_about_the_type_of_an_array_are_not_believed(tmp_path):

@@ -25,6 +25,7 @@ from dsl_teach.data.cifar import cifar
 from dsl_teach.data.clothing1m import clothing1m
 from dsl_teach.data.decode import decode_image
 from dsl_teach.data.folders import SYNTHETIC, UNREADABLE
+from dsl_teach.storage import locked
 from tests.tiny_cifar import Attack, make_official, md5, write_cifar10
 
 
@@ -41,7 +42,15 @@ def image(root, number=0, name="noisy_train"):
 
 
 def run(script, *arguments):
-    return script.main([str(argument) for argument in arguments])
+    """The exit code."""
+    try:
+        return script.main([str(argument) for argument in arguments])
+    except SystemExit as ended:
+        return ended.code
+
+
+def seen(folder):
+    return [path.name for path in folder.glob("[!.]*")]
 
 
 @pytest.fixture
@@ -84,7 +93,7 @@ def mirror(server, tmp_path, monkeypatch):
 
 def test_cifar_is_downloaded_unpacked_repaired_and_left_alone_when_it_is_there(server, mirror, tmp_path, capsys):
     assert run(download, "cifar10", *mirror) == 0
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["cifar-10-batches-py"]
+    assert seen(tmp_path / "data") == ["cifar-10-batches-py"]
     assert len(cifar("cifar10", tmp_path / "data")) == 100
     (tmp_path / "data" / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"damaged")
     assert run(download, "cifar10", *mirror) == 0
@@ -104,7 +113,7 @@ def test_what_cannot_be_had_leaves_no_data_set(server, mirror, tmp_path, capsys,
         mirror = (*mirror[:3], "http://example.org")
     assert run(download, "cifar10", *mirror) == 1
     assert "name another source by --mirror" in capsys.readouterr().err
-    assert not list((tmp_path / "data").glob("*"))
+    assert not seen(tmp_path / "data")
 
 
 def test_an_archive_that_leads_out_of_the_folder_is_refused(server, mirror, tmp_path, monkeypatch):
@@ -131,7 +140,7 @@ def test_label_files_are_checked_before_they_count(server, tmp_path, monkeypatch
     right = content == "labels"
     assert run(download, "cifar10n", "--output", tmp_path / "data", "--mirror", address) == (0 if right else 1)
     assert ("9.0%" in capsys.readouterr().out) == right
-    assert [path.name for path in (tmp_path / "data").iterdir()] == (["CIFAR-10_human.pt"] if right else [])
+    assert seen(tmp_path / "data") == (["CIFAR-10_human.pt"] if right else [])
     assert not (tmp_path / "evil").exists()
 
 
@@ -196,6 +205,7 @@ def test_verify_food101n_writes_into_both_folders(food, capsys):
         (verify, ("image_folder", "nowhere"), "There is no folder"),
         (prepare, ("nowhere", "copy"), "There is no folder"),
         (verify, ("clothing1m", "clothing1m", "--workers", 0), "workers"),
+        *((verify, ("clothing1m", "clothing1m", "--max-unreadable", x), "from 0 to 1") for x in ("nan", 5, -1)),
         (prepare, ("clothing1m", "clothing1m/copy"), "must lie outside"),
         (prepare, ("clothing1m", "."), "holds files that are no prepared copy"),
         (make_synthetic, ("clothing1m", "--output", "clothing1m"), "holds something already"),
@@ -208,6 +218,66 @@ def test_a_wrong_command_says_why_and_changes_nothing(clothing, monkeypatch, cap
     assert run(script, *arguments) == 1
     assert message in capsys.readouterr().err
     assert images(clothing.parent) == before
+
+
+@pytest.mark.parametrize(("bound", "value"), [("LARGEST", 1000), ("SECONDS", 0)])
+def test_a_download_that_is_too_large_or_too_long_is_ended(server, mirror, tmp_path, monkeypatch, capsys, bound, value):
+    monkeypatch.setattr(download, bound, value)
+    assert run(download, "cifar10", *mirror) == 1
+    assert "is ended: more than" in capsys.readouterr().err
+    assert not seen(tmp_path / "data")
+
+
+@pytest.mark.parametrize("script", [verify, prepare, download])
+def test_a_folder_that_another_process_writes_to_is_left_alone(clothing, tmp_path, capsys, script):
+    command = {verify: ("clothing1m", clothing), prepare: (clothing, tmp_path / "copy"), download: ("cifar10",)}[script]
+    folder = clothing if script is verify else tmp_path / "copy"
+    with locked(folder):
+        assert run(script, *command, *(("--output", folder) if script is download else ())) == 1
+    assert f"Another process is writing to {folder}" in capsys.readouterr().err
+    assert not (clothing / UNREADABLE).exists()
+    assert not seen(tmp_path / "copy")
+
+
+def test_synthetic_data_drawn_twice_at_once_are_whole(tmp_path):
+    command = [
+        sys.executable,
+        make_synthetic.__file__,
+        "food101n",
+        "--images-per-class",
+        "2",
+        "--output",
+        tmp_path / "food",
+    ]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [one.communicate()[1] for one in both]
+    assert sorted(one.returncode for one in both) == [0, 1], errors
+    assert [path.name for path in tmp_path.iterdir()] == ["food"]
+    assert run(verify, "food101n", tmp_path / "food", "--test-root", tmp_path / "food", "--workers", 1) == 0
+
+
+@pytest.mark.parametrize("kind", ["a file", "a folder"])
+def test_prepare_refuses_links_that_lead_out_and_follows_others(clothing, tmp_path, capsys, kind):
+    (clothing / "inside.txt").symlink_to(clothing / "noisy_label_kv.txt")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/key.txt").write_text("secret")
+    assert run(prepare, clothing, tmp_path / "first", "--short-side", 90, "--workers", 1) == 0
+    assert lines(tmp_path / "first/inside.txt") == lines(clothing / "noisy_label_kv.txt")
+    (clothing / "link").symlink_to(tmp_path / ("secret/key.txt" if kind == "a file" else "secret"))
+    assert run(prepare, clothing, tmp_path / "copy") == 1
+    assert "link is a link that leads out of" in capsys.readouterr().err
+    assert not (tmp_path / "copy").exists()
+
+
+def test_an_archive_whose_files_have_holes_is_refused(tmp_path, capsys):
+    path = archive(tmp_path / "images" / "0.tar")
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("0/a.jpg")
+        member.pax_headers = {"GNU.sparse.size": str(2**26), "GNU.sparse.map": f"{2**26},0"}
+        tar.addfile(member)
+    assert run(prepare, tmp_path, "--unpack-only") == 1
+    assert "its files are larger than it is" in capsys.readouterr().err
+    assert images(tmp_path) == []
 
 
 def test_a_verification_that_is_stopped_writes_nothing(clothing, monkeypatch, capsys):

@@ -1,4 +1,7 @@
+import os
+import struct
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -87,6 +90,32 @@ def test_pillow_takes_over_where_torchcodec_is_missing(tmp_path, monkeypatch):
         assert decode_image(save(tmp_path / "image.jpg")).shape == (3, 60, 60)
     finally:
         torchcodec_decoder.cache_clear()
+
+
+def test_what_must_not_be_read_is_refused_before_it_is(tmp_path):
+    save(tmp_path / "outside.jpg")
+    (tmp_path / "data").mkdir()
+    os.mkfifo(tmp_path / "data/pipe.jpg")
+    (tmp_path / "data/zero.jpg").symlink_to("/dev/zero")
+    (tmp_path / "data/link.jpg").symlink_to(tmp_path / "outside.jpg")
+    for name in ("pipe", "zero"):
+        with pytest.raises(UnreadableImage, match="a pipe or a device"):
+            decode_image(tmp_path / f"data/{name}.jpg")
+    with pytest.raises(UnreadableImage, match="leads out of the data folder"):
+        decode_image(tmp_path / "data/link.jpg", within=tmp_path / "data")
+    (tmp_path / "elsewhere").symlink_to(tmp_path)
+    assert decode_image(tmp_path / "elsewhere/outside.jpg", within=tmp_path / "elsewhere").shape == (3, 60, 60)
+
+
+@pytest.mark.filterwarnings("ignore:Image size")
+@pytest.mark.parametrize("side", [10_001, 30_000])
+def test_too_many_pixels_are_refused_by_the_header(tmp_path, side):
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    parts = (struct.pack(">I", len(x)) + kind + x + struct.pack(">I", zlib.crc32(kind + x)) for kind, x in chunks)
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(UnreadableImage, match="more than the 100,000,000 pixels"):
+        decode_image(tmp_path / "bomb.png")
 
 
 @pytest.mark.parametrize(

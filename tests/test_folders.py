@@ -1,5 +1,6 @@
 """Image folders, Clothing1M and Food-101N: what loaders give, and what they refuse."""
 
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -11,6 +12,7 @@ from make_synthetic import CLOTHES, true_labels
 from PIL import Image
 from verify import verify
 
+from dsl_teach.data.batches import OnDiskBatches
 from dsl_teach.data.clothing1m import Clothing1MLists, clothing1m
 from dsl_teach.data.dataset import UNKNOWN
 from dsl_teach.data.decode import UnreadableImage, decode_image
@@ -197,7 +199,10 @@ def test_a_folder_that_nobody_verified_is_looked_at_and_the_loader_says_so(cloth
     (clothing / SYNTHETIC).unlink()
     for change in ("", lines(clothing / "noisy_train_key_list.txt")[0] + "\n"):
         rewrite(clothing, change.encode(), b"")  # what was found about other lists does not count
-        with pytest.warns(UserWarning, match=r"Clothing1M has not been verified: its .* Run data_scripts/verify"):
+        with pytest.warns(
+            UserWarning,
+            match=r"Clothing1M has (not been|changed since it was) verified: its .* Run data_scripts/verify",
+        ):
             clothing1m(clothing)
         verify("clothing1m", clothing)
         with warnings.catch_warnings():
@@ -216,12 +221,32 @@ def test_trust_looks_at_nothing_and_stops_at_the_first_unreadable_image(clothing
 
 
 @pytest.mark.parametrize("trust", [False, True])
-def test_the_loader_goes_by_what_verify_found(clothing, trust):
+def test_the_loader_goes_by_what_verify_found_until_a_file_changes(clothing, trust):
     cut_off(clothing_image(clothing))
     verify("clothing1m", clothing, max_unreadable=0.05)
-    shutil.copy(clothing_image(clothing, 5), clothing_image(clothing))  # restored behind its back
     with pytest.warns(UserWarning, match="left out; the first is .* truncated"):
-        clothing1m(clothing, trust=trust)
+        assert len(clothing1m(clothing, trust=trust)) == 29
+    cut_off(clothing_image(clothing, 5))  # behind its back
+    with pytest.warns(UserWarning, match="has changed since it was verified|left out") as told:
+        assert len(clothing1m(clothing)) == 28
+    assert len(told) == 2
+
+
+def test_a_link_out_of_the_data_folder_a_pipe_and_a_device_are_left_out(clothing, tmp_path):
+    outside = shutil.copy(clothing_image(clothing), tmp_path / "outside.jpg")
+    for number, make in enumerate(
+        (lambda path: path.symlink_to(outside), os.mkfifo, lambda path: path.symlink_to("/dev/zero"))
+    ):
+        clothing_image(clothing, number).unlink()
+        make(clothing_image(clothing, number))
+    with pytest.warns(UserWarning, match="3 of 30 images .* leads out of the data folder"):
+        assert len(clothing1m(clothing)) == 27
+    batches = OnDiskBatches(clothing1m(clothing, trust=True).images, torch.zeros(30, dtype=torch.int64), batch_size=1)
+    with pytest.raises(UnreadableImage, match="leads out"):
+        next(batches.in_order())
+    (tmp_path / "link").symlink_to(clothing)
+    with pytest.warns(UserWarning, match="3 of 30"):
+        clothing1m(tmp_path / "link")
 
 
 def test_a_folder_with_too_many_broken_images_or_a_damaged_list_of_them_is_refused(clothing):

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from pathlib import Path
 
@@ -78,3 +79,18 @@ def test_subset_goes_by_the_noisy_label_where_the_truth_is_unknown():
     assert few.images.paths[-2:] == ("6.jpg", "7.jpg")
     with pytest.raises(ValueError, match="needs 3 samples of each class, but 'dog' has fewer"):
         subset(data, 6, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *((x, y) for x in ("images", "test_images") for y in (math.nan, math.inf)),
+        ("clean_labels", -100),
+        ("test_labels", -1),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(field, value):
+    data = toy_moons(seed=0)
+    getattr(data, field)[7] = value
+    with pytest.raises(ValueError, match=f"{field} must (be finite, but 1 of 400 are not: 7 first|lie in 0)"):
+        dataclasses.replace(data)

@@ -6,30 +6,45 @@ ask only for what stands below for NumPy's arrays: NumPy itself would believe wh
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from dsl_teach.files import require_regular
+
+LARGEST = 2**28
+"""Bytes of such a file, unpacked."""
+
 
 def read_arrays(path: Path) -> dict[str, Any]:
-    """The content of a ``.npz`` file, a ``.pt`` file (saved by PyTorch), or, under any other name, a pickle.
-
-    Raises:
-        ValueError: if the file is damaged, or holds anything but words, whole numbers and arrays of them.
-    """
+    """The content of a ``.npz`` file, a ``.pt`` file (saved by PyTorch), or, under any other name, a pickle."""
     try:
+        _require_small(path)
         if path.suffix == ".npz":
             return dict(np.load(path, allow_pickle=False))
         content = _load_torch(path) if path.suffix == ".pt" else _unpickle(path)
         return {name: x.array if isinstance(x, _Array) else x for name, x in content.items()}
     except Exception as error:  # damaged and hostile files can make a reader stumble in any way
         raise ValueError(
-            f"{path} cannot be read: it is damaged, or holds more than words, whole numbers and arrays of them, and "
-            "anything else could run code. Get it again from its publisher."
+            f"{path} cannot be read: it is damaged, too large, or holds more than words, whole numbers and arrays "
+            "of them, and anything else could run code. Get it again from its publisher."
         ) from error
+
+
+def _require_small(path: Path) -> None:
+    """Nothing is taken in that is larger than label files and CIFAR are, nor what would unpack to it."""
+    size = require_regular(path).stat().st_size
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = max(size, sum(member.file_size for member in archive.infolist()))
+    if size > LARGEST:
+        raise ValueError(f"{size:,} bytes are more than the {LARGEST:,} that are read")
 
 
 class _Dtype:
@@ -71,8 +86,11 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _unpickle(path: Path) -> Any:
-    with path.open("rb") as file:
-        return _Unpickler(file, encoding="latin1").load()
+    content = path.read_bytes()
+    for operation, number, _ in pickletools.genops(content):
+        if operation.name.endswith("PUT") and int(number or 0) > len(content):  # each place in between takes memory
+            raise pickle.UnpicklingError(f"{operation.name} {number} is not allowed")
+    return _Unpickler(io.BytesIO(content), encoding="latin1").load()
 
 
 def _load_torch(path: Path) -> Any:

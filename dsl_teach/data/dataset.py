@@ -39,7 +39,7 @@ class NoisyDataset:
     """N training samples with labels that may be wrong, and a test set with labels that are right.
 
     Raises:
-        ValueError: if labels and images do not belong together, or training and test share an image.
+        ValueError: if labels and images do not belong together, an image is not finite, or both sides share one.
     """
 
     name: str
@@ -64,7 +64,11 @@ class NoisyDataset:
         require_labels(self.test_labels, "test_labels", length=len(self.test_images), num_classes=k)
         for name, labels, classes in (("clean_labels", self.clean_labels, k), ("verified", self.verified, 2)):
             if labels is not None:
-                require_labels(labels.clamp(min=0), name, length=n, num_classes=classes)
+                require_labels(labels.where(labels != UNKNOWN, 0), name, length=n, num_classes=classes)
+        for name, images in (("images", self.images), ("test_images", self.test_images)):
+            if isinstance(images, Tensor) and not bool(images.isfinite().all()):
+                rows = (~images.flatten(1).isfinite().all(dim=1)).nonzero().flatten().tolist()
+                raise ValueError(f"{name} must be finite, but {len(rows)} of {len(images)} are not: {rows[0]} first.")
         if shared := shared_images(self.images, self.test_images):
             first = self.images.paths[shared[0]] if isinstance(self.images, ImageFiles) else shared[0]
             raise ValueError(

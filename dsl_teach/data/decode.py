@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from torch import Tensor
 
 LONGEST = 50
 """An image may be this many times as long as it is short; beyond, scaling its short side would fill the memory."""
+MOST_PIXELS = 100_000_000
+"""Of an image, by its header: decoded they take three bytes each."""
 
 
 class UnreadableImage(ValueError):
@@ -29,24 +32,48 @@ class UnreadableImage(ValueError):
         )
 
 
-def decode_image(path: str | os.PathLike[str]) -> Tensor:
+def decode_image(path: str | os.PathLike[str], *, within: str | os.PathLike[str] | None = None) -> Tensor:
     """Read an image file, whatever its format and colours: (3, H, W) uint8 RGB, channels last in memory.
 
     Of a moving picture the first one is taken; the camera's note on how the picture is turned is followed. Both
-    decoders give the same pixels.
+    decoders give the same pixels. A link is followed only if it ends in the folder ``within``.
 
     Raises:
-        UnreadableImage: if the file is missing, cut off, no image, or absurdly long and narrow.
+        UnreadableImage: if the file is missing, cut off, no image, too large, or absurdly long and narrow.
     """
     try:
+        require_image_file(path, within)
         with open(path, "rb") as file:
-            image = _decode(file.read())
+            return _decode(file.read())
     except Exception as error:  # each format has its own kinds
         raise UnreadableImage(path, reason_of(error)) from error
-    height, width = image.shape[-2:]
+
+
+def require_image_file(path: str | os.PathLike[str], within: str | os.PathLike[str] | None = None) -> None:
+    """Refuse by its name and header what must not be read: no file, outside the data folder, or too many pixels."""
+    if within is not None and not leads_into(path, within):
+        raise UnreadableImage(path, "a link that leads out of the data folder")
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for, and a device never ends
+        raise UnreadableImage(path, "a folder, a pipe or a device, not a file")
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except UnidentifiedImageError:
+        raise UnreadableImage(path, "no image of a known format") from None
+    except Image.DecompressionBombError:  # Pillow has a limit too, above this one
+        width = height = MOST_PIXELS
+    if width * height > MOST_PIXELS:
+        raise UnreadableImage(path, f"more than the {MOST_PIXELS:,} pixels that an image may have")
     if max(height, width) > LONGEST * min(height, width):
         raise UnreadableImage(path, f"{width} x {height} pixels is too long and narrow")
-    return image
+
+
+def leads_into(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
+    """Whether a path, its links followed, ends in a folder, which may be a link itself."""
+    inside = os.path.join(os.path.realpath(folder), "")
+    return os.path.realpath(path).startswith(inside)
 
 
 def reason_of(error: Exception) -> str:

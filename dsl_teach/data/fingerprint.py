@@ -17,20 +17,8 @@ from torch import Tensor
 from dsl_teach.data.dataset import ImageFiles, Images, NoisyDataset
 from dsl_teach.files import require_regular
 
-BLOCKS = 64
-"""So many runs of consecutive samples, at most, have a checksum of their own: it says where data differ."""
-READ_WHOLE = 1000
-"""Of so many files of a side the bytes count, not only path and size; data in memory count whole."""
-ASPECTS = {
-    "paths": "paths",
-    "sizes": "file sizes",
-    "content": "contents",
-    "noisy_labels": "noisy labels",
-    "clean_labels": "clean labels",
-    "verified": "marks of people who looked at the labels",
-    "labels": "labels",
-}
-"""What has checksums by block, in the order in which a difference is looked for, and its name in a sentence."""
+BLOCKS, READ_WHOLE = 64, 1000
+"""Runs of consecutive samples with a checksum of their own, at most, and files of a side of which all bytes count."""
 
 
 def fingerprint(data: NoisyDataset) -> dict[str, Any]:
@@ -39,7 +27,7 @@ def fingerprint(data: NoisyDataset) -> dict[str, Any]:
     Paths are those below the data folder, so a folder may be moved. Of files that are not in memory, 1,000 a side are
     read whole, the same ones each time.
     """
-    known = {"noisy_labels": data.noisy_labels, "clean_labels": data.clean_labels, "verified": data.verified}
+    known = {"noisy labels": data.noisy_labels, "clean labels": data.clean_labels, "marks of verified": data.verified}
     left_out = re.search(r"(\d+) left out", data.made_from.partition(";")[0])
     return {
         "class_names": list(data.class_names),
@@ -67,9 +55,9 @@ def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
             return f"There were {was['number']} {side} images and are now {is_now['number']}{gone}."
         if was["kind"] != is_now["kind"]:
             return f"The {side} images were {was['kind']} and are now {is_now['kind']}."
-        for aspect, words in ASPECTS.items():
+        for aspect in sorted((was.keys() | is_now.keys()) - {"begins"}, key=[*is_now, *was].index):
             if was.get(aspect) != is_now.get(aspect):
-                return f"The {words} of {side} images {_where(was, is_now, aspect)}."
+                return f"The {aspect} of {side} images {_where(was, is_now, aspect)}."
     return "The data differ."
 
 
@@ -89,8 +77,8 @@ def _side(images: Images, labels: dict[str, Tensor]) -> dict[str, Any]:
     by_block = {name: _of_tensor(x) for name, x in labels.items()}
     if isinstance(images, ImageFiles):
         return {"number": len(images), "kind": "files", **_of_files(images), **by_block}
-    kind = f"{str(images.dtype).removeprefix('torch.')} {tuple(images.shape[1:])}"
-    return {"number": len(images), "kind": kind, "content": _of_tensor(images), **by_block}
+    kind = f"{images.dtype} {tuple(images.shape[1:])}"
+    return {"number": len(images), "kind": kind, "contents": _of_tensor(images), **by_block}
 
 
 def _of_files(files: ImageFiles) -> dict[str, list[str]]:
@@ -100,10 +88,10 @@ def _of_files(files: ImageFiles) -> dict[str, list[str]]:
         sizes = pool.map(_size, [f"{files.root}/{path}" for path in paths], 100)
         content = dict(zip(whole, pool.map(_content, [f"{files.root}/{paths[row]}" for row in whole]), strict=True))
     return {
-        "begins": [paths[start] for start in range(0, number, _length(number))],
         "paths": _by_block(number, lambda rows: ["\0".join(paths[rows]).encode()]),
-        "sizes": _by_block(number, lambda rows: [" ".join(map(str, sizes[rows])).encode()]),
-        "content": _by_block(number, lambda rows: [content[row] for row in range(number)[rows] if row in whole]),
+        "begins": [paths[start] for start in range(0, number, _length(number))],
+        "file sizes": _by_block(number, lambda rows: [" ".join(map(str, sizes[rows])).encode()]),
+        "contents": _by_block(number, lambda rows: [content[row] for row in range(number)[rows] if row in whole]),
     }
 
 

@@ -9,20 +9,18 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import compress
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from dsl_teach.data.dataset import UNKNOWN, ImageFiles, NoisyDataset
-from dsl_teach.data.decode import UnreadableImage, decode_image, reason_of
+from dsl_teach.data.decode import UnreadableImage, decode_image, reason_of, require_image_file
+from dsl_teach.files import read_text
 from dsl_teach.seeds import stream
-
-if TYPE_CHECKING:
-    from dsl_teach.config import Settings
 
 Found = dict[str, str]
 """Absolute paths of images that are to be left out, and why."""
@@ -46,31 +44,42 @@ class Listed:
     """The data folder, where ``unreadable.txt`` lies."""
     files: ImageFiles
     labels: Tensor
-    stamp: str
-    """Number and checksum of the paths in the whole list: by it a loader knows that verify.py looked at just these."""
+    whole: ImageFiles
+    """All images of the list, of which ``files`` may be some."""
 
     @classmethod
     def by(cls, labels: Mapping[str, int], paths: Iterable[str], source: str, folder: Path, images: Path) -> Listed:
         """Some paths in the folder ``images``, each with its label in ``labels``."""
         files = ImageFiles(images, tuple(paths))
-        digest = hashlib.sha256("\n".join(files.paths).encode()).hexdigest()
-        known = torch.tensor([labels.get(path, UNKNOWN) for path in files.paths])
-        return cls(source, folder, files, known, f"{len(files)} files ({digest[:16]})")
+        return cls(source, folder, files, torch.tensor([labels.get(path, UNKNOWN) for path in files.paths]), files)
 
     def of(self, chosen: Tensor, source: str = "") -> Listed:
         """Only the images for which ``chosen``, (N,) bool, holds."""
         files = ImageFiles(self.files.root, tuple(compress(self.files.paths, chosen.tolist())))
         return replace(self, source=source or self.source, files=files, labels=self.labels[chosen])
 
+    @cached_property
+    def stamp(self) -> str:
+        """Number and checksum of paths, sizes and times of the whole list: a loader knows what verify.py looked at."""
+        states = (f"{path} {_state(f'{self.whole.root}/{path}')}\n" for path in self.whole.paths)
+        return f"{len(self.whole)} files ({hashlib.sha256(''.join(states).encode()).hexdigest()[:16]})"
+
     def full_paths(self) -> list[str]:
         """The absolute paths."""
         root = self.files.root.absolute().as_posix()
         return [f"{root}/{path}" for path in self.files.paths]
 
+    def places(self) -> list[tuple[str, Path]]:
+        """The absolute paths, each with the folder that it must lie in, its links followed."""
+        return [(path, self.files.root) for path in self.full_paths()]
 
-def load(settings: Settings) -> NoisyDataset:
-    """A folder of images as the settings name it."""
-    return image_folder(settings.data_root, settings.test_root or None, seed=settings.seed, trust=settings.trust)
+
+def _state(path: str) -> str:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return "missing"
+    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 def image_folder(
@@ -146,10 +155,12 @@ def assemble(
     synthetic = any((side.folder / SYNTHETIC).exists() for side in sides)
     noted = [left_out(side) for side in sides]
     if None in noted and not trust:
-        if not synthetic:
+        changed = any((side.folder / UNREADABLE).is_file() for side in sides)
+        if changed or not synthetic:
+            state = "has changed since it was verified" if changed else "has not been verified"
             warnings.warn(
-                f"{name} has not been verified: its {len(train.labels) + len(test.labels):,} files are looked at now, "
-                f"one by one. Run data_scripts/verify.py on {train.folder} once.",
+                f"{name} {state}: its {len(train.labels) + len(test.labels):,} files are looked at now, one by one. "
+                f"Run data_scripts/verify.py on {train.folder} once.",
                 stacklevel=3,
             )
         noted = [_look_at(train, test)]
@@ -178,11 +189,7 @@ def assemble(
 
 
 def left_out(listed: Listed) -> Found | None:
-    """What verify.py wrote down about the images of a list; None if it has not looked at just these.
-
-    Raises:
-        ValueError: if it found too many broken, or its file is damaged.
-    """
+    """What verify.py wrote down about the images of a list; None if it has not looked at just these."""
     path, hint = listed.folder / UNREADABLE, "Run data_scripts/verify.py again."
     if not path.is_file():
         return None
@@ -201,17 +208,16 @@ Look = tuple[str, tuple[int, int]]
 """Why a file cannot be used, if so; and its size and a checksum of its last bytes: equal files have equal ones."""
 
 
-def look(path: str, *, decode: bool = False) -> Look:
-    """Read the ends of a file, and decode it if they are not those of a whole JPEG or PNG file, or if ``decode``."""
+def look(place: tuple[str, Path], *, decode: bool = False) -> Look:
+    """Read the header and the end of a file; decode it if it does not end as JPEG or PNG files do, or if ``decode``."""
+    path, root = place
     try:
+        require_image_file(path, root)
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            head = file.read(8)
             file.seek(max(0, size - 64))
             tail = file.read(64)
-        jpeg = head.startswith(b"\xff\xd8\xff") and tail.endswith(b"\xff\xd9")
-        png = head == b"\x89PNG\r\n\x1a\n" and tail.endswith(b"IEND\xaeB`\x82")
-        if decode or not (jpeg or png):
+        if decode or not tail.endswith((b"\xff\xd9", b"IEND\xaeB`\x82")):
             decode_image(path)
     except (UnreadableImage, OSError) as error:
         return reason_of(error), (0, 0)
@@ -222,10 +228,10 @@ def _look_at(train: Listed, test: Listed) -> Found:
     """Look at every file of both sides, a few at a time; what cannot be used."""
     from tqdm import tqdm
 
-    paths = train.full_paths() + test.full_paths()
+    places = train.places() + test.places()
     with ThreadPool(8) as pool:
-        looks = tqdm(pool.imap(look, paths, 100), "looking at files", len(paths), disable=None, delay=1)
-        seen = dict(zip(paths, looks, strict=True))
+        looks = tqdm(pool.imap(look, places, 100), "looking at files", len(places), disable=None, delay=1)
+        seen = {path: found for (path, _), found in zip(places, looks, strict=True)}
     return unusable(train, seen, [test]) | unusable(test, seen)
 
 
@@ -245,18 +251,11 @@ def unusable(listed: Listed, seen: Mapping[str, Look], tests: Sequence[Listed] =
 
 
 def read_lines(path: Path, *, hint: str) -> list[tuple[int, str]]:
-    """The lines of a text file that hold something, with their numbers from 1.
-
-    Raises:
-        FileNotFoundError: if the file is missing; the sentence ends with ``hint``, which says where to get it.
-        ValueError: if the file is not text in UTF-8.
-    """
+    """The lines of a text file that hold something, with their numbers from 1; ``hint`` says where to get it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"The list {path} is missing. {hint}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"The list {path} is not text in UTF-8 ({error.reason}). {hint}") from None
     lines = (line.rstrip("\r") for line in text.split("\n"))
     return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
@@ -264,13 +263,7 @@ def read_lines(path: Path, *, hint: str) -> list[tuple[int, str]]:
 def read_list(
     path: Path, parse: Callable[[str], tuple[str, int]], *, hint: str, header: str | None = None
 ) -> dict[str, int]:
-    """The image path and number that ``parse`` makes of each line of a text file, below the header if there is one.
-
-    Raises:
-        FileNotFoundError: as :func:`read_lines`.
-        ValueError: if ``parse`` refuses a line, a path could point outside the data folder, on any system, or stands
-            there twice; the sentence gives file and line.
-    """
+    """The image path and number that ``parse`` makes of each line of a text file, below the header if there is one."""
     lines, found = read_lines(path, hint=hint), dict[str, int]()
     if header is not None and [line for _, line in lines[:1]] != [header]:
         raise ValueError(f"{path} must begin with the header {header!r}. Take the file as it was published.")
