@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +14,7 @@ import torch
 
 from dsl_teach.config import Settings
 from dsl_teach.data import batches, load_dataset
+from dsl_teach.data.backbones import backbone, features_of, maps_of, one_view
 from dsl_teach.data.batches import Batches, crop_and_flip
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.metrics import accuracy
@@ -60,6 +63,8 @@ def run(
     """
     with distributed.process_group(device) as device, Checkpoint(open_run(folder, settings), minutes=minutes) as saving:
         data = load_dataset(settings) if data is None else data
+        correct = with_untouched(correct, data, settings, device)
+        data = behind_frozen_blocks(data, settings, device)
         train, test = map(saving.watch, make_batches(data, settings, device, loader_workers=loader_workers))
         network = first_network(data, settings).to(device)
         if saving.folder:
@@ -107,9 +112,9 @@ def make_batches(
     test_size = settings.batch_size if isinstance(data.test_images, ImageFiles) else 1024
     in_training: dict[str, Any] = {"batch_size": settings.batch_size, "balanced": settings.balanced_sampling}
     if settings.augment and not isinstance(data.images, ImageFiles):
-        if data.images.ndim != 4:
+        if data.images.ndim < 4:
             raise ValueError(f"augment shifts and mirrors images, but {data.name} holds points; set augment to false.")
-        in_training["view"] = crop_and_flip
+        in_training["view"] = one_view if settings.frozen_blocks else crop_and_flip
     train = batches.make_batches(data.images, data.noisy_labels, **in_training, **where)
     return train, batches.make_batches(data.test_images, data.test_labels, batch_size=test_size, **where)
 
@@ -118,7 +123,34 @@ def first_network(data: NoisyDataset, settings: Settings) -> EmbeddingNetwork:
     """The network that a run begins with; its first weights follow from the seed."""
     shape: dict[str, Any] = {"images": data.images, "num_classes": data.num_classes, "width": settings.width}
     generator = stream(settings.seed, "weights")
-    return build_network(settings.network, **shape, generator=generator, weights=settings.weights)
+    return build_network(
+        settings.network, **shape, generator=generator, weights=settings.weights, frozen_blocks=settings.frozen_blocks
+    )
+
+
+def behind_frozen_blocks(data: NoisyDataset, settings: Settings, device: torch.device) -> NoisyDataset:
+    """The same data as the trained part of the network sees them: maps in place of images."""
+    if not settings.frozen_blocks:
+        return data
+    train, test = maps_of(data, first_backbone(settings), settings.frozen_blocks, settings.network, device=device)
+    return dataclasses.replace(data, images=train, test_images=test)
+
+
+def with_untouched(
+    correct: Callable[..., Correction], data: NoisyDataset, settings: Settings, device: torch.device
+) -> Callable[..., Correction]:
+    """The correction phase, by embeddings of the network before any training where the settings say so."""
+    if settings.correct_from == "network" or not settings.alpha:
+        return correct
+    train, _ = features_of(data, first_backbone(settings), settings.network, device=device)
+    return functools.partial(correct, untouched=train)
+
+
+def first_backbone(settings: Settings) -> torch.nn.Module:
+    """The network of timm as it is before training, whose weights follow from the seed if they are drawn."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=stream(settings.seed, "weights"))))
+        return backbone(settings.network, settings.weights)
 
 
 def run_many(
