@@ -6,9 +6,12 @@ from PIL import Image
 
 pytest.importorskip("timm")
 
+from dsl_teach.config import Settings
 from dsl_teach.data import backbones
 from dsl_teach.data.backbones import WeightsError, backbone, cut_behind, frozen_maps, one_view
-from dsl_teach.data.dataset import ImageFiles
+from dsl_teach.data.dataset import ImageFiles, NoisyDataset
+from dsl_teach.training.records import Callback
+from dsl_teach.training.runs import run
 
 NAME = "timm:resnet18"
 
@@ -94,3 +97,48 @@ def test_bundled_weights_know_what_a_network_of_random_weights_does_not():
     assert trained.keys() == fresh.keys()
     counted = [key for key in trained if key.endswith("num_batches_tracked")]
     assert all(not torch.equal(trained[key], fresh[key]) for key in trained if key not in counted)
+
+
+@pytest.fixture(scope="module")
+def data():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (72, 1, 8, 8), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(72) % 3
+    return NoisyDataset("drawn", images[:60], labels[:60], ("a", "b", "c"), images[60:], labels[60:])
+
+
+class TestRuns:
+    def settings(self, **changes):
+        given = {"network": NAME, "epochs": 2, "correction_start": 1, "p": 2, "m": 20, "batch_size": 20}
+        return Settings(**(given | changes))
+
+    @pytest.mark.parametrize("augment", [False, True])
+    def test_only_what_stands_behind_the_cut_is_trained(self, data, augment):
+        made = run(self.settings(frozen_blocks=7, augment=augment), data)
+        assert made.data.images.shape[1] == len(backbones.VIEWS)
+        assert made.result.correction is not None
+        assert (
+            sum(x.numel() for x in made.network.parameters())
+            < sum(x.numel() for x in backbone(NAME, "none").parameters()) / 1.5
+        )
+        again = run(self.settings(frozen_blocks=7, augment=augment), data)
+        assert torch.equal(made.network.head.weight, again.network.head.weight)
+
+    def test_an_untouched_network_corrects_alike_in_every_epoch(self, data):
+        seen = []
+
+        class Keep(Callback):
+            def on_epoch_end(self, state):
+                seen.append(state.correction.labels.clone())
+
+        how = {"correct_from": "untouched", "correct_by": "leave_one_out", "correction_start": 0}
+        made = run(self.settings(frozen_blocks=7, **how), data, callbacks=[Keep()])
+        assert torch.equal(seen[0], seen[1])
+        assert torch.equal(seen[0], made.result.correction.labels)
+        whole = run(self.settings(frozen_blocks=8, epochs=1, correct_by="leave_one_out", correction_start=0), data)
+        assert torch.equal(whole.result.correction.labels, seen[0])  # nothing of it is trained but the last layer
+
+    @pytest.mark.parametrize("changes", [{"frozen_blocks": 2}, {"correct_from": "untouched"}])
+    def test_settings_for_timm_are_refused_elsewhere(self, changes):
+        with pytest.raises(ValueError, match=f"{next(iter(changes))} is for a network of timm"):
+            Settings(network="small_cnn", **changes)

@@ -136,7 +136,7 @@ def frozen_maps(
     cut and the views: computed once, by one process, whoever asks.
     """
     frozen, _ = cut_behind(model, frozen_blocks, name)
-    digest = hashlib.sha256(repr((name, frozen_blocks, VIEWS, FILES, PIXELS)).encode())
+    digest = hashlib.sha256(repr((name, str(frozen), VIEWS, FILES, PIXELS)).encode())
     for part in (_bytes_of(frozen), _bytes_of_images(images)):
         for piece in part:
             digest.update(piece)
