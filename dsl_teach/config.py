@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dsl_teach.files import read_yaml
 
-ON_DISK = ("cifar10", "cifar100", "image_folder", "clothing1m", "food101n")
+ON_DISK = ("cifar10", "cifar100", "clothes", "image_folder", "clothing1m", "food101n")
 """These need ``data_root``."""
 SYNTHETIC = ("digits", "toy_clusters", "toy_moons")
 """These are clean, so the package always makes some of their labels wrong."""
@@ -19,6 +19,7 @@ CAN_BE_UNEVEN = ("digits", "cifar10", "cifar100")
 """These can be made uneven: ``rarest_share``, ``noise_direction``."""
 PLACES = ("data_root", "test_root", "labels_file")
 """Settings that say where something lies: moving it changes nothing about a run."""
+NETWORKS = ("small_cnn", "strided_cnn", "mlp", "resnet18_small", "resnet18", "resnet50")
 KNOBS = ("p", "m", "alpha", "correction_start")
 """The four settings that readers move."""
 
@@ -35,6 +36,12 @@ def _setting(default: Any, help: str) -> Any:
     return Field(default, description=help)
 
 
+def _network(name: str) -> str:
+    if name not in NETWORKS and not name.startswith("timm:"):
+        raise ValueError(f"{', '.join(NETWORKS)}, or timm: and the name of a network of timm")
+    return name
+
+
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -43,7 +50,15 @@ class _Data(_Group):
     """Data: which samples, and how their labels came to be wrong."""
 
     dataset: Literal[
-        "digits", "toy_clusters", "toy_moons", "cifar10", "cifar100", "image_folder", "clothing1m", "food101n"
+        "digits",
+        "toy_clusters",
+        "toy_moons",
+        "cifar10",
+        "cifar100",
+        "clothes",
+        "image_folder",
+        "clothing1m",
+        "food101n",
     ] = _setting("digits", "which data set")
     data_root: str = _setting("", "folder of a data set that lies on disk")
     test_root: str = _setting("", "folder of its test images, where they lie elsewhere")
@@ -52,8 +67,13 @@ class _Data(_Group):
     labels_file: str = _setting("", "published noisy labels for CIFAR: a .pt file of CIFAR-N, or an .npz file")
     labels_name: str = _setting("", "which labels of that file, random_label1 say")
     official_files: bool = _setting(True, "whether CIFAR's files must have the official checksums")
-    noise_rate: Rate | None = _setting(None, "share of the training labels made wrong; unset: 0.4, for CIFAR none")
+    noise_rate: Rate | None = _setting(
+        None, "share of the training labels made wrong; unset: 0.4, for CIFAR and clothes none"
+    )
     noise_temperature: Weight = _setting(2.0, "0: exactly the most confusable images; large: any image")
+    noise_from: Literal["images", "other_network", "chance"] = _setting(
+        "images", "clothes: wrong labels follow a probe's confusions, those of another network, or chance"
+    )
     rarest_share: Quantile = _setting(1.0, "digits, CIFAR: size of the rarest class over the commonest; 1 keeps all")
     noise_direction: Literal["any", "to_frequent", "to_rare"] = _setting(
         "any", "digits, CIFAR: wrong labels go to any class, or only to more frequent or only to rarer ones"
@@ -63,11 +83,12 @@ class _Data(_Group):
 class _Network(_Group):
     """Network: what is trained, and on what hardware."""
 
-    network: Literal["small_cnn", "strided_cnn", "mlp", "resnet18_small", "resnet18", "resnet50"] = _setting(
-        "small_cnn", "which network"
-    )
+    network: Annotated[str, AfterValidator(_network)] = _setting("small_cnn", "which network; timm:NAME is one of timm")
+    frozen_blocks: CountOrOff = _setting(0, "timm: this many blocks stay as they are, and see each image only once")
     width: Count = _setting(16, "channels of the network's first layer; a ResNet has its own")
-    weights: str = _setting("none", "a ResNet's first weights: none, imagenet, or the path of a weights file")
+    weights: str = _setting(
+        "none", "first weights of a ResNet or of timm: none, imagenet, bundled (timm), or the path of a file"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = _setting("auto", "auto: bfloat16 for a ResNet where supported")
     compile: bool = _setting(False, "whether torch.compile prepares the network: slow to start, faster afterwards")
 
@@ -107,8 +128,15 @@ class _Correction(_Group):
     correction_mode: Literal["exact", "streamed"] = _setting(
         "exact", "embeddings by a pass in eval mode, or gathered during the training pass (nearly free)"
     )
-    correct_by: Literal["density_peaks", "random", "class_means", "neighbours", "head"] = _setting(
-        "density_peaks", "class scores by prototypes (density_peaks, random, class_means), neighbours, or the head"
+    correct_by: Literal["density_peaks", "random", "class_means", "neighbours", "head", "ridge", "leave_one_out"] = (
+        _setting(
+            "density_peaks",
+            "class scores by prototypes (density_peaks, random, class_means), neighbours, head, or a linear fit that "
+            "counts each sample's own label (ridge) or leaves it out (leave_one_out)",
+        )
+    )
+    correct_from: Literal["network", "untouched"] = _setting(
+        "network", "embeddings of the network as it is now, or, timm, of the network before any training"
     )
     neighbours: Count = _setting(50, "how many neighbours vote, with correct_by neighbours")
     soft_temperature: Weight = _setting(0.0, "corrected labels are softmax(scores / temperature); 0: hard")
@@ -211,8 +239,20 @@ def _require_data(s: Settings) -> None:
         raise ValueError(f"data_root must name the folder of {s.dataset}, but it is empty.")
     if s.dataset == "food101n" and not s.test_root:
         raise ValueError("test_root must name the folder of Food-101, which Food-101N is tested on; it is empty.")
-    if s.noise_rate is not None and s.dataset in ON_DISK[2:]:
+    if s.noise_rate is not None and s.dataset in ON_DISK[3:]:
         raise ValueError(f"noise_rate is for clean data; {s.dataset} comes with wrong labels of its own. Leave it out.")
+    if s.noise_from != "images" and s.dataset != "clothes":
+        raise ValueError(f"noise_from is for clothes; leave it out for {s.dataset}.")
+    if (s.frozen_blocks or s.correct_from == "untouched") and not s.network.startswith("timm:"):
+        name = "frozen_blocks" if s.frozen_blocks else "correct_from"
+        raise ValueError(
+            f"{name} is for a network of timm, timm:tf_efficientnet_lite0 say, but network is {s.network}."
+        )
+    if s.correct_from == "untouched" and (s.correct_by == "head" or s.correction_mode == "streamed"):
+        raise ValueError(
+            "correct_from = untouched takes no embeddings of the network: leave out correct_by = head and "
+            "correction_mode = streamed, which do."
+        )
     if s.labels_file and not s.dataset.startswith("cifar"):
         raise ValueError(f"labels_file is for CIFAR; leave it out for {s.dataset}.")
     if (s.rarest_share, s.noise_direction) != (1.0, "any") and s.dataset not in CAN_BE_UNEVEN:
@@ -232,5 +272,5 @@ def _sentence(error: ValidationError) -> str:
         close = difflib.get_close_matches(name, Settings.model_fields, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"The settings are {', '.join(Settings.model_fields)}."
         return f"There is no setting {name}. {hint}"
-    wanted = first["msg"].removeprefix("Input should be ")
+    wanted = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return f"{name} must be {wanted}, but it is {value!r}. ({name}: {Settings.model_fields[name].description}.)"

@@ -18,6 +18,7 @@ from dsl_teach.data.batches import Batches
 from dsl_teach.metrics import correction_report
 from dsl_teach.prototypes import Prototypes, class_scores, correct_labels, select_prototypes
 from dsl_teach.prototypes.correction import keep_unless_beaten, soft_labels
+from dsl_teach.prototypes.ridge import ridge_head
 from dsl_teach.prototypes.selection import no_prototypes, sample_by_class
 from dsl_teach.prototypes.variants import class_means, neighbour_scores, random_prototypes, whitened
 from dsl_teach.seeds import stream
@@ -25,6 +26,8 @@ from dsl_teach.training.distributed import from_leader
 from dsl_teach.training.evaluation import embed
 from dsl_teach.training.networks import EmbeddingNetwork
 from dsl_teach.training.records import STREAMED, Correction, Memory
+
+LINEAR = ("ridge", "leave_one_out")
 
 
 def correct(
@@ -36,15 +39,22 @@ def correct(
     before: Correction | None = None,
     memory: Memory | None = None,
     clean_labels: Tensor | None = None,
+    untouched: Tensor | None = None,
 ) -> Correction:
     """The correction phase: embed every sample in its fixed view, choose prototypes, let them vote.
 
     The epoch names the random draw of the m samples a class. The memory holds embeddings gathered in training, which
     are taken out, and class scores of former corrections, which are kept up to date. Clean labels are for the report.
+    ``untouched``, (N, D), are embeddings to correct by in place of the network's.
     """
     start, memory = time.perf_counter(), {} if memory is None else memory
     noisy_labels, k = train.noisy_labels, network.num_classes
-    raw = memory.pop(STREAMED) if STREAMED in memory else embed(network, train)
+    if untouched is not None and before is not None and settings.correct_by in LINEAR:
+        return replace(before, epoch=epoch, seconds=0.0)  # from the same features by the same rule
+    if untouched is not None:
+        raw = untouched.to(noisy_labels.device)
+    else:
+        raw = memory.pop(STREAMED) if STREAMED in memory else embed(network, train)
     embeddings = in_space(raw, noisy_labels, settings, num_classes=k)
     generator, among = stream(settings.seed, "sample", epoch), agreeing(before, noisy_labels, settings, num_classes=k)
     prototypes = choose_prototypes(embeddings, noisy_labels, settings, num_classes=k, generator=generator, among=among)
@@ -89,7 +99,7 @@ def choose_prototypes(
     among: Tensor | None = None,
 ) -> Prototypes:
     """The prototypes that ``correct_by`` names, among these rows only; none where the head or neighbours decide."""
-    if settings.correct_by in ("head", "neighbours"):
+    if settings.correct_by in ("head", "neighbours", *LINEAR):
         return no_prototypes(embeddings, num_classes, settings.p)
     choose = {
         "density_peaks": partial(select_prototypes, **reading(settings)),
@@ -120,6 +130,9 @@ def score(
         rows = torch.cat(sample_by_class(noisy_labels, num_classes=k, m=settings.m, generator=generator))
         neighbours = {"num_classes": k, "neighbours": settings.neighbours}
         return neighbour_scores(embeddings, noisy_labels, rows.to(embeddings.device), **neighbours)
+    if settings.correct_by in LINEAR:
+        found = ridge_head(embeddings, noisy_labels, num_classes=head.out_features)
+        return (found.left_out if settings.correct_by == "leave_one_out" else found.fitted).to(embeddings.dtype)
     return class_scores(embeddings, prototypes)
 
 

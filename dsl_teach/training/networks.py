@@ -12,14 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from dsl_teach._validate import require
+from dsl_teach.data import backbones
+from dsl_teach.data.backbones import WeightsError
 from dsl_teach.storage import reason
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # red, green, blue; of 255
 RESNETS = ("resnet18_small", "resnet18", "resnet50")
-
-
-class WeightsError(ValueError):
-    """First weights that cannot be had or do not fit."""
 
 
 class EmbeddingNetwork(nn.Module):
@@ -126,12 +124,15 @@ def build_network(
     width: int,
     generator: torch.Generator,
     weights: str = "none",
+    frozen_blocks: int = 0,
 ) -> EmbeddingNetwork:
     """Make a network of a name that ``Settings.network`` may have; the generator gives the seed of its weights.
 
     The mean and deviation of the training images scale every image that comes in; for image files, and with weights
     made elsewhere (torchvision's of ImageNet, or a file's), ImageNet's do.
     """
+    if name.startswith(backbones.PREFIX):
+        return _timm_network(name, images, num_classes, generator, weights, frozen_blocks)
     makers: dict[str, Callable[[int], tuple[nn.Module, int]]] = {
         "small_cnn": lambda channels: small_cnn(channels, width),
         "strided_cnn": lambda channels: strided_cnn(channels, width),
@@ -154,6 +155,20 @@ def build_network(
     if isinstance(images, Tensor) and weights == "none":
         mean, deviation = channel_statistics(images)
     return EmbeddingNetwork(embed, head, mean=mean, deviation=deviation)
+
+
+def _timm_network(
+    name: str, images: Tensor | Sized, num_classes: int, generator: torch.Generator, weights: str, frozen_blocks: int
+) -> EmbeddingNetwork:
+    """What stands behind the frozen blocks, for maps; for images, the whole network."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        model = backbones.backbone(name, weights)
+        head = nn.Linear(int(str(model.num_features)), num_classes)
+    mean, deviation = backbones.scale_of(model)
+    if frozen_blocks:
+        model, mean, deviation = backbones.cut_behind(model, frozen_blocks, name)[1], torch.zeros(()), torch.ones(())
+    return EmbeddingNetwork(nn.Sequential(model, nn.Flatten()), head, mean=mean, deviation=deviation)
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +15,7 @@ import torch
 from dsl_teach._validate import require
 from dsl_teach.config import Settings
 from dsl_teach.data import batches, load_dataset
+from dsl_teach.data.backbones import backbone, features_of, maps_of, one_view
 from dsl_teach.data.batches import Batches, crop_and_flip
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.data.fingerprint import digest, fingerprint
@@ -65,14 +68,16 @@ def run(
     """
     with distributed.process_group(device) as device, Checkpoint(open_run(folder, settings), minutes=minutes) as saving:
         data = load_dataset(settings) if data is None else data
-        train, test = map(saving.watch, make_batches(data, settings, device, loader_workers=loader_workers))
-        network = first_network(data, settings).to(device)
         identity = fingerprint(data)
         told = f"This process has found other data for {data.name} than the first one: all must see the same files."
         require(digest(identity) == distributed.from_leader(digest(identity)), told)
         if saving.folder:
             note_environment(saving.folder, settings, device)
         by_leader(lambda: saving.folder.require_same_data(identity) if saving.folder else None)
+        correct = with_untouched(correct, data, settings, device)
+        data = behind_frozen_blocks(data, settings, device)
+        train, test = map(saving.watch, make_batches(data, settings, device, loader_workers=loader_workers))
+        network = first_network(data, settings).to(device)
         clean_labels = None if data.clean_labels is None else data.clean_labels.to(device)
         callbacks = [saving, *(callbacks if distributed.is_leader() else ())]
         how: dict[str, Any] = {"clean_labels": clean_labels, "correct": correct, "callbacks": callbacks}
@@ -106,9 +111,9 @@ def make_batches(
     test_size = settings.batch_size if isinstance(data.test_images, ImageFiles) else 1024
     in_training: dict[str, Any] = {"batch_size": settings.batch_size, "balanced": settings.balanced_sampling}
     if settings.augment and not isinstance(data.images, ImageFiles):
-        if data.images.ndim != 4:
+        if data.images.ndim < 4:
             raise ValueError(f"augment shifts and mirrors images, but {data.name} holds points; set augment to false.")
-        in_training["view"] = crop_and_flip
+        in_training["view"] = one_view if settings.frozen_blocks else crop_and_flip
     train = batches.make_batches(data.images, data.noisy_labels, **in_training, **where)
     return train, batches.make_batches(data.test_images, data.test_labels, batch_size=test_size, **where)
 
@@ -117,10 +122,36 @@ def first_network(data: NoisyDataset, settings: Settings) -> EmbeddingNetwork:
     """The network that a run begins with; its first weights follow from the seed."""
     shape: dict[str, Any] = {"images": data.images, "num_classes": data.num_classes, "width": settings.width}
     generator = stream(settings.seed, "weights")
-    network = build_network(settings.network, **shape, generator=generator, weights=settings.weights)
+    first = {"weights": settings.weights, "frozen_blocks": settings.frozen_blocks}
+    network = build_network(settings.network, **shape, **first, generator=generator)
     for images in (data.images, data.test_images):
         require_fit(network, settings.network, images)
     return network
+
+
+def behind_frozen_blocks(data: NoisyDataset, settings: Settings, device: torch.device) -> NoisyDataset:
+    """The same data as the trained part of the network sees them: maps in place of images."""
+    if not settings.frozen_blocks:
+        return data
+    train, test = maps_of(data, first_backbone(settings), settings.frozen_blocks, settings.network, device=device)
+    return dataclasses.replace(data, images=train, test_images=test)
+
+
+def with_untouched(
+    correct: Callable[..., Correction], data: NoisyDataset, settings: Settings, device: torch.device
+) -> Callable[..., Correction]:
+    """The correction phase, by embeddings of the network before any training where the settings say so."""
+    if settings.correct_from == "network" or not settings.alpha:
+        return correct
+    train, _ = features_of(data, first_backbone(settings), settings.network, device=device)
+    return functools.partial(correct, untouched=train)
+
+
+def first_backbone(settings: Settings) -> torch.nn.Module:
+    """The network of timm as it is before training, whose weights follow from the seed if they are drawn."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=stream(settings.seed, "weights"))))
+        return backbone(settings.network, settings.weights)
 
 
 def run_many(

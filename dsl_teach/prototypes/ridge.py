@@ -1,0 +1,73 @@
+"""A linear head on features, in closed form: what it says of a sample with, and without, that sample's own label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from dsl_teach._validate import require_labels
+
+PENALTIES = tuple(10.0 ** (power / 2) for power in range(-8, 9))
+"""Tried as a multiple of the features' mean spread."""
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeHead:
+    """A head that was fitted to N samples: its scores are linear in the features."""
+
+    weight: Tensor
+    """(D, K)."""
+    bias: Tensor
+    """(K,)."""
+    penalty: float
+    fitted: Tensor
+    """(N, K) scores of the samples that it was fitted to."""
+    left_out: Tensor
+    """(N, K) scores of each of them by a head that was fitted without it."""
+
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """(B, K) scores of (B, D) features of other samples."""
+        return embeddings.to(self.weight.dtype) @ self.weight + self.bias
+
+
+def ridge_head(embeddings: Tensor, noisy_labels: Tensor, *, num_classes: int) -> RidgeHead:
+    r"""Ridge regression of the labels, one column a class, on the features; all N leave-one-out fits cost no more.
+
+    .. math:: W = (X^\top X + \lambda I)^{-1} X^\top Y, \qquad f_i = x_i^\top W, \qquad
+              h_{ii} = x_i^\top (X^\top X + \lambda I)^{-1} x_i, \qquad
+              f_i^{(-i)} = \frac{f_i - h_{ii} y_i}{1 - h_{ii}}
+
+    with X the features and Y the one-hot labels, both less their means, which come back as the bias. A sample votes
+    for its own label with the weight h_ii; f^(-i) takes that vote away. Of 17 penalties the one counts whose
+    leave-one-out scores have the smallest squared error against the given labels (PRESS).
+
+    Embeddings are (N, D), labels (N,) int64 below K. It is computed in float64.
+
+    Raises:
+        ValueError: if there are fewer than 3 samples, a feature is not finite, or the labels do not belong to them.
+
+    Source: Allen, "The Relationship between Variable Selection and Data Augmentation and a Method for Prediction",
+    Technometrics 1974; Golub, Heath, Wahba, "Generalized Cross-Validation as a Method for Choosing a Good Ridge
+    Parameter", Technometrics 1979.
+    """
+    require_labels(noisy_labels, "noisy_labels", length=len(embeddings), num_classes=num_classes)
+    if len(embeddings) < 3 or not bool(embeddings.isfinite().all()):
+        raise ValueError(f"A head needs at least 3 samples, here are {len(embeddings)}, and finite embeddings.")
+    x, y = embeddings.double(), one_hot(noisy_labels, num_classes).double()
+    x_mean, y_mean = x.mean(dim=0), y.mean(dim=0)
+    spread, directions = torch.linalg.eigh((x - x_mean).T @ (x - x_mean))
+    z = (x - x_mean) @ directions  # the features along the axes in which nothing is mixed
+    projected, squares = z.T @ (y - y_mean), z.square()
+    tried = []
+    for penalty in (spread.clamp(min=0).mean().clamp(min=1e-12) * torch.tensor(PENALTIES)).tolist():
+        shrunk = 1 / (spread.clamp(min=0) + penalty)
+        fitted = z @ (shrunk[:, None] * projected) + y_mean
+        leverage = (squares @ shrunk + 1 / len(x))[:, None].clamp(max=1 - 1e-9)
+        left_out = (fitted - leverage * y) / (1 - leverage)
+        tried.append(((left_out - y).square().mean(), penalty, shrunk, fitted, left_out))
+    _, penalty, shrunk, fitted, left_out = min(tried, key=lambda found: float(found[0]))
+    weight = directions @ (shrunk[:, None] * projected)
+    return RidgeHead(weight, y_mean - x_mean @ weight, penalty, fitted, left_out)

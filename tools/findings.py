@@ -1,0 +1,151 @@
+"""What docs/findings.md says of committed rows: contrasts with intervals and verdicts by docs/plan.md, and figures.
+
+    .venv/bin/python tools/findings.py            # prints the tables in Markdown, draws docs/figures/*.svg
+
+Nothing is trained: it reads notebooks/results. The verdicts follow from the rows by the rules of the plan alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import ttost_paired
+
+ROOT = Path(__file__).parents[1]
+RESULTS, FIGURES = ROOT / "notebooks" / "results", ROOT / "docs" / "figures"
+RESAMPLES = 10_000
+LITTLE = 1 / 3
+"""Less than this share of the wrong labels is *little memorised*."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The mean of ours minus theirs in points, paired by seed."""
+
+    mean: float
+    half: float
+    seeds: int
+    p: float
+    """Two-sided, of no difference."""
+    equivalent: float
+    """The greater p of two one-sided tests: below 0.05 the difference lies within the bound."""
+
+    def verdict(self, p_holm: float) -> str:
+        """By the plan: better, worse, equivalent or open."""
+        if p_holm < 0.05:
+            return "better" if self.mean > 0 else "worse"
+        return "equivalent" if self.equivalent < 0.05 else "open"
+
+
+def contrast(ours: np.ndarray, theirs: np.ndarray, *, bound: float, test_share: float | None = None) -> Contrast:
+    r"""Paired t over seeds; with ``test_share`` corrected after Nadeau and Bengio, for seeds that re-split the images.
+
+    .. math:: s^2_{\text{corrected}} = \Bigl(\frac1n + \frac{n_\text{test}}{n_\text{train}}\Bigr) s^2
+
+    Source: Nadeau, Bengio, "Inference for the Generalization Error", Machine Learning 2003.
+    """
+    difference, n = 100 * (ours - theirs), len(ours)
+    ratio = 0.0 if test_share is None else test_share / (1 - test_share)
+    error = float(difference.std(ddof=1) * np.sqrt(1 / n + ratio))
+    t = stats.t(df=n - 1)
+    p = float(2 * t.sf(abs(difference.mean()) / error))
+    one_sided = max(float(t.sf((bound + side * difference.mean()) / error)) for side in (1, -1))
+    if test_share is None:  # the library's figure for the plain case
+        one_sided = float(ttost_paired(100 * ours, 100 * theirs, -bound, bound)[0])
+    return Contrast(float(difference.mean()), float(t.ppf(0.975) * error), n, p, one_sided)
+
+
+def holm(p: list[float]) -> list[float]:
+    """The p values after Holm's correction for all rows of a table."""
+    return [float(x) for x in multipletests(p, method="holm")[1]]
+
+
+def rows_of(name: str) -> pd.DataFrame:
+    """The rows of a sweep, one line a trial."""
+    return pd.DataFrame(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["rows"])
+
+
+def by_seed(rows: pd.DataFrame, case: str, method: str, column: str = "test_accuracy") -> np.ndarray:
+    """One value a seed, in the order of the seeds."""
+    chosen = rows[(rows["case"] == case) & (rows["method"] == method)].sort_values("seed")
+    return chosen[column].to_numpy(float)
+
+
+def slope(memorised: np.ndarray, gain: np.ndarray) -> tuple[float, float, float]:
+    """Points of gain for each point memorised, over the cells' means, with a 95 % interval by bootstrap over seeds.
+
+    Both are (cells, seeds); a resample takes whole seeds, the same in every cell.
+    """
+    generator, seeds = np.random.default_rng(0), memorised.shape[1]
+    draws = [np.arange(seeds), *generator.integers(seeds, size=(RESAMPLES, seeds))]
+    slopes = [np.polyfit(memorised[:, draw].mean(axis=1), gain[:, draw].mean(axis=1), 1)[0] for draw in draws]
+    low, high = np.percentile(slopes[1:], (2.5, 97.5))
+    return float(slopes[0]), float(low), float(high)
+
+
+def h1() -> str:
+    """Does the gain of SMP over cross-entropy grow with what cross-entropy memorises?"""
+    rows = rows_of("memorised_cifar10")
+    cases = list(dict.fromkeys(rows["case"]))
+    plain, smp = ([by_seed(rows, case, method) for case in cases] for method in ("cross-entropy", "SMP"))
+    memorised = np.stack([by_seed(rows, case, "cross-entropy", "memorised") for case in cases])
+    contrasts = [contrast(ours, theirs, bound=1.0) for ours, theirs in zip(smp, plain, strict=True)]
+    corrected = holm([found.p for found in contrasts])
+    lines = [
+        "| cell | memorised % | cross-entropy % | SMP % | SMP − cross-entropy | p (Holm) | verdict |",
+        "| --- | " + "--- | " * 6,
+    ]
+    for case, share, ours, theirs, found, p in zip(cases, memorised, smp, plain, contrasts, corrected, strict=True):
+        means = f"{100 * share.mean():.0f} | {100 * theirs.mean():.1f} | {100 * ours.mean():.1f}"
+        lines.append(f"| {case} | {means} | {found.mean:+.1f} ± {found.half:.1f} | {p:.3f} | {found.verdict(p)} |")
+    rise, low, high = slope(100 * memorised, 100 * (np.stack(smp) - np.stack(plain)))
+    little = memorised.mean(axis=1) < LITTLE
+    gains_there = [
+        case
+        for case, few, found, p in zip(cases, little, contrasts, corrected, strict=True)
+        if few and found.verdict(p) == "better"
+    ]
+    answer = "yes" if low > 0 and not gains_there else "no" if high < 0 or gains_there else "open"
+    lines += [
+        "",
+        f"Seeds: {contrasts[0].seeds}. Slope over the cells: {rise:+.3f} points of gain for each point memorised, 95 % "
+        f"interval {low:+.3f} to {high:+.3f}. Cells in which less than a third is memorised: {int(little.sum())}, "
+        f"with a gain after Holm: {len(gains_there)}. H1: **{answer}**.",
+    ]
+    draw_h1(cases, memorised, contrasts)
+    return "\n".join(lines)
+
+
+def draw_h1(cases: list[str], memorised: np.ndarray, contrasts: list[Contrast]) -> None:
+    """Gain against share memorised, a point a cell."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(0, color="0.6", linewidth=1)
+    for case, share, found in zip(cases, memorised, contrasts, strict=True):
+        noise, view, epochs = case.split(", ")
+        look = {"color": "#c4452f" if noise == "idn_40" else "#2f6fc4", "marker": "o" if view == "plain" else "^"}
+        face = {} if epochs.startswith("30") else {"markerfacecolor": "white"}
+        axes.errorbar(
+            100 * share.mean(), found.mean, yerr=found.half, capsize=3, linestyle="", label=case, **look, **face
+        )
+    axes.set(
+        xlabel="wrong labels that cross-entropy memorised, %", ylabel="SMP − cross-entropy, points of test accuracy"
+    )
+    axes.legend(fontsize=8, frameon=False, loc="best")
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    figure.savefig(FIGURES / "gain_against_memorised.svg", metadata={"Date": None})
+
+
+HYPOTHESES = {"H1": h1}
+
+if __name__ == "__main__":
+    for title, answer in HYPOTHESES.items():
+        print(f"## {title}\n\n{answer()}\n")
