@@ -1,0 +1,93 @@
+"""Where commands end: a user's mistake becomes a sentence and an exit code; imports nothing that takes time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import signal
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+FAILED, PIPE_CLOSED = 1, 128 + 13
+"""Exit codes; a signal that stops a command gives 128 and its number: 130 for Ctrl-C, 143 for SIGTERM."""
+READING = (EOFError, pickle.UnpicklingError, tarfile.TarError, zipfile.BadZipFile)
+USERS = (OSError, ValueError, FloatingPointError, MemoryError, *READING)
+MEMORY = ("out of memory", "allocate memory", "not enough memory", "integer multiplication overflow", "overflowed")
+DEVICE = ("CUDA", "cuda", "NVIDIA", "device string", "device type")
+UNSAFE = ("weights_only", "allow_pickle", "weights only load")
+"""Words of torch's and NumPy's errors about memory, about devices, and of advice to load what may run programs."""
+
+
+def is_users(error: BaseException) -> bool:
+    """Whether an error comes from what the user named, or from the machine; any other is a mistake of ours."""
+    return isinstance(error, USERS) or (isinstance(error, RuntimeError | AssertionError) and bool(_known(error)))
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong, what it is about, and what to do where that is known."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"A file is not text in UTF-8: {error.reason} at byte {error.start}. Save it as UTF-8."
+    return _known(error) or _of_system(error) or str(error).strip() or type(error).__name__
+
+
+@contextmanager
+def boundary(who: str) -> Iterator[None]:
+    """Inside, a user's mistake and a signal end the process with a sentence on stderr, and 1 or 128 + the signal.
+
+    A reader of the output who leaves, as head does, ends it without a word. A mistake of ours keeps its traceback.
+    """
+    try:
+        yield
+        sys.stdout.flush()  # here a full disk and a closed pipe can still be told
+        return
+    except KeyboardInterrupt as error:  # Interrupted, which is one, knows its signal
+        code = 128 + getattr(error, "number", signal.SIGINT)
+        complain(who, str(error) or "Stopped by SIGINT.")
+    except BrokenPipeError:
+        code = PIPE_CLOSED
+    except Exception as error:
+        if not is_users(error):
+            raise
+        code = FAILED
+        complain(who, sentence(error))
+    _forget_output()
+    raise SystemExit(code)
+
+
+def complain(who: str, words: str) -> None:
+    """Say on stderr what went wrong, and in which of several processes."""
+    rank = os.environ.get("RANK", "0")
+    print(f"{who}{'' if rank == '0' else f' (process {rank})'}: {words}", file=sys.stderr, flush=True)
+
+
+def _known(error: BaseException) -> str:
+    """A sentence for what torch and NumPy say in ways that help nobody, or mislead; "" for anything else."""
+    text = str(error)
+    if any(words in text.lower() for words in UNSAFE):
+        return "A file holds Python objects, which could run programs, so it is not loaded. Name one of plain numbers."
+    first = text.strip().split("\n")[0].rstrip(".") or type(error).__name__
+    if isinstance(error, MemoryError) or any(words in text for words in MEMORY):
+        return f"The memory does not suffice: {first}. Lower batch_size, width or the number of workers."
+    if isinstance(error, RuntimeError | AssertionError) and any(words in text for words in DEVICE):
+        return f"device cannot be used: {first}. Name another one, cpu say."
+    return ""
+
+
+def _of_system(error: BaseException) -> str:
+    if not isinstance(error, OSError) or error.strerror is None:
+        return ""
+    hints = {errno.ENOSPC: " Make room on the disk and run it again.", errno.EACCES: " Name one that you may use."}
+    about = f"{error.filename}: " if error.filename is not None else ""
+    return f"{about}{error.strerror}.{hints.get(error.errno or 0, '')}"
+
+
+def _forget_output() -> None:
+    """What cannot be printed is dropped, or Python would try again at its end and say so."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
