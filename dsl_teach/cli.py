@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import signal
 import sys
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dsl_teach.errors import FAILED, boundary, complain, is_users, sentence
 from dsl_teach.signals import listening
 
 if TYPE_CHECKING:
     from dsl_teach.training.records import Callback
 
-DONE, FAILED = 0, 1
-"""Exit codes; a signal that stops a command gives 128 and its number: 130 for Ctrl-C, 143 for SIGTERM."""
+WHO, DONE = "dsl-teach", 0
 
 app = typer.Typer(help=__doc__, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with listening(_end, ignored_afterwards=ends), warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: print(f"Note: {message}", file=sys.stderr)
         try:
-            app(arguments, prog_name="dsl-teach")
+            app(arguments, prog_name=WHO)
         except SystemExit as error:
             return error.code if isinstance(error.code, int) else FAILED
     return DONE
@@ -59,12 +58,8 @@ def with_exit_code(command: Callable[..., int]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        try:
+        with boundary(WHO):
             code = command(*args, **kwargs)
-        except KeyboardInterrupt as error:
-            code = complain(error, 128 + getattr(error, "number", signal.SIGINT))  # Interrupted knows its signal
-        except (OSError, ValueError, FloatingPointError) as error:
-            code = complain(error, FAILED)
         raise typer.Exit(code)
 
     return run
@@ -82,11 +77,12 @@ def train(
 ) -> int:
     """Train a run, or continue one that broke off."""
     with _misused():
-        from dsl_teach.config import Settings
+        from dsl_teach.config import Settings, require_use
         from dsl_teach.files import read_yaml
         from dsl_teach.sweep import find_device
 
         settings = Settings(**(read_yaml(config) | changes(set or ())))
+        require_use(settings)
         device = find_device(device)
     from dsl_teach.training.checkpoint import run_folder
     from dsl_teach.training.runs import run
@@ -108,10 +104,13 @@ def sweep(
     workers: Annotated[int, typer.Option(min=1, help="Trials at a time.")] = 1,
     set: Set = None,
     device: Device = "auto",
-    processes: Annotated[int, typer.Option(min=1, help="That train one trial together, by torchrun.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="That train one trial together.")] = 1,
     loader_workers: LoaderWorkers = 0,
     rows: Annotated[Path | None, typer.Option(help="Where the rows go; by default where the file says.")] = None,
     part: Annotated[str, typer.Option(metavar="I/N", help="Do only the I-th of N parts, and write no rows.")] = "1/1",
+    trial_minutes: Annotated[
+        float, typer.Option(min=0, help="End a trial that wrote nothing for so long; runs save every 10. 0: never.")
+    ] = 0.0,
 ) -> int:
     """Train every trial of a sweep; done again, what is left of it."""
     with _misused():
@@ -131,10 +130,12 @@ def sweep(
         say(f"{next(ended)} of {left}: {trial}: {figures or 'FAILED, ' + problem}")
 
     how: dict[str, Any] = {"workers": workers, "processes": processes, "loader_workers": loader_workers}
+    how |= {"device": device, "trial_minutes": trial_minutes}
     try:
-        made, code = run_sweep(plan, output, device=device, on_trial=tell, **how), DONE
+        made, code = run_sweep(plan, output, on_trial=tell, **how), DONE
     except SweepError as error:
-        made, code = error.rows, complain(error, FAILED)
+        made, code = error.rows, FAILED
+        complain(WHO, str(error))
     if made:
         say(f"\n{sweep_table(made, list(plan.grid)).to_string()}")
     if part == WHOLE:
@@ -147,10 +148,10 @@ def sweep(
 def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> int:
     """Show the table of a run, and its curves as a picture."""
     from dsl_teach.config import Settings
+    from dsl_teach.files import read_json
 
     try:
-        settings = Settings.from_yaml(run / "settings.yaml")
-        history = [json.loads(line) for line in (run / "history.jsonl").read_text("utf-8").splitlines()]
+        settings, history = Settings.from_yaml(run / "settings.yaml"), read_json(run / "history.jsonl", lines=True)
     except FileNotFoundError as error:
         raise ValueError(f"{run} is no run folder, or has no epoch yet: {error.filename} is missing.") from error
     say(table(history))
@@ -159,6 +160,22 @@ def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> int:
     drawn, install = draw(history, run / "curves.png"), "install the lab extra: pip install 'dsl-teach[lab]'"
     say(f"Curves: {run / 'curves.png'}" if drawn else f"For a picture of the curves, {install}")
     return DONE
+
+
+@app.command()
+@with_exit_code
+def check(
+    run: Annotated[Path, typer.Argument(help="A run folder, or one that holds some: a trial's, a sweep's.")],
+) -> int:
+    """Compare every file of a run with its checksum; the exit code is 1 if one is damaged or missing."""
+    from dsl_teach.storage import SUMS
+    from dsl_teach.training.checkpoint import check as damages_of
+
+    found = damages_of(run)
+    sums = [(path, path.read_bytes().splitlines()) for path in run.rglob(SUMS)]
+    names = {(path, line.partition(b"  ")[2]) for path, lines in sums for line in lines}
+    say("\n".join(found) if found else f"Nothing is damaged: {len(names)} files.")
+    return FAILED if found else DONE
 
 
 @app.command()
@@ -302,21 +319,14 @@ def _misused() -> Iterator[None]:
     """What goes wrong inside is the fault of how the command was given."""
     try:
         yield
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
+    except Exception as error:
+        raise typer.BadParameter(sentence(error)) if is_users(error) else error from error
 
 
 def say(sentence: str) -> None:
     """Print at once, in the first process only."""
     if os.environ.get("RANK", "0") == "0":
         print(sentence, flush=True)
-
-
-def complain(error: BaseException, code: int) -> int:
-    """Say on stderr what went wrong; returns the exit code."""
-    who = "" if (rank := os.environ.get("RANK", "0")) == "0" else f" (process {rank})"
-    print(f"dsl-teach{who}: {str(error) or type(error).__name__}", file=sys.stderr, flush=True)
-    return code
 
 
 if __name__ == "__main__":
