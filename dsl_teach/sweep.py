@@ -148,11 +148,13 @@ def read_sweep(path: str | Path) -> Sweep:
     path = Path(path)
     try:
         said = read_yaml(path)
-        if "base_from" in said:
-            said["base"] = read_yaml(path.parent / said.pop("base_from")) | (said.get("base") or {})
-        if "rows" in said:
-            said["rows"] = (path.parent / said["rows"]).resolve()
-        return Sweep(**{"made_by": _name_of(path), **said})
+        for name in said.keys() & {"base_from", "rows"}:
+            if not isinstance(said[name], str):
+                raise ValueError(f"{name} must be the path of a file, but it is {said[name]!r}.")
+            said[name] = (path.parent / said[name]).resolve()
+        base = read_yaml(said.pop("base_from")) if "base_from" in said else {}
+        sweep = Sweep(**{"made_by": _name_of(path), **said})
+        return sweep.model_copy(update={"base": base | sweep.base})
     except ValidationError as error:
         first = error.errors()[0]
         where = ": ".join(str(name) for name in first["loc"])
