@@ -185,45 +185,34 @@ def doctor(data: Annotated[Path, typer.Option(help="Folder of the data sets.")] 
     from dsl_teach.training.hardware import best_device, environment, has_bfloat16
 
     preloaded = os.environ.get("LD_PRELOAD", "") + os.environ.get("DYLD_INSERT_LIBRARIES", "")
-    facts = environment() | {
-        "allocator": next((name for name in ("tcmalloc", "jemalloc", "mimalloc") if name in preloaded), "the system's"),
-        "bfloat16": "yes" if has_bfloat16(best_device()) else "no: networks compute in float32",
-    }
-    say("\n".join(f"{name:14} {value}" for name, value in facts.items()))
-    say(f"\nData sets in {data}; digits come with scikit-learn")
+    allocator = next((name for name in ("tcmalloc", "jemalloc", "mimalloc") if name in preloaded), "the system's")
+    bfloat16 = "yes" if has_bfloat16(best_device()) else "no: networks compute in float32"
+    facts = environment() | {"allocator": allocator, "bfloat16": bfloat16}
     for name, (mark, way) in DATA_SETS.items():
         there = any(next(data.glob(depth + mark), None) for depth in ("", "*/", "*/*/"))
-        say(f"{name:14} {'there' if there else f'not there; {way}'}")
-    hints = enumerate(advice(facts) or ["Nothing: this machine is ready."], start=1)
-    say("\n".join(["\nWhat to do", *(f"{number}. {hint}" for number, hint in hints)]))
+        facts[name] = "there" if there else f"not in {data}; {way}"
+    say("\n".join(f"{name:14} {value}" for name, value in facts.items()))
+    hints = {
+        "Install torchvision: make setup.": facts["torchvision"] == "missing",
+        "For full runs of ResNet-50 take a machine with a GPU.": facts["accelerator"].startswith("none"),
+        "Try LD_PRELOAD=libtcmalloc_minimal.so.4 before the command.": allocator == "the system's",
+        "Make room before a full run: less than 10 GiB of disk are free.": float(facts["free disk"].split()[0]) < 10,
+    }
+    say("\n".join(["\nWhat to do", *(f"- {hint}" for hint, helps in hints.items() if helps)]))
     return FAILED if facts["torchvision"] == "missing" else DONE
 
 
+FETCH, ASK = "python data_scripts/download.py", "get it from its authors, then python data_scripts/verify.py"
 DATA_SETS = {
-    "CIFAR-10": ("cifar-10-batches-py", "python data_scripts/download.py cifar10"),
-    "CIFAR-100": ("cifar-100-python", "python data_scripts/download.py cifar100"),
-    "CIFAR-10N": ("CIFAR-10_human.pt", "python data_scripts/download.py cifar10n"),
-    "CIFAR-100N": ("CIFAR-100_human.pt", "python data_scripts/download.py cifar100n"),
-    "Clothing1M": ("noisy_train_key_list.txt", "ask its authors; then python data_scripts/verify.py clothing1m FOLDER"),
-    "Food-101N": ("meta/imagelist.tsv", "unpack it; then python data_scripts/verify.py food101n FOLDER"),
-    "Food-101": ("food-101/meta/test.txt", "unpack it; then python data_scripts/verify.py food101 FOLDER"),
-}  # a file that tells each data set, and the way to it
-
-
-def advice(facts: dict[str, str]) -> list[str]:
-    """What would help on this machine, most useful first."""
-    on_cpu, threads = facts["accelerator"].startswith("none"), int(facts["threads"].split()[0])
-    busy = threads > 1 and hasattr(os, "getloadavg") and os.getloadavg()[0] > threads / 2
-    slow = on_cpu and facts["allocator"] == "the system's" and sys.platform == "linux"
-    hints = {
-        "Install torchvision: make setup.": facts["torchvision"] == "missing",
-        "Lessons and digits run on this CPU; for full runs of ResNet-50 take a machine with a GPU.": on_cpu,
-        "Install tcmalloc (Debian: libtcmalloc-minimal4); training with LD_PRELOAD=libtcmalloc_minimal.so.4 "
-        "before the command is often faster on a CPU.": slow,
-        "Other programs use this CPU: put OMP_NUM_THREADS=1 before the command.": busy,
-        "Make room before a full run: less than 10 GiB of disk are free.": float(facts["free disk"].split()[0]) < 10,
-    }
-    return [sentence for sentence, helps in hints.items() if helps]
+    "CIFAR-10": ("cifar-10-batches-py", f"{FETCH} cifar10"),
+    "CIFAR-100": ("cifar-100-python", f"{FETCH} cifar100"),
+    "CIFAR-10N": ("CIFAR-10_human.pt", f"{FETCH} cifar10n"),
+    "CIFAR-100N": ("CIFAR-100_human.pt", f"{FETCH} cifar100n"),
+    "Clothing1M": ("noisy_train_key_list.txt", f"{ASK} clothing1m FOLDER"),
+    "Food-101N": ("meta/imagelist.tsv", f"{ASK} food101n FOLDER"),
+    "Food-101": ("food-101/meta/test.txt", f"{ASK} food101 FOLDER"),
+}
+"""A file that tells each data set, and the way to it."""
 
 
 def changes(said: Sequence[str]) -> dict[str, Any]:
@@ -273,37 +262,33 @@ def in_one_line(record: dict[str, Any], epochs: int) -> str:
     return ", ".join([f"epoch {record['epoch'] + 1} of {epochs}", f"loss {record['loss']:.4f}", *shares, seconds])
 
 
-SHARES = {"test_accuracy": "test %", "train_accuracy": "train %", "memorised": "memorised %"}
-SHARES |= {"changed": "changed %", "label_accuracy": "labels right %"}
-
-
 def table(history: list[dict[str, Any]]) -> str:
     """A run's history, one line an epoch; a dash where there is nothing to say."""
     import pandas as pd
 
-    columns = ["epoch", "learning_rate", "loss", *SHARES, "seconds_training", "seconds_correction"]
+    titles = {"test_accuracy": "test %", "train_accuracy": "train %", "memorised": "memorised %"}
+    titles |= {"changed": "changed %", "label_accuracy": "labels right %"}
+    columns = ["epoch", "learning_rate", "loss", *titles, "seconds_training", "seconds_correction"]
     shown = pd.DataFrame(history, columns=columns)
-    shown[list(SHARES)] = 100 * shown[list(SHARES)].astype(float)
-    shown = shown.rename(columns=SHARES).rename(columns=lambda name: name.replace("_", " "))
+    shown[list(titles)] = 100 * shown[list(titles)].astype(float)
+    shown = shown.rename(columns=titles).rename(columns=lambda name: name.replace("_", " "))
     return shown.to_string(index=False, na_rep="-", float_format="{:.4g}".format)
 
 
 def draw(history: list[dict[str, Any]], path: Path) -> bool:
     """Write the curves as a picture; False where matplotlib is not installed."""
+    import pandas as pd
+
     try:
         from matplotlib.figure import Figure
     except ImportError:
         return False
-    import pandas as pd
-
-    known, figure = pd.DataFrame(history).astype(float), Figure(figsize=(9, 3.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot(known["epoch"], known["loss"])
-    right.plot(known["epoch"], 100 * known["test_accuracy"], label="test accuracy")
-    right.plot(known["epoch"], 100 * known["label_accuracy"], label="corrected labels right")
-    left.set(xlabel="epoch", ylabel="training loss")
-    right.set(xlabel="epoch", ylabel="%")
-    right.legend()
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    curves = pd.DataFrame(history).astype(float).set_index("epoch")
+    for axes, names in zip(figure.subplots(1, 2), (["loss"], ["test_accuracy", "label_accuracy"]), strict=True):
+        axes.plot(curves[names], label=[name.replace("_", " ") for name in names])
+        axes.set_xlabel("epoch")
+        axes.legend()
     figure.savefig(path, dpi=120)
     return True
 
