@@ -154,11 +154,15 @@ def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> int:
         settings, history = Settings.from_yaml(run / "settings.yaml"), read_json(run / "history.jsonl", lines=True)
     except FileNotFoundError as error:
         raise ValueError(f"{run} is no run folder, or has no epoch yet: {error.filename} is missing.") from error
-    say(table(history))
+    try:
+        shown, drawn = table(history), draw(history, run / "curves.png")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{run / 'history.jsonl'} is not the history of a run: {error}.") from error
+    say(shown)
     state = "finished" if (run / "result.json").exists() else "not finished: train it again to continue"
     say(f"\n{len(history)} of {settings.epochs} epochs, {state}")
-    drawn, install = draw(history, run / "curves.png"), "install the lab extra: pip install 'dsl-teach[lab]'"
-    say(f"Curves: {run / 'curves.png'}" if drawn else f"For a picture of the curves, {install}")
+    install = "For a picture of the curves, install the lab extra: pip install 'dsl-teach[lab]'"
+    say(f"Curves: {run / 'curves.png'}" if drawn else install)
     return DONE
 
 

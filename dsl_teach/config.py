@@ -23,8 +23,9 @@ PLACES = ("data_root", "test_root", "labels_file")
 KNOBS = ("p", "m", "alpha", "correction_start")
 """The four settings that readers move."""
 
-Count = Annotated[int, Field(ge=1)]
-CountOrOff = Annotated[int, Field(ge=0)]
+LARGEST = 2**31 - 1  # more is no count of anything here, and torch's whole numbers end not far above
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
+CountOrOff = Annotated[int, Field(ge=0, le=LARGEST)]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Quantile = Annotated[float, Field(gt=0, le=1)]

@@ -88,9 +88,13 @@ def test_a_missing_config_and_a_folder_that_is_none_are_named(tmp_path, config, 
     assert cli.main(["show", str(tmp_path)]) == 1
     assert "is no run folder" in capsys.readouterr().err
     config.rename(tmp_path / "settings.yaml")
-    (tmp_path / "history.jsonl").write_text('{"epoch": 0, "los')
-    assert cli.main(["show", str(tmp_path)]) == 1
-    assert f"{tmp_path / 'history.jsonl'} is no whole JSON file" in capsys.readouterr().err
+    for text, said in (
+        ('{"epoch": 0, "los', "is no whole JSON file"),
+        ('{"epoch": "x"}', "is not the history of a run"),
+    ):
+        (tmp_path / "history.jsonl").write_text(text)
+        assert cli.main(["show", str(tmp_path)]) == 1
+        assert f"{tmp_path / 'history.jsonl'} {said}" in capsys.readouterr().err
 
 
 def test_check_tells_what_is_damaged_by_its_exit_code_too(tmp_path, capsys, monkeypatch):

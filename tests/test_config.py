@@ -29,7 +29,7 @@ def test_settings_are_frozen_and_each_has_a_line_of_help_in_one_group():
 
 
 OUT_OF_RANGE = {
-    "p": [0, 1.5, True, "8"], "m": [0], "alpha": [-0.1, 1.1, float("nan"), "0.5"], "correction_start": [-1],
+    "p": [0, 1.5, True, "8", 2**70], "m": [0], "alpha": [-0.1, 1.1, float("nan"), "0.5"], "correction_start": [-1],
     "noise_rate": [1.0, -0.1], "noise_temperature": [-1.0, float("inf")], "rarest_share": [0.0, 1.1], "subset": [-1],
     "epochs": [0, None], "batch_size": [0], "learning_rate": [0.0], "quantile": [0.0, 1.1], "width": [0],
     "eta_max": [5, 2.1, -1.0], "network": ["resnet_9000", 3], "rho_ties": ["none"], "seed": [-1], "loss": ["mse"],
