@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import signal
 import sys
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dsl_teach.errors import FAILED, boundary, complain, is_users, sentence
 from dsl_teach.signals import listening
 
 if TYPE_CHECKING:
     from dsl_teach.training.records import Callback
 
-DONE, FAILED = 0, 1
-"""Exit codes; a signal that stops a command gives 128 and its number: 130 for Ctrl-C, 143 for SIGTERM."""
+WHO, DONE = "dsl-teach", 0
 
 app = typer.Typer(help=__doc__, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with listening(_end, ignored_afterwards=ends), warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: print(f"Note: {message}", file=sys.stderr)
         try:
-            app(arguments, prog_name="dsl-teach")
+            app(arguments, prog_name=WHO)
         except SystemExit as error:
             return error.code if isinstance(error.code, int) else FAILED
     return DONE
@@ -59,12 +58,8 @@ def with_exit_code(command: Callable[..., int]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
-        try:
+        with boundary(WHO):
             code = command(*args, **kwargs)
-        except KeyboardInterrupt as error:
-            code = complain(error, 128 + getattr(error, "number", signal.SIGINT))  # Interrupted knows its signal
-        except (OSError, ValueError, FloatingPointError) as error:
-            code = complain(error, FAILED)
         raise typer.Exit(code)
 
     return run
@@ -82,11 +77,12 @@ def train(
 ) -> int:
     """Train a run, or continue one that broke off."""
     with _misused():
-        from dsl_teach.config import Settings
+        from dsl_teach.config import Settings, require_use
         from dsl_teach.files import read_yaml
         from dsl_teach.sweep import find_device
 
         settings = Settings(**(read_yaml(config) | changes(set or ())))
+        require_use(settings)
         device = find_device(device)
     from dsl_teach.training.checkpoint import run_folder
     from dsl_teach.training.runs import run
@@ -108,10 +104,13 @@ def sweep(
     workers: Annotated[int, typer.Option(min=1, help="Trials at a time.")] = 1,
     set: Set = None,
     device: Device = "auto",
-    processes: Annotated[int, typer.Option(min=1, help="That train one trial together, by torchrun.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="That train one trial together.")] = 1,
     loader_workers: LoaderWorkers = 0,
     rows: Annotated[Path | None, typer.Option(help="Where the rows go; by default where the file says.")] = None,
     part: Annotated[str, typer.Option(metavar="I/N", help="Do only the I-th of N parts, and write no rows.")] = "1/1",
+    trial_minutes: Annotated[
+        float, typer.Option(min=0, help="End a trial that wrote nothing for so long; runs save every 10. 0: never.")
+    ] = 0.0,
 ) -> int:
     """Train every trial of a sweep; done again, what is left of it."""
     with _misused():
@@ -131,10 +130,12 @@ def sweep(
         say(f"{next(ended)} of {left}: {trial}: {figures or 'FAILED, ' + problem}")
 
     how: dict[str, Any] = {"workers": workers, "processes": processes, "loader_workers": loader_workers}
+    how |= {"device": device, "trial_minutes": trial_minutes}
     try:
-        made, code = run_sweep(plan, output, device=device, on_trial=tell, **how), DONE
+        made, code = run_sweep(plan, output, on_trial=tell, **how), DONE
     except SweepError as error:
-        made, code = error.rows, complain(error, FAILED)
+        made, code = error.rows, FAILED
+        complain(WHO, str(error))
     if made:
         say(f"\n{sweep_table(made, list(plan.grid)).to_string()}")
     if part == WHOLE:
@@ -147,18 +148,38 @@ def sweep(
 def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> int:
     """Show the table of a run, and its curves as a picture."""
     from dsl_teach.config import Settings
+    from dsl_teach.files import read_json
 
     try:
-        settings = Settings.from_yaml(run / "settings.yaml")
-        history = [json.loads(line) for line in (run / "history.jsonl").read_text("utf-8").splitlines()]
+        settings, history = Settings.from_yaml(run / "settings.yaml"), read_json(run / "history.jsonl", lines=True)
     except FileNotFoundError as error:
         raise ValueError(f"{run} is no run folder, or has no epoch yet: {error.filename} is missing.") from error
-    say(table(history))
+    try:
+        shown, drawn = table(history), draw(history, run / "curves.png")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{run / 'history.jsonl'} is not the history of a run: {error}.") from error
+    say(shown)
     state = "finished" if (run / "result.json").exists() else "not finished: train it again to continue"
     say(f"\n{len(history)} of {settings.epochs} epochs, {state}")
-    drawn, install = draw(history, run / "curves.png"), "install the lab extra: pip install 'dsl-teach[lab]'"
-    say(f"Curves: {run / 'curves.png'}" if drawn else f"For a picture of the curves, {install}")
+    install = "For a picture of the curves, install the lab extra: pip install 'dsl-teach[lab]'"
+    say(f"Curves: {run / 'curves.png'}" if drawn else install)
     return DONE
+
+
+@app.command()
+@with_exit_code
+def check(
+    run: Annotated[Path, typer.Argument(help="A run folder, or one that holds some: a trial's, a sweep's.")],
+) -> int:
+    """Compare every file of a run with its checksum; the exit code is 1 if one is damaged or missing."""
+    from dsl_teach.storage import SUMS
+    from dsl_teach.training.checkpoint import check as damages_of
+
+    found = damages_of(run)
+    sums = [(path, path.read_bytes().splitlines()) for path in run.rglob(SUMS)]
+    names = {(path, line.partition(b"  ")[2]) for path, lines in sums for line in lines}
+    say("\n".join(found) if found else f"Nothing is damaged: {len(names)} files.")
+    return FAILED if found else DONE
 
 
 @app.command()
@@ -168,45 +189,34 @@ def doctor(data: Annotated[Path, typer.Option(help="Folder of the data sets.")] 
     from dsl_teach.training.hardware import best_device, environment, has_bfloat16
 
     preloaded = os.environ.get("LD_PRELOAD", "") + os.environ.get("DYLD_INSERT_LIBRARIES", "")
-    facts = environment() | {
-        "allocator": next((name for name in ("tcmalloc", "jemalloc", "mimalloc") if name in preloaded), "the system's"),
-        "bfloat16": "yes" if has_bfloat16(best_device()) else "no: networks compute in float32",
-    }
-    say("\n".join(f"{name:14} {value}" for name, value in facts.items()))
-    say(f"\nData sets in {data}; digits come with scikit-learn")
+    allocator = next((name for name in ("tcmalloc", "jemalloc", "mimalloc") if name in preloaded), "the system's")
+    bfloat16 = "yes" if has_bfloat16(best_device()) else "no: networks compute in float32"
+    facts = environment() | {"allocator": allocator, "bfloat16": bfloat16}
     for name, (mark, way) in DATA_SETS.items():
         there = any(next(data.glob(depth + mark), None) for depth in ("", "*/", "*/*/"))
-        say(f"{name:14} {'there' if there else f'not there; {way}'}")
-    hints = enumerate(advice(facts) or ["Nothing: this machine is ready."], start=1)
-    say("\n".join(["\nWhat to do", *(f"{number}. {hint}" for number, hint in hints)]))
+        facts[name] = "there" if there else f"not in {data}; {way}"
+    say("\n".join(f"{name:14} {value}" for name, value in facts.items()))
+    hints = {
+        "Install torchvision: make setup.": facts["torchvision"] == "missing",
+        "For full runs of ResNet-50 take a machine with a GPU.": facts["accelerator"].startswith("none"),
+        "Try LD_PRELOAD=libtcmalloc_minimal.so.4 before the command.": allocator == "the system's",
+        "Make room before a full run: less than 10 GiB of disk are free.": float(facts["free disk"].split()[0]) < 10,
+    }
+    say("\n".join(["\nWhat to do", *(f"- {hint}" for hint, helps in hints.items() if helps)]))
     return FAILED if facts["torchvision"] == "missing" else DONE
 
 
+FETCH, ASK = "python data_scripts/download.py", "get it from its authors, then python data_scripts/verify.py"
 DATA_SETS = {
-    "CIFAR-10": ("cifar-10-batches-py", "python data_scripts/download.py cifar10"),
-    "CIFAR-100": ("cifar-100-python", "python data_scripts/download.py cifar100"),
-    "CIFAR-10N": ("CIFAR-10_human.pt", "python data_scripts/download.py cifar10n"),
-    "CIFAR-100N": ("CIFAR-100_human.pt", "python data_scripts/download.py cifar100n"),
-    "Clothing1M": ("noisy_train_key_list.txt", "ask its authors; then python data_scripts/verify.py clothing1m FOLDER"),
-    "Food-101N": ("meta/imagelist.tsv", "unpack it; then python data_scripts/verify.py food101n FOLDER"),
-    "Food-101": ("food-101/meta/test.txt", "unpack it; then python data_scripts/verify.py food101 FOLDER"),
-}  # a file that tells each data set, and the way to it
-
-
-def advice(facts: dict[str, str]) -> list[str]:
-    """What would help on this machine, most useful first."""
-    on_cpu, threads = facts["accelerator"].startswith("none"), int(facts["threads"].split()[0])
-    busy = threads > 1 and hasattr(os, "getloadavg") and os.getloadavg()[0] > threads / 2
-    slow = on_cpu and facts["allocator"] == "the system's" and sys.platform == "linux"
-    hints = {
-        "Install torchvision: make setup.": facts["torchvision"] == "missing",
-        "Lessons and digits run on this CPU; for full runs of ResNet-50 take a machine with a GPU.": on_cpu,
-        "Install tcmalloc (Debian: libtcmalloc-minimal4); training with LD_PRELOAD=libtcmalloc_minimal.so.4 "
-        "before the command is often faster on a CPU.": slow,
-        "Other programs use this CPU: put OMP_NUM_THREADS=1 before the command.": busy,
-        "Make room before a full run: less than 10 GiB of disk are free.": float(facts["free disk"].split()[0]) < 10,
-    }
-    return [sentence for sentence, helps in hints.items() if helps]
+    "CIFAR-10": ("cifar-10-batches-py", f"{FETCH} cifar10"),
+    "CIFAR-100": ("cifar-100-python", f"{FETCH} cifar100"),
+    "CIFAR-10N": ("CIFAR-10_human.pt", f"{FETCH} cifar10n"),
+    "CIFAR-100N": ("CIFAR-100_human.pt", f"{FETCH} cifar100n"),
+    "Clothing1M": ("noisy_train_key_list.txt", f"{ASK} clothing1m FOLDER"),
+    "Food-101N": ("meta/imagelist.tsv", f"{ASK} food101n FOLDER"),
+    "Food-101": ("food-101/meta/test.txt", f"{ASK} food101 FOLDER"),
+}
+"""A file that tells each data set, and the way to it."""
 
 
 def changes(said: Sequence[str]) -> dict[str, Any]:
@@ -256,37 +266,33 @@ def in_one_line(record: dict[str, Any], epochs: int) -> str:
     return ", ".join([f"epoch {record['epoch'] + 1} of {epochs}", f"loss {record['loss']:.4f}", *shares, seconds])
 
 
-SHARES = {"test_accuracy": "test %", "train_accuracy": "train %", "memorised": "memorised %"}
-SHARES |= {"changed": "changed %", "label_accuracy": "labels right %"}
-
-
 def table(history: list[dict[str, Any]]) -> str:
     """A run's history, one line an epoch; a dash where there is nothing to say."""
     import pandas as pd
 
-    columns = ["epoch", "learning_rate", "loss", *SHARES, "seconds_training", "seconds_correction"]
+    titles = {"test_accuracy": "test %", "train_accuracy": "train %", "memorised": "memorised %"}
+    titles |= {"changed": "changed %", "label_accuracy": "labels right %"}
+    columns = ["epoch", "learning_rate", "loss", *titles, "seconds_training", "seconds_correction"]
     shown = pd.DataFrame(history, columns=columns)
-    shown[list(SHARES)] = 100 * shown[list(SHARES)].astype(float)
-    shown = shown.rename(columns=SHARES).rename(columns=lambda name: name.replace("_", " "))
+    shown[list(titles)] = 100 * shown[list(titles)].astype(float)
+    shown = shown.rename(columns=titles).rename(columns=lambda name: name.replace("_", " "))
     return shown.to_string(index=False, na_rep="-", float_format="{:.4g}".format)
 
 
 def draw(history: list[dict[str, Any]], path: Path) -> bool:
     """Write the curves as a picture; False where matplotlib is not installed."""
+    import pandas as pd
+
     try:
         from matplotlib.figure import Figure
     except ImportError:
         return False
-    import pandas as pd
-
-    known, figure = pd.DataFrame(history).astype(float), Figure(figsize=(9, 3.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot(known["epoch"], known["loss"])
-    right.plot(known["epoch"], 100 * known["test_accuracy"], label="test accuracy")
-    right.plot(known["epoch"], 100 * known["label_accuracy"], label="corrected labels right")
-    left.set(xlabel="epoch", ylabel="training loss")
-    right.set(xlabel="epoch", ylabel="%")
-    right.legend()
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    curves = pd.DataFrame(history).astype(float).set_index("epoch")
+    for axes, names in zip(figure.subplots(1, 2), (["loss"], ["test_accuracy", "label_accuracy"]), strict=True):
+        axes.plot(curves[names], label=[name.replace("_", " ") for name in names])
+        axes.set_xlabel("epoch")
+        axes.legend()
     figure.savefig(path, dpi=120)
     return True
 
@@ -302,21 +308,14 @@ def _misused() -> Iterator[None]:
     """What goes wrong inside is the fault of how the command was given."""
     try:
         yield
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
+    except Exception as error:
+        raise typer.BadParameter(sentence(error)) if is_users(error) else error from error
 
 
 def say(sentence: str) -> None:
     """Print at once, in the first process only."""
     if os.environ.get("RANK", "0") == "0":
         print(sentence, flush=True)
-
-
-def complain(error: BaseException, code: int) -> int:
-    """Say on stderr what went wrong; returns the exit code."""
-    who = "" if (rank := os.environ.get("RANK", "0")) == "0" else f" (process {rank})"
-    print(f"dsl-teach{who}: {str(error) or type(error).__name__}", file=sys.stderr, flush=True)
-    return code
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,8 +24,9 @@ NETWORKS = ("small_cnn", "strided_cnn", "mlp", "resnet18_small", "resnet18", "re
 KNOBS = ("p", "m", "alpha", "correction_start")
 """The four settings that readers move."""
 
-Count = Annotated[int, Field(ge=1)]
-CountOrOff = Annotated[int, Field(ge=0)]
+LARGEST = 2**31 - 1  # more is no count of anything here, and torch's whole numbers end not far above
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
+CountOrOff = Annotated[int, Field(ge=0, le=LARGEST)]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Quantile = Annotated[float, Field(gt=0, le=1)]
@@ -224,6 +226,64 @@ CLASHES = (
     ("whitened", "correct_by = head", "no cosines are taken."),
 )
 """What excludes each other, and why: settings that differ from their defaults, or say who corrects."""
+
+
+def require_use(*runs: Settings) -> None:
+    """A ValueError if a setting is named that does nothing in every one of these runs that names it."""
+    useless = [idle(settings) for settings in runs]
+    used = {name for run, nothing in zip(runs, useless, strict=True) for name in run.model_fields_set - nothing.keys()}
+    for name, why in ((name, why) for nothing in useless for name, why in nothing.items() if name not in used):
+        raise ValueError(f"{name} is set, but it does nothing here: {why}. Leave it out, or change what it hangs on.")
+
+
+def idle(settings: Settings) -> dict[str, str]:
+    """The settings that somebody named and that do nothing in this run -> why.
+
+    Defaults never count, nor does what is named to be off. Settings that name all there are, as a run folder's do, are
+    a record, not a wish.
+    """
+    if settings.model_fields_set >= Settings.model_fields.keys():
+        return {}
+    values, fields = settings.to_dict(), Settings.model_fields
+    named = {name for name in settings.model_fields_set if values[name] or values[name] != fields[name].default}
+    return {name: why for names, nothing, why in _uses(settings) if nothing for name in sorted(named & set(names))}
+
+
+def _uses(s: Settings) -> Iterator[tuple[Iterable[str], bool, str]]:
+    """Settings, whether they do nothing in this run, and why then."""
+    on_cifar, in_folders, own = s.dataset.startswith("cifar"), s.dataset in ON_DISK[2:], s.dataset in SYNTHETIC
+    yield ("data_root", "test_root"), own, f"{s.dataset} comes with the package"
+    yield ("test_root",), s.dataset not in ("image_folder", "food101n"), f"{s.dataset} has its own test images"
+    yield ("trust",), not in_folders, f"{s.dataset} is not a folder of images"
+    yield ("subset", "official_files"), not on_cifar, f"{s.dataset} is not CIFAR"
+    yield ("labels_name",), not s.labels_file, "no labels_file is set"
+    yield ("noise_temperature",), not s.noise_rate, "no label is made wrong, as noise_rate is 0 or unset"
+    yield ("noise_direction",), not s.noise_rate and not s.labels_file, "no label is wrong"
+    yield ("augment",), in_folders, f"the images of {s.dataset} are always shifted and mirrored"
+    yield ("width",), s.network.startswith("resnet"), f"{s.network} has a width of its own"
+    yield ("learning_rate_drop",), s.learning_rate_drop >= s.epochs, f"training ends after {s.epochs} epochs"
+    for loss, names in OF_LOSS.items():
+        yield names, s.loss != loss, f"loss is {s.loss}, not {loss}"
+    never = f"no label is corrected in {s.epochs} epochs, as correction_start is {s.correction_start}"
+    yield _Correction.model_fields, s.alpha > 0 and s.epochs < s.correction_start, never
+    rest = _Correction.model_fields.keys() - KNOBS  # alpha 0 is how cross-entropy is written
+    yield rest, s.alpha == 0, "alpha is 0, so no label is corrected"
+    again = ("agreeing_only", "score_momentum", "soft_temperature")
+    yield again, s.epochs == s.correction_start, "labels are corrected only once, when training is over"
+    for name, correctors in OF_CORRECTOR.items():
+        kept = name == "m" and s.small_class == "error"
+        yield (name,), s.alpha > 0 and s.correct_by not in correctors and not kept, f"correct_by is {s.correct_by}"
+
+
+OF_LOSS = {
+    "smoothed": ("smoothing",), "gce": ("gce_q",), "sce": ("sce_a", "sce_b"), "elr": ("elr_weight", "elr_momentum"),
+}  # fmt: skip
+OF_CORRECTOR = {
+    "p": ("density_peaks", "random"), "m": ("density_peaks", "class_means", "neighbours"),
+    "neighbours": ("neighbours",),
+    **dict.fromkeys(("eta_max", "quantile", "diagonal", "rho_ties", "fill_up", "cut_ties"), ("density_peaks",)),
+}  # fmt: skip
+"""Losses and the settings that are theirs alone; settings and the correctors that take them."""
 
 
 def help_text() -> dict[str, dict[str, str]]:

@@ -42,10 +42,11 @@ def read_text(path: str | Path, *, largest: int = LARGEST_LIST) -> str:
         raise ValueError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}.") from None
 
 
-def read_json(path: str | Path) -> Any:
-    """What a JSON file holds; a ValueError names the file and the place where it is none."""
+def read_json(path: str | Path, *, lines: bool = False) -> Any:
+    """What a JSON file holds, or each of its lines; a ValueError names the file and the place where it is none."""
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        return [json.loads(line) for line in text.splitlines()] if lines else json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is no whole JSON file: {error}.") from None
 

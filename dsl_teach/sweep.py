@@ -14,24 +14,30 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import os
 import re
 import resource
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
+import torch.distributed as dist
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from dsl_teach.config import PLACES, CountOrOff, Settings
-from dsl_teach.files import read_yaml
+from dsl_teach.config import PLACES, CountOrOff, Settings, require_use
+from dsl_teach.errors import is_users, sentence
+from dsl_teach.files import read_json, read_yaml
 from dsl_teach.metrics import accuracy, interval
-from dsl_teach.storage import locked, open_folder, write_atomically
+from dsl_teach.storage import DamagedFile, locked, open_folder, read_checked, write_atomically, write_checked
 from dsl_teach.training.checkpoint import Interrupted
+from dsl_teach.training.distributed import is_leader
 from dsl_teach.training.evaluation import predict
 from dsl_teach.training.hardware import environment
 from dsl_teach.training.runs import Run, make_batches, run, summary
@@ -40,16 +46,30 @@ from dsl_teach.workers import FAILED, LOG, end_with, places, work
 if TYPE_CHECKING:
     import pandas as pd
 
-TRIAL, ROW, WHOLE = "trial.json", "row.json", "1/1"
+TRIAL, ROW, MEETING, WHOLE = "trial.json", "row.json", "meeting", "1/1"
 
 Row = dict[str, Any]
 Changes = Annotated[dict[str, Any], BeforeValidator(lambda said: {} if said is None else said)]
-Values = Annotated[list[Any], BeforeValidator(lambda said: said if isinstance(said, list) else [said])]
-Seeds = Annotated[
-    tuple[CountOrOff, ...],
-    BeforeValidator(lambda said: range(said) if type(said) is int else said),
-    Field(min_length=1),
+Named = Annotated[dict[str, Changes], Field(min_length=1)]
+Values = Annotated[
+    list[Any], BeforeValidator(lambda said: said if isinstance(said, list) else [said]), Field(min_length=1)
 ]
+MOST = 10_000
+"""Seeds of a sweep, and trials."""
+
+
+def _read_seeds(said: Any) -> Any:
+    """A number stands for so many seeds from 0."""
+    if type(said) is int:
+        if said > MOST:
+            raise ValueError(f"at most {MOST:,} seeds are taken")
+        return tuple(range(said))
+    if isinstance(said, list) and len({str(seed) for seed in said}) < len(said):
+        raise ValueError("a seed stands twice")
+    return said
+
+
+Seeds = Annotated[tuple[CountOrOff, ...], BeforeValidator(_read_seeds), Field(min_length=1, max_length=MOST)]
 
 
 @dataclass(frozen=True)
@@ -62,10 +82,11 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Of its folder: words for people, and a hash of the parameters without places."""
+        """Of its folder: words for people, and a hash of the labels and of the parameters without places."""
         said = [re.sub(r"[^\w.]+", "_", str(value)).strip("_") for value in self.labels.values() if value != ""]
         kept = {name: value for name, value in self.parameters.items() if name not in PLACES}
-        return f"{'-'.join(said)[:80]}-{hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]}"
+        whole = json.dumps([self.labels, kept], sort_keys=True)
+        return f"{'-'.join(said)[:80]}-{hashlib.sha256(whole.encode()).hexdigest()[:10]}"
 
     def __str__(self) -> str:
         names = [str(self.labels[name]) for name in ("case", "method") if self.labels[name] != ""]
@@ -78,8 +99,8 @@ class Sweep(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: Changes = {}
-    cases: dict[str, Changes] = {"": {}}
-    methods: dict[str, Changes] = {"": {}}
+    cases: Named = {"": {}}
+    methods: Named = {"": {}}
     grid: dict[str, Values] = {}
     seeds: Seeds = (0,)
     rows: Path | None = None
@@ -96,18 +117,25 @@ class Sweep(BaseModel):
         which, _, parts = self.part.partition("/")
         if not (which.isdigit() and parts.isdigit() and 1 <= int(which) <= int(parts)):
             raise ValueError(f"part must be I/N with I from 1 to N, 1/4 say, but it is {self.part!r}.")
-        return list({trial.name: trial for trial in self._trials()}.values())[int(which) - 1 :: int(parts)]
+        try:
+            trials = list({trial.name: trial for trial in self._trials()}.values())
+            require_use(*(Settings(**trial.parameters) for trial in trials))
+        except ValueError as error:
+            raise ValueError(f"{self.made_by}: {error}") from error
+        return trials[int(which) - 1 :: int(parts)]
 
     def _trials(self) -> Iterator[Trial]:
-        grid = [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
-        for seed, case, method, chosen in itertools.product(self.seeds, self.cases, self.methods, grid):
-            parameters = self.base | chosen | self.cases[case] | self.methods[method] | {"seed": seed}
-            try:
-                Settings(**parameters)
-            except ValueError as error:
-                raise ValueError(f"{self.made_by}: {error}") from error
-            values = {name: parameters[name] for name in self.grid}
-            yield Trial({"case": case, "method": method, **values, "seed": seed}, parameters)
+        layers = [self.base, self.grid, *self.cases.values(), *self.methods.values()]
+        if any("seed" in layer for layer in layers):
+            raise ValueError("seed does nothing here: seeds says which there are. Leave it out.")
+        values: list[Sequence[Any]] = [self.seeds, list(self.cases), list(self.methods), *self.grid.values()]
+        if (count := math.prod(map(len, values))) > MOST:
+            raise ValueError(f"seeds, cases, methods and grid make {count:,} trials, more than {MOST:,}. Take fewer.")
+        for seed, case, method, *chosen in itertools.product(*values):
+            grid = dict(zip(self.grid, chosen, strict=True))
+            parameters = self.base | grid | self.cases[case] | self.methods[method] | {"seed": seed}
+            kept = {name: parameters[name] for name in self.grid}
+            yield Trial({"case": case, "method": method, **kept, "seed": seed}, parameters)
 
     def plan(self) -> dict[str, Any]:
         """What the rows were made by, without places on this machine."""
@@ -120,11 +148,13 @@ def read_sweep(path: str | Path) -> Sweep:
     path = Path(path)
     try:
         said = read_yaml(path)
-        if "base_from" in said:
-            said["base"] = read_yaml(path.parent / said.pop("base_from")) | (said.get("base") or {})
-        if "rows" in said:
-            said["rows"] = (path.parent / said["rows"]).resolve()
-        return Sweep(**{"made_by": _name_of(path), **said})
+        for name in said.keys() & {"base_from", "rows"}:
+            if not isinstance(said[name], str):
+                raise ValueError(f"{name} must be the path of a file, but it is {said[name]!r}.")
+            said[name] = (path.parent / said[name]).resolve()
+        base = read_yaml(said.pop("base_from")) if "base_from" in said else {}
+        sweep = Sweep(**{"made_by": _name_of(path), **said})
+        return sweep.model_copy(update={"base": base | sweep.base})
     except ValidationError as error:
         first = error.errors()[0]
         where = ": ".join(str(name) for name in first["loc"])
@@ -157,6 +187,7 @@ def run_sweep(
     device: str = "auto",
     processes: int = 1,
     loader_workers: int = 0,
+    trial_minutes: float = 0.0,
     on_trial: Callable[[Trial, Row | None, str], object] | None = None,
 ) -> list[Row]:
     """Run every trial of a sweep, or of its YAML file, that is not finished yet; write and return the rows of all.
@@ -164,9 +195,11 @@ def run_sweep(
     Each trial gets a folder of its own in ``output``; a second call with the same one does what is left. ``workers``
     trials run at a time, each with one thread, or trained by ``processes`` together, each with its ``loader_workers``.
     ``changes`` are for the base. ``on_trial`` is called with each trial as it ends, its row, and why there is none.
+    A trial whose folder does not change for ``trial_minutes``, 0: any time, is ended and has failed.
 
     Raises:
-        ValueError: if a trial has no valid settings, or the device is not there.
+        ValueError: if a trial has no valid settings, a setting does nothing, or the device is not there.
+        RunFolderError: if another process runs a sweep in this folder, or a row in it is damaged.
         SweepError: if trials failed, after all others are finished.
         Interrupted: if SIGTERM, SIGHUP or Ctrl-C asked to stop; the trials have saved what they have.
     """
@@ -177,7 +210,6 @@ def run_sweep(
     gpus = gpus or [str(number) for number in range(torch.cuda.device_count())]
     free = places(workers, processes, gpus if how["device"] == "cuda" else [])
     failed: dict[str, str] = {}
-    left = {output / trial.name: trial for trial in trials if not finished_row(output / trial.name)}
 
     def note(folder: Path, problem: str) -> None:
         row = finished_row(folder)
@@ -186,25 +218,28 @@ def run_sweep(
         if on_trial is not None:
             on_trial(left[folder], row, "" if row else problem)
 
-    for folder, trial in left.items():
-        job = {"labels": trial.labels, "parameters": trial.parameters, **how}
-        write_atomically(open_folder(folder) / TRIAL, json.dumps(job, indent=1) + "\n")
-    commands = {folder: [sys.executable, "-m", "dsl_teach.sweep", str(folder), str(os.getpid())] for folder in left}
-    stopped = work(commands, free, note)
-    if stopped:
-        raise Interrupted(f"Stopped by {stopped.name}. The same command goes on with what is left.", stopped)
-    rows = [row for trial in trials if (row := finished_row(output / trial.name))]
-    if sweep.part == WHOLE:
-        _write_rows(sweep, rows, sorted(failed), output)
+    with locked(output) if sweep.part == WHOLE else nullcontext():  # parts share a folder, and write no rows
+        left = {output / trial.name: trial for trial in trials if not finished_row(output / trial.name)}
+        for folder, trial in left.items():
+            job = {"labels": trial.labels, "parameters": trial.parameters, **how}
+            write_atomically(open_folder(folder) / TRIAL, json.dumps(job, indent=1) + "\n")
+        stopped = work({folder: _command(folder) for folder in left}, free, note, trial_minutes)
+        if stopped:
+            raise Interrupted(f"Stopped by {stopped.name}. The same command goes on with what is left.", stopped)
+        rows = [row for trial in trials if (row := finished_row(output / trial.name))]
+        if sweep.part == WHOLE:
+            _write_rows(sweep, rows, sorted(failed), output)
     if failed:
         raise SweepError(failed, rows)
     return rows
 
 
 def finished_row(folder: Path) -> Row | None:
-    """What the trial of a folder came to; None if it is not finished. The file is written last, and whole."""
-    path = folder / ROW
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    """What the trial of a folder came to; None if it is not finished. The file is written last, with its checksum."""
+    try:
+        return json.loads(read_checked(folder / ROW)) if (folder / ROW).is_file() else None
+    except DamagedFile as error:
+        raise DamagedFile(f"{error} To do that trial again, move {folder} away.") from None
 
 
 def find_device(name: str) -> str:
@@ -238,6 +273,7 @@ def row_of(finished: Run) -> Row:
         "class_recall": _class_recall(finished),
         "test_curve": [round(record.test_accuracy, 4) for record in history],
         "label_curve": [record.label_accuracy and round(record.label_accuracy, 4) for record in history],
+        "data": getattr(finished, "fingerprint", ""),
     }
 
 
@@ -280,20 +316,25 @@ def sweep_table(rows: Sequence[Row] | pd.DataFrame, grid: Sequence[str] = ()) ->
     return pd.DataFrame(columns)
 
 
-def _main(folder: Path, parent: int) -> int:
-    """The process of a trial, or one that torchrun started for it; returns its exit code."""
+def _command(folder: Path, *rank: int) -> list[str]:
+    return [sys.executable, "-m", "dsl_teach.sweep", str(folder), str(os.getpid()), *map(str, rank)]
+
+
+def _main(folder: Path, parent: int, *rank: int) -> int:
+    """The process of a trial, or of a rank, one of several that train it together; returns its exit code."""
     end_with(parent)
     try:
-        job = json.loads((folder / TRIAL).read_text(encoding="utf-8"))
-        if "TORCHELASTIC_RUN_ID" in os.environ:
-            _train(folder, job)
+        job = read_json(folder / TRIAL)
+        if rank:
+            _train_as_rank(folder, job, *rank)
             return 0
         with locked(folder, wait=True):  # a trial of a sweep that was killed may still be saving
             if not finished_row(folder):
-                _train(folder, job) if job["processes"] == 1 else _torchrun(folder, job["processes"])
+                _train(folder, job) if job["processes"] == 1 else _train_together(folder, job["processes"])
     except BaseException as error:  # also what a signal raises: whatever ended it is to be told
         traceback.print_exc()
-        sys.stderr.write(f"{FAILED}{_in_a_line(error)}\n")
+        words = sentence(error).splitlines()[-1]
+        sys.stderr.write(f"{FAILED}{words if is_users(error) else f'{type(error).__name__}: {words}'}\n")
         return 1
     return 0
 
@@ -302,28 +343,43 @@ def _train(folder: Path, job: Mapping[str, Any]) -> None:
     """A run in the folder ``run``; one that was broken off is continued."""
     settings = Settings(**job["parameters"])
     finished = run(settings, folder=folder / "run", device=job["device"], loader_workers=job["loader_workers"])
-    if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0":
-        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-        memory = {"peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)}
-        if torch.cuda.is_initialized():
-            memory["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 1e6, 1)
-        write_atomically(folder / ROW, json.dumps(row_of(finished) | memory | job["labels"]) + "\n")
+    if not is_leader():
+        return
+    if dist.is_initialized():
+        dist.destroy_process_group()  # what follows is for this process alone
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    memory = {"peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)}
+    if torch.cuda.is_initialized():
+        memory["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 1e6, 1)
+    row = json.dumps(row_of(finished) | memory | job["labels"]) + "\n"
+    write_checked(folder / ROW, lambda file: file.write(row.encode()))
 
 
-def _torchrun(folder: Path, processes: int) -> None:
-    """Be torchrun oneself, so that the lock is held as long as its processes train."""
-    from torch.distributed.run import main
+def _train_together(folder: Path, processes: int) -> None:
+    """A process for each rank; they meet through a file and talk over the loopback, so no port is open to others."""
+    (folder / MEETING).unlink(missing_ok=True)
+    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+    place = {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
 
-    again = ["-m", "dsl_teach.sweep", str(folder), str(os.getpid())]
-    main(["--standalone", f"--nproc_per_node={processes}", *again])
+    def note(rank: Path, problem: str) -> None:
+        if problem:  # the others would wait for it
+            raise ChildProcessError(f"{rank.name}: {problem}")
+
+    commands = {folder / f"process-{rank}": _command(folder, rank) for rank in range(processes)}
+    if stopped := work(commands, [place] * processes, note):
+        raise Interrupted(f"Stopped by {stopped.name}.", stopped)
 
 
-def _in_a_line(error: BaseException) -> str:
-    if hasattr(error, "get_first_failure"):  # of torchrun; the process itself has told more, unless it was killed
-        rank, failure = error.get_first_failure()
-        return f"process {rank} ended with exit code {failure.exitcode}"
-    return f"{type(error).__name__}: {(str(error).strip() or 'no more is said').splitlines()[-1]}"
+def _train_as_rank(folder: Path, job: Mapping[str, Any], rank: int) -> None:
+    os.environ["RANK"] = str(rank)
+    device, backend = torch.device(job["device"]), "gloo"
+    if device.type == "cuda":
+        device, backend = torch.device("cuda", rank % torch.cuda.device_count()), "nccl"
+        torch.cuda.set_device(device)
+    meeting = (folder / MEETING).absolute().as_uri()
+    dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=job["processes"])
+    _train(folder, {**job, "device": device})
 
 
 if __name__ == "__main__":
-    sys.exit(_main(Path(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(_main(Path(sys.argv[1]), *map(int, sys.argv[2:])))

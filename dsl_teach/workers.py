@@ -10,7 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from dsl_teach.signals import listening
 from dsl_teach.storage import open_folder
@@ -36,18 +39,32 @@ def places(workers: int, processes: int, gpus: Sequence[str]) -> list[Place]:
     return [{"CUDA_VISIBLE_DEVICES": ",".join(names)} if names else {} for names in mine]
 
 
+@dataclass
+class _Job:
+    """A command at work: its place, the latest change in its folder, when that was seen, and when it was ended."""
+
+    process: subprocess.Popen[bytes]
+    place: Place
+    changed: float = 0.0
+    seen: float = field(default_factory=time.monotonic)
+    ended: float | None = None
+
+
 def work(
-    commands: Mapping[Path, Sequence[str]], free: Sequence[Place], on_end: Callable[[Path, str], object]
+    commands: Mapping[Path, Sequence[str]],
+    free: Sequence[Place],
+    on_end: Callable[[Path, str], object],
+    minutes: float = 0.0,
 ) -> signal.Signals | None:
     """Run commands, as many at a time as there are free places, until all have ended or a signal asks to stop.
 
     Commands go by the folder that gets their log. ``on_end`` is called with the folder of each that has ended, and
-    what would be the reason if it failed.
+    why it failed, "" if it did not. One in whose folder no file changes for so many ``minutes`` is ended, 0: never.
 
     Returns:
         The signal that asked to stop; None if there was none. All processes have ended then.
     """
-    waiting, left, running = deque(commands), list(free), dict[Path, tuple[subprocess.Popen[bytes], Place]]()
+    waiting, left, running = deque(commands), list(free), dict[Path, _Job]()
     heard: list[int] = []
     with listening(lambda number, _: heard.append(number)):  # only noted: so none is lost while others start
         try:
@@ -55,16 +72,19 @@ def work(
                 while waiting and left and not heard:
                     folder = waiting.popleft()
                     try:
-                        running[folder] = (_start(commands[folder], folder, left[-1]), left.pop())
+                        running[folder] = _Job(_start(commands[folder], folder, left[-1]), left.pop())
                     except OSError as error:
                         on_end(folder, str(error))
                 time.sleep(PAUSE)
-                for folder in [folder for folder, (process, _) in running.items() if process.poll() is not None]:
-                    process, place = running.pop(folder)
-                    left.append(place)
-                    on_end(folder, _reason(process.returncode, folder / LOG))
+                for folder, job in list(running.items()):
+                    if minutes and job.process.poll() is None:
+                        _end_if_quiet(job, folder, 60 * minutes)
+                    elif job.process.poll() is not None:
+                        left.append(running.pop(folder).place)
+                        quiet = f"no sign of life for {minutes:g} minutes; " if job.ended else ""
+                        on_end(folder, quiet + _reason(job.process.returncode, folder / LOG))
         finally:
-            _stop([process for process, _ in running.values()], heard)
+            _stop([job.process for job in running.values()], heard)
     return signal.Signals(heard[0]) if heard else None
 
 
@@ -76,13 +96,28 @@ def _start(command: Sequence[str], folder: Path, place: Place) -> subprocess.Pop
         )  # fmt: skip
 
 
+def _end_if_quiet(job: _Job, folder: Path, longest: float) -> None:
+    """Ask a process to end if no file in its folder has changed for too long; kill it if it does not."""
+    now = time.monotonic()
+    if job.ended is None:
+        changed = max((path.lstat().st_mtime for path in folder.rglob("*") if path.exists()), default=0.0)
+        if changed != job.changed:
+            job.changed, job.seen = changed, now
+        elif now - job.seen > longest:
+            job.ended = now
+            job.process.terminate()
+    elif now - job.ended > GRACE:
+        _kill(job.process)
+
+
 def _reason(code: int, log: Path) -> str:
     """Why a command failed: its own first words about it, or what its exit code says."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     own = [line.removeprefix(FAILED) for line in lines if line.startswith(FAILED)]
-    if own or code >= 0:
+    if code > 0:
         return own[0] if own else lines[-1].strip() if lines else f"exit code {code}"
-    return f"ended by signal {-code}" + (", as when memory is short" if code == -signal.SIGKILL else "")
+    killed = ", as when memory is short" if code == -signal.SIGKILL else ""
+    return own[0] if own and code else f"ended by signal {-code}{killed}" if code else ""
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]], heard: list[int]) -> None:
@@ -93,9 +128,17 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]], heard: list[int]) -> Non
     while alive := [process for process in processes if process.poll() is None]:
         if signal.SIGINT in heard[asked:] or time.monotonic() > late:
             for process in alive:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                _kill(process)
         time.sleep(PAUSE)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """A process and all below it, also those with a session of their own."""
+    with suppress(psutil.NoSuchProcess):
+        top = psutil.Process(process.pid)
+        for one in [*top.children(recursive=True), top]:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 def end_with(parent: int) -> None:

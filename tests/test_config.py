@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsl_teach.config import CLASHES, Settings, help_text
+from dsl_teach.config import CLASHES, Settings, help_text, idle, require_use
 
 CIFAR = {"dataset": "cifar10", "data_root": "x"}
 FILES = {"dataset": "image_folder", "data_root": "x"}
@@ -29,7 +29,7 @@ def test_settings_are_frozen_and_each_has_a_line_of_help_in_one_group():
 
 
 OUT_OF_RANGE = {
-    "p": [0, 1.5, True, "8"], "m": [0], "alpha": [-0.1, 1.1, float("nan"), "0.5"], "correction_start": [-1],
+    "p": [0, 1.5, True, "8", 2**70], "m": [0], "alpha": [-0.1, 1.1, float("nan"), "0.5"], "correction_start": [-1],
     "noise_rate": [1.0, -0.1], "noise_temperature": [-1.0, float("inf")], "rarest_share": [0.0, 1.1], "subset": [-1],
     "epochs": [0, None], "batch_size": [0], "learning_rate": [0.0], "quantile": [0.0, 1.1], "width": [0],
     "eta_max": [5, 2.1, -1.0], "network": ["resnet_9000", 3], "rho_ties": ["none"], "seed": [-1], "loss": ["mse"],
@@ -128,3 +128,55 @@ def test_what_yaml_does_not_name_keeps_its_default(tmp_path, text, settings):
 def test_a_faulty_file_is_refused_with_its_name(tmp_path, text, sentence):
     with pytest.raises(ValueError, match=rf"run\.yaml.*{sentence}"):
         read(tmp_path, text)
+
+
+IDLE = [
+    ({"epochs": 4, "correction_start": 5}, "correction_start"),
+    ({"epochs": 4, "p": 3}, "p"),
+    ({"epochs": 5, "learning_rate_drop": 5}, "learning_rate_drop"),
+    ({"gce_q": 0.7}, "gce_q"),
+    ({"elr_weight": 1.0, "loss": "sce"}, "elr_weight"),
+    ({"neighbours": 9}, "neighbours"),
+    ({"quantile": 0.5, "correct_by": "class_means"}, "quantile"),
+    ({"m": 50, "correct_by": "random"}, "m"),
+    ({"margin": 0.1, "alpha": 0.0}, "margin"),
+    ({"score_momentum": 0.5, "epochs": 3, "correction_start": 3}, "score_momentum"),
+    ({"noise_temperature": 1.0, "noise_rate": 0.0}, "noise_temperature"),
+    ({"noise_direction": "to_rare", "rarest_share": 0.5, "noise_rate": 0.0}, "noise_direction"),
+    ({"width": 8, "network": "resnet18", **FILES}, "width"),
+    ({"augment": True, **FILES}, "augment"),
+    ({"subset": 100, **FILES}, "subset"),
+    ({"labels_name": "worse_label", **CIFAR}, "labels_name"),
+    ({"trust": True, **CIFAR}, "trust"),
+    ({"test_root": "x", **CIFAR}, "test_root"),
+    ({"data_root": "x"}, "data_root"),
+]
+USED = [
+    {"epochs": 4},
+    {"alpha": 0.0, "p": 3, "m": 40, "correction_start": 50},
+    {"epochs": 5, "correction_start": 5, "p": 3},
+    {"labels_file": "", "noise_rate": 0.0, "mixup": 0.0},
+    {"m": 50, "correct_by": "random", "small_class": "error"},
+    {"loss": "sce", "sce_a": 1.0, "test_root": "x", **FILES},
+]
+
+
+@pytest.mark.parametrize(("changes", "name"), IDLE)
+def test_a_setting_that_is_named_and_does_nothing_is_refused(changes, name):
+    settings = Settings(**changes)
+    assert list(idle(settings)) == [name]
+    with pytest.raises(ValueError, match=f"^{name} is set, but it does nothing here: "):
+        require_use(settings)
+    others = {other: value for other, value in changes.items() if other != name}
+    require_use(Settings(**others))  # a default that does nothing is nobody's wish
+
+
+@pytest.mark.parametrize("changes", USED)
+def test_what_is_used_or_off_or_how_cross_entropy_is_written_may_be_named(changes):
+    require_use(Settings(**changes))
+
+
+def test_of_several_runs_one_use_is_enough():
+    require_use(Settings(loss="gce", gce_q=0.5), Settings(gce_q=0.5))
+    with pytest.raises(ValueError, match=r"^gce_q "):
+        require_use(Settings(), Settings(gce_q=0.5))

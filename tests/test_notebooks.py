@@ -145,12 +145,22 @@ def papermill(output: Path, *words: str, cwd: Path = ROOT) -> subprocess.Complet
     return subprocess.run(command + more, cwd=cwd, capture_output=True, text=True, timeout=600)
 
 
-def test_a_notebook_that_cannot_run_says_why_and_is_kept(tmp_path):
-    done = papermill(tmp_path / "out.ipynb", "-p", "data_root", "no_such_folder")
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("data_root", "data_root names none_such, and there is no such folder"),
+        ("sedes", "This notebook has no parameter sedes. Did you mean seeds?"),
+    ],
+)
+def test_a_notebook_that_cannot_run_says_why_without_a_traceback_and_is_kept(tmp_path, name, sentence):
+    done = papermill(tmp_path / "out.ipynb", "-p", name, "none_such")
     assert done.returncode == 1
-    sentence = "data_root names no_such_folder, and there is no such folder"
     assert sentence in done.stderr
-    assert sentence in (tmp_path / "out.ipynb").read_text()
+    cells = [cell for cell in read(tmp_path / "out.ipynb").cells if "cell_type" in cell]
+    (error,) = [x for cell in cells for x in cell.get("outputs", []) if x.output_type == "error"]
+    assert sentence in error.traceback[0]
+    assert len(error.traceback) == 1
 
 
 @pytest.mark.slow

@@ -6,20 +6,29 @@ import fcntl
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from threading import Thread
 
+import psutil
 import pytest
 import yaml
 
 from benchmarks.faults import inject
 from dsl_teach import Settings, cli, run
 from dsl_teach import sweep as sweeps
+from dsl_teach.storage import DamagedFile, RunFolderError, locked, write_checked
 from dsl_teach.sweep import Sweep, SweepError, find_device, read_sweep, row_of, run_sweep, sweep_table
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "notebooks" / "configs"
 SWEEPS = [path for path in sorted(CONFIGS.glob("*.yaml")) if "methods" in yaml.safe_load(path.read_text("utf-8"))]
+PLACES_OF = {
+    "digits": (), "cifar10": ("data_root", "labels_file"), "clothing1m": ("data_root",),
+    "food101n": ("data_root", "test_root"),
+}  # fmt: skip
 TINY = {"dataset": "toy_clusters", "network": "mlp", "width": 4, "epochs": 2, "correction_start": 1, "p": 2, "m": 40}
 
 
@@ -31,7 +40,7 @@ def sweep_of(folder: Path, text: str) -> Sweep:
 class TestReading:
     def test_every_combination_once_seed_by_seed(self, tmp_path):
         text = """
-            base: {epochs: 2}
+            base: {epochs: 8}
             cases: {even: {}, uneven: {rarest_share: 0.5}}
             methods: {SMP: {}, other: {alpha: 1.0}}
             grid: {p: [1, 8], m: 40}
@@ -41,7 +50,7 @@ class TestReading:
         assert len({trial.name for trial in trials}) == len(trials) == 16
         assert [trial.labels["seed"] for trial in trials] == [3] * 8 + [5] * 8
         assert trials[-1].labels == {"case": "uneven", "method": "other", "p": 8, "m": 40, "seed": 5}
-        assert trials[-1].parameters == {"epochs": 2, "p": 8, "m": 40, "rarest_share": 0.5, "alpha": 1.0, "seed": 5}
+        assert trials[-1].parameters == {"epochs": 8, "p": 8, "m": 40, "rarest_share": 0.5, "alpha": 1.0, "seed": 5}
         assert str(trials[-1]) == "uneven, other, p 8, m 40, seed 5"
 
     def test_a_method_keeps_the_setting_that_it_names_and_runs_once(self, tmp_path):
@@ -56,11 +65,13 @@ class TestReading:
         names = [sweep.trials()[0].name for sweep in (one, moved, other)]
         assert names[0] == names[1] != names[2]
         assert one.plan() == moved.plan()
+        alike = sweep_of(tmp_path, "cases: {rate <0.1: {}, rate >0.1: {}}").trials()
+        assert len({trial.name for trial in alike}) == 2
 
     def test_changes_go_over_the_base_and_the_base_over_the_other_file(self, tmp_path):
-        (tmp_path / "other.yaml").write_text("epochs: 2\np: 3\nm: 9\n")
+        (tmp_path / "other.yaml").write_text("epochs: 8\np: 3\nm: 9\n")
         sweep = sweep_of(tmp_path, "base_from: other.yaml\nbase: {p: 4, m: 8}\n").changed({"m": 7})
-        assert sweep.trials()[0].parameters == {"epochs": 2, "p": 4, "m": 7, "seed": 0}
+        assert sweep.trials()[0].parameters == {"epochs": 8, "p": 4, "m": 7, "seed": 0}
 
     def test_parts_are_all_of_it_and_share_nothing(self, tmp_path):
         sweep = sweep_of(tmp_path, "methods: {a: {}, b: {p: 2}}\nseeds: 5")
@@ -76,7 +87,15 @@ class TestReading:
             ("bases: {}", "bases: Extra inputs are not permitted"),
             ("methods: [SMP]", "methods: Input should be a valid dictionary"),
             ("methods: {SMP: 3}", "methods: SMP: Input should be a valid dictionary, but it is 3"),
+            ("methods: {}", "methods: "),
+            ("cases: {}", "cases: "),
+            ("grid: {p: []}", "grid: p: "),
             ("seeds: 0", "seeds: "),
+            ("seeds: 1000000000000", "at most 10,000 seeds"),
+            ("seeds: [1, 2, 1]", "a seed stands twice"),
+            ("seeds: 2000\nmethods: {a: {}, b: {}}\ngrid: {p: [1, 2, 3]}", "make 12,000 trials"),
+            ("base: {seed: 3}", "seed does nothing here"),
+            ("grid: {gce_q: [0.5, 0.7]}\nmethods: {SMP: {}}", "gce_q is set, but it does nothing here"),
             ("seeds: [a]", "seeds: 0: "),
             ("seeds: true", "seeds: "),
             ("base: {alhpa: 0}", "There is no setting alhpa. Did you mean alpha?"),
@@ -89,7 +108,8 @@ class TestReading:
 
     @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
     def test_committed_ones_name_settings_that_exist_and_rows_that_are_theirs(self, path):
-        sweep = read_sweep(path).changed({"data_root": "data", "test_root": "data"})
+        sweep = read_sweep(path)
+        sweep = sweep.changed(dict.fromkeys(PLACES_OF[sweep.base["dataset"]], "data"))
         assert len(sweep.trials()) > 1
         assert sweep.made_by == path.relative_to(ROOT).as_posix()
         assert sweep.rows is None or sweep.rows == ROOT / "notebooks" / "results" / f"{path.stem}.json"
@@ -105,7 +125,7 @@ def finished(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         said = {"out": [], "err": []}
         patch.setattr(cli, "say", said["out"].append)
-        patch.setattr(cli, "complain", lambda error, code: said["err"].append(str(error)) or code)
+        patch.setattr(cli, "complain", lambda who, words: said["err"].append(words))
         code = cli.main(["sweep", str(folder / "sweep.yaml"), "--output", str(folder / "trials"), "--workers", "2"])
     return folder, code, said
 
@@ -132,7 +152,8 @@ class TestRunning:
         folder, code, said = finished
         assert code == 1
         assert "2 failed" in said["err"][0]
-        assert "broken, seed 1: FileNotFoundError" in said["err"][0]
+        assert "broken, seed 1: " in said["err"][0]
+        assert "nowhere" in said["err"][0]
         assert json.loads((folder / "rows.json").read_text())["missing"] == ["broken, seed 0", "broken, seed 1"]
 
     def test_a_trial_gives_the_same_figures_as_a_run_at_hand(self, finished):
@@ -158,14 +179,12 @@ class TestRunning:
         assert len(caught[0].rows) == 4
         assert {path: path.stat().st_mtime for path in folder.glob("trials/*/row.json")} == before
 
-    def test_a_part_writes_no_rows_and_moved_data_are_the_same_trials(self, finished):
+    def test_a_part_writes_no_rows(self, finished):
         folder, _, _ = finished
         sweep = read_sweep(folder / "sweep.yaml")
         ours = {name: changes for name, changes in sweep.methods.items() if name != "broken"}
         part = sweep.model_copy(update={"methods": ours, "part": "2/2", "rows": folder / "part.json"})
-        assert [row["method"] for row in run_sweep(part, folder / "trials", changes={"data_root": "moved"})] == [
-            "SMP"
-        ] * 2
+        assert [row["method"] for row in run_sweep(part, folder / "trials")] == ["SMP"] * 2
         assert not (folder / "part.json").exists()
 
 
@@ -180,7 +199,7 @@ def test_the_folder_is_locked_as_long_as_the_trial_works(tmp_path, monkeypatch):
 
     seen = []
     monkeypatch.setattr(sweeps, "_train", is_locked)
-    monkeypatch.setattr(sweeps, "_torchrun", is_locked)
+    monkeypatch.setattr(sweeps, "_train_together", is_locked)
     for processes in (1, 2):
         (tmp_path / sweeps.TRIAL).write_text(json.dumps({"processes": processes}))
         assert sweeps._main(tmp_path, os.getppid()) == 0
@@ -195,9 +214,8 @@ def test_device_and_loader_workers_reach_the_run(tmp_path, monkeypatch):
 
     got = {}
     monkeypatch.setattr(sweeps, "run", taken)
-    job = {"parameters": TINY, "labels": {}, "device": "cpu", "loader_workers": 3, "processes": 2}
+    job = {"parameters": TINY, "labels": {}, "device": "cpu", "loader_workers": 3, "processes": 1}
     (tmp_path / sweeps.TRIAL).write_text(json.dumps(job))
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "here")
     assert sweeps._main(tmp_path, os.getppid()) == 1
     assert got == {"folder": tmp_path / "run", "device": "cpu", "loader_workers": 3}
 
@@ -210,14 +228,54 @@ def test_no_signal_is_lost_and_a_second_run_does_only_the_rest(number, count):
     assert [fault for fault in faults if not fault.well] == []
 
 
+@pytest.fixture
+def two_processes(tmp_path):
+    """The command of a sweep whose trial is trained by two processes without end, once it trains."""
+    longer = TINY | {"epochs": 100_000}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"base": longer}))
+    command = [sys.executable, "-m", "dsl_teach.cli", "sweep", str(tmp_path / "sweep.yaml"), "--processes", "2"]
+    with subprocess.Popen([*command, "--device", "cpu", "--output", str(tmp_path / "trials")], cwd=ROOT) as process:
+        while not list(tmp_path.glob("trials/*/run/checkpoints/*.pt")):
+            assert process.poll() is None
+            time.sleep(0.1)
+        yield psutil.Process(process.pid)
+        process.kill()
+
+
 @pytest.mark.slow
-def test_several_processes_train_a_trial_by_torchrun(tmp_path, small_clothing1m):
+def test_processes_that_train_together_open_no_port_to_others_and_none_is_left_when_the_command_is_killed(
+    two_processes,
+):
+    family = two_processes.children(recursive=True)
+    ranks = [one for one in family if one.cmdline()[-1] in "01"]
+    open_to = {place.laddr.ip for one in family for place in one.net_connections() if place.status == "LISTEN"}
+    assert len(ranks) == 2
+    assert open_to <= {"127.0.0.1", "::1"}
+    two_processes.kill()
+    assert not psutil.wait_procs(family, timeout=60)[1]
+
+
+@pytest.mark.slow
+def test_several_processes_train_a_trial(tmp_path, small_clothing1m):
     base = {"dataset": "clothing1m", "data_root": str(small_clothing1m), "network": "strided_cnn", "width": 4}
     base |= {"epochs": 2, "correction_start": 1, "batch_size": 8, "m": 20}
     (row,) = run_sweep(Sweep(base=base), tmp_path, processes=2, loader_workers=1)
     assert len(row["test_curve"]) == 2
     (environment,) = tmp_path.glob("*/run/environment.jsonl")
     assert json.loads(environment.read_text())["processes"] == "2"
+
+
+def test_two_sweeps_in_one_folder_and_a_damaged_row_are_refused(tmp_path):
+    sweep = Sweep(base=TINY)
+    with locked(tmp_path), pytest.raises(RunFolderError, match="Another process"):
+        run_sweep(sweep, tmp_path)
+    row = tmp_path / sweep.trials()[0].name / sweeps.ROW
+    row.parent.mkdir()
+    write_checked(row, lambda file: file.write(b'{"test_accuracy": 0.695}'))
+    assert sweeps.finished_row(row.parent) == {"test_accuracy": 0.695}
+    row.write_bytes(b'{"test_accuracy": 0.813}')
+    with pytest.raises(DamagedFile, match=f"{row}.*move {row.parent} away"):
+        run_sweep(sweep, tmp_path)
 
 
 def test_verified_labels_have_a_word_of_their_own(small_food101n):

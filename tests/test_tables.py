@@ -113,11 +113,10 @@ def test_the_groups_of_methods_follow_from_what_they_change():
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_sweep_is_valid_and_means_by_a_name_what_the_others_mean(path):
+def test_every_sweep_means_by_a_name_what_the_others_mean(path):
     if "methods:" not in path.read_text(encoding="utf-8"):
         pytest.skip("parameters of a notebook")
     sweep = read_sweep(path)
-    assert sweep.changed({"data_root": "x", "test_root": "x"}).trials()
     shared = set(sweep.methods) & set(methods()) - {"class means"}
     assert {name: dict(sweep.methods[name]) for name in shared} == {name: methods()[name] for name in shared}
 

@@ -67,6 +67,7 @@ def test_one_that_dies_fails_or_cannot_start_costs_only_itself(tmp_path):
         assert reasons["failed"] == "p is too large"
         assert reasons["raised"] == "ValueError: m"
         assert reasons["silent"] == "exit code 3"
+        assert reasons["fine"] == reasons["last"] == ""
     assert len(ended) == 2 * len(texts)
 
 
@@ -84,6 +85,23 @@ def test_a_signal_stops_them_and_nothing_else_is_started(tmp_path, number):
 def test_a_second_ctrl_c_kills_those_that_do_not_stop(tmp_path):
     when(tmp_path / "a" / "here", signal.SIGINT, signal.SIGINT)
     assert work(programs(tmp_path, {"a": STUBBORN}), [{}], lambda *_: None) is signal.SIGINT
+    assert not of(tmp_path)
+
+
+def test_one_that_shows_no_sign_of_life_is_ended_and_one_that_does_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("dsl_teach.workers.GRACE", 0.5)
+    lively = "import time\nfor i in range(40): print(i, flush=True); time.sleep(0.1)"
+    child = (
+        "import subprocess\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(100)'], process_group=0)"
+    )
+    ended = {}
+    jobs = programs(
+        tmp_path, {"hung": f"open('log', 'w')\n{STUBBORN}", "above": f"{child}\n{STUBBORN}", "lively": lively}
+    )
+    assert work(jobs, [{}] * 3, lambda folder, why: ended.update({folder.name: why}), minutes=2 / 60) is None
+    assert ended["hung"].startswith("no sign of life for 0.0333333 minutes; ended by signal")
+    assert ended["above"].startswith("no sign of life")
+    assert ended["lively"] == ""
     assert not of(tmp_path)
 
 

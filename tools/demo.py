@@ -11,10 +11,13 @@ from typing import Any
 
 import pandas as pd
 import papermill
-import yaml
 from dsl_lessons.methods import BASELINE
 from dsl_lessons.paths import NOTEBOOKS, output_folder
 from dsl_lessons.tables import summarise
+
+from dsl_teach.config import Settings, require_use
+from dsl_teach.errors import boundary
+from dsl_teach.files import read_yaml
 
 
 def main() -> int:
@@ -23,7 +26,8 @@ def main() -> int:
     parser.add_argument("--parameters", type=Path, help="a YAML file with other values for the parameters cell")
     parser.add_argument("--output", default="start_here", help="folder of the results; a bare name lies in runs/")
     options = parser.parse_args()
-    said = yaml.safe_load(options.parameters.read_text(encoding="utf-8")) if options.parameters else {}
+    said = read_yaml(options.parameters) if options.parameters else {}
+    require_use(Settings(**{name: value for name, value in said.items() if name in Settings.model_fields}))
     parameters: dict[str, Any] = {"output_folder": options.output, **said}
     output = output_folder(parameters["output_folder"])
     parameters["output_folder"] = str(output.resolve())
@@ -46,4 +50,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with boundary("demo"):
+        sys.exit(main())

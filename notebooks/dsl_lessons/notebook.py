@@ -1,0 +1,50 @@
+"""What every lesson begins with: parameters that it has not are refused, and mistakes are told in a sentence."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from itertools import pairwise
+from traceback import walk_tb
+from types import TracebackType
+from typing import Any
+
+from dsl_teach.errors import is_users, sentence
+
+INJECTED = "# Parameters"
+"""So papermill begins the cell that it puts behind the one with the parameters."""
+
+
+def begin() -> None:
+    """For a lesson's first cell behind its parameters; a ValueError if papermill gave one that the lesson has not."""
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:  # no notebook
+        return
+    shell.set_custom_exc((Exception,), _tell)
+    cells = shell.user_ns["In"]
+    for own, given in pairwise(cells):
+        if given.startswith(INJECTED):
+            _require_known(_assigned(given), _assigned(own))
+
+
+def _assigned(cell: str) -> list[str]:
+    lines = [line for line in ast.parse(cell).body if isinstance(line, ast.Assign)]
+    return [target.id for line in lines for target in line.targets if isinstance(target, ast.Name)]
+
+
+def _require_known(given: list[str], own: list[str]) -> None:
+    for name in (name for name in given if name not in own):
+        close = difflib.get_close_matches(name, own, n=1)
+        hint = f"Did you mean {close[0]}?" if close else f"They are {', '.join(own)}."
+        raise ValueError(f"This notebook has no parameter {name}. {hint}")
+
+
+def _tell(shell: Any, kind: type, error: Exception, trace: TracebackType, tb_offset: int | None = None) -> None:
+    """A sentence alone for a mistake that our packages name; code in a cell keeps its traceback."""
+    packages = {frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in walk_tb(trace)}
+    if is_users(error) and {"dsl_teach", "dsl_lessons"} & packages:
+        shell._showtraceback(kind, error, [f"{kind.__name__}: {sentence(error)}"])
+    else:
+        shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
