@@ -122,7 +122,7 @@ def first_network(data: NoisyDataset, settings: Settings) -> EmbeddingNetwork:
     """The network that a run begins with; its first weights follow from the seed."""
     shape: dict[str, Any] = {"images": data.images, "num_classes": data.num_classes, "width": settings.width}
     generator = stream(settings.seed, "weights")
-    first = {"weights": settings.weights, "frozen_blocks": settings.frozen_blocks}
+    first: dict[str, Any] = {"weights": settings.weights, "frozen_blocks": settings.frozen_blocks}
     network = build_network(settings.network, **shape, **first, generator=generator)
     for images in (data.images, data.test_images):
         require_fit(network, settings.network, images)
