@@ -1,5 +1,7 @@
 """Clothes: drawn pictures in the published layout, split by sender, with each kind of noise."""
 
+import shutil
+
 import pytest
 import torch
 from PIL import Image, ImageDraw
@@ -13,9 +15,8 @@ from dsl_teach.data.clothes import clothes as read
 KINDS = ("dress", "hat", "shirt")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    root, rows = tmp_path_factory.mktemp("clothing-dataset-small"), ["image,sender_id"]
+def draw_clothes(root):
+    rows = ["image,sender_id"]
     for number in range(60):
         kind, part = KINDS[number % 3], clothes.PARTS[number % 2]
         image = Image.new("RGB", (40, 40), (number, 200 - number, 30 * (number % 3)))
@@ -25,6 +26,11 @@ def folder(tmp_path_factory):
         rows += [f"{number:02d},{number // 4}"] if number < 56 else []
     (root / "images.csv").write_text("\n".join(rows) + "\n")
     return root
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return draw_clothes(tmp_path_factory.mktemp("clothing-dataset-small"))
 
 
 def test_a_senders_pictures_are_all_on_one_side(folder):
@@ -69,7 +75,7 @@ def test_noise_of_each_kind_has_its_rate(folder, noise, monkeypatch):
 def test_what_is_missing_is_named(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no photographs .*download.py clothes"):
         read(tmp_path, seed=0)
-    (tmp_path / "train").symlink_to(folder / "train")
+    shutil.copytree(folder / "train", tmp_path / "train")
     with pytest.raises(FileNotFoundError, match=r"images\.csv"):
         read(tmp_path, seed=0)
     (tmp_path / "images.csv").write_text("picture,who\n")

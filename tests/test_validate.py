@@ -146,7 +146,6 @@ def test_a_device_that_is_not_there_is_named(device):
     [
         ({"network": "mlp"}, "network mlp takes points"),
         ({"width": 10**6}, r"width 1000000 makes network small_cnn larger than memory \(.*\)\. Lower width"),
-        ({"width": 2**61}, "larger than memory"),
     ],
 )
 def test_a_network_that_does_not_fit_is_refused_before_training(changes, sentence):

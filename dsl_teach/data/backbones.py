@@ -6,6 +6,7 @@ few fixed views, once, and what it says (the maps) is kept on disk. Training the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -142,12 +143,12 @@ def frozen_maps(
             digest.update(piece)
     with locked(cache_folder(), wait=True) as folder:
         path = folder / f"maps-{digest.hexdigest()[:20]}.pt"
-        try:
-            return torch.load(io.BytesIO(read_checked(path)), weights_only=True)
-        except (FileNotFoundError, DamagedFile):
-            maps = _compute(images, frozen, scale_of(model), torch.device(device))
-            write_checked(path, lambda file: torch.save(maps, file))
-            return maps
+        with contextlib.suppress(DamagedFile):
+            if path.exists():
+                return torch.load(io.BytesIO(read_checked(path)), weights_only=True)
+        maps = _compute(images, frozen, scale_of(model), torch.device(device))
+        write_checked(path, lambda file: torch.save(maps, file))
+        return maps
 
 
 def features_of(
