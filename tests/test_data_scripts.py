@@ -1,6 +1,7 @@
 """download.py, verify.py, prepare.py and make_synthetic.py, called as a user calls them."""
 
 import functools
+import hashlib
 import http.server
 import io
 import re
@@ -22,10 +23,12 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 
 from dsl_teach.data.cifar import cifar
+from dsl_teach.data.clothes import clothes
 from dsl_teach.data.clothing1m import clothing1m
 from dsl_teach.data.decode import decode_image
 from dsl_teach.data.folders import SYNTHETIC, UNREADABLE
 from dsl_teach.storage import locked
+from tests.test_clothes import draw_clothes
 from tests.tiny_cifar import Attack, make_official, md5, write_cifar10
 
 
@@ -100,6 +103,30 @@ def test_cifar_is_downloaded_unpacked_repaired_and_left_alone_when_it_is_there(s
     (server[0] / CIFAR10.filename).unlink()
     assert run(download, "cifar10", *mirror) == 0
     assert "every file has its official checksum" in capsys.readouterr().out
+
+
+def test_clothes_come_file_by_file_against_their_checksums(server, tmp_path, monkeypatch, capsys):
+    served, address = server
+    draw_clothes(served)
+    digest = {
+        path: hashlib.sha256((served / path).read_bytes()).hexdigest() for path in ["images.csv", *images(served)]
+    }
+    monkeypatch.setattr(download, "SENDERS_SUM", digest.pop("images.csv"))
+    monkeypatch.setattr(download, "SUMS", tmp_path / "sums")
+    download.SUMS.write_text("".join(f"{value}  {path}\n" for path, value in digest.items()))
+    command = ("clothes", "--output", tmp_path / "data", "--mirror", address)
+    root, first = tmp_path / "data" / "clothing-dataset-small", min(digest)
+    assert run(download, *command) == 0
+    assert "every file has its published checksum" in capsys.readouterr().out
+    assert len(clothes(root, seed=0, trust=True)) > 40
+    (root / first).write_bytes(b"damaged")
+    assert run(download, *command) == 0  # only that one is fetched again
+    assert (root / first).read_bytes() == (served / first).read_bytes()
+    (served / first).write_bytes(b"exchanged")
+    (root / first).unlink()
+    assert run(download, *command) == 1
+    assert "name another source" in capsys.readouterr().err
+    assert not (root / first).exists()
 
 
 @pytest.mark.parametrize("damage", ["another archive", "no archive", "unsafe address"])
