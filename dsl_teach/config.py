@@ -258,9 +258,10 @@ def _uses(s: Settings) -> Iterator[tuple[Iterable[str], bool, str]]:
     yield ("subset", "official_files"), not on_cifar, f"{s.dataset} is not CIFAR"
     yield ("labels_name",), not s.labels_file, "no labels_file is set"
     yield ("noise_temperature",), not s.noise_rate, "no label is made wrong, as noise_rate is 0 or unset"
+    yield ("noise_temperature",), s.noise_from == "chance", "noise by chance has no temperature"
     yield ("noise_direction",), not s.noise_rate and not s.labels_file, "no label is wrong"
-    yield ("augment",), in_folders, f"the images of {s.dataset} are always shifted and mirrored"
-    yield ("width",), s.network.startswith("resnet"), f"{s.network} has a width of its own"
+    yield ("augment",), in_folders and not s.frozen_blocks, f"the images of {s.dataset} are always shifted and mirrored"
+    yield ("width",), s.network.startswith(("resnet", "timm:")), f"{s.network} has a width of its own"
     yield ("learning_rate_drop",), s.learning_rate_drop >= s.epochs, f"training ends after {s.epochs} epochs"
     for loss, names in OF_LOSS.items():
         yield names, s.loss != loss, f"loss is {s.loss}, not {loss}"
