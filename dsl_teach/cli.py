@@ -212,9 +212,10 @@ DATA_SETS = {
     "CIFAR-100": ("cifar-100-python", f"{FETCH} cifar100"),
     "CIFAR-10N": ("CIFAR-10_human.pt", f"{FETCH} cifar10n"),
     "CIFAR-100N": ("CIFAR-100_human.pt", f"{FETCH} cifar100n"),
+    "clothes": ("clothing-dataset-small/images.csv", f"{FETCH} clothes"),
     "Clothing1M": ("noisy_train_key_list.txt", f"{ASK} clothing1m FOLDER"),
     "Food-101N": ("meta/imagelist.tsv", f"{ASK} food101n FOLDER"),
-    "Food-101": ("food-101/meta/test.txt", f"{ASK} food101 FOLDER"),
+    "Food-101": ("food-101/meta/test.txt", f"{ASK} food101n FOLDER --test-root FOLDER"),
 }
 """A file that tells each data set, and the way to it."""
 
