@@ -22,7 +22,7 @@ def prepare(network: EmbeddingNetwork, settings: Settings) -> EmbeddingNetwork:
     """Ready a network for the precision, memory layout and compilation that the settings ask for, in place."""
     device = next(network.parameters()).device
     network.in_bfloat16 = uses_bfloat16(settings, device)
-    network.channels_last = network.in_bfloat16 or settings.network.startswith("resnet")
+    network.channels_last = network.in_bfloat16 or settings.network.startswith(("resnet", "timm:"))
     if network.channels_last:
         network.to(memory_format=torch.channels_last)
     if settings.compile:
