@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import pickle
 import signal
 import time
 import warnings
@@ -134,7 +133,11 @@ class RunFolder:
                 os.replace(path, aside)
                 advice = f"It is put aside as {aside.name}; the run continues from the one before."
                 warnings.warn(f"{error} {advice}", stacklevel=4)
-            except (MemoryError, RuntimeError, pickle.UnpicklingError) as error:
+            except RunFolderError:
+                raise
+            except (
+                Exception
+            ) as error:  # its checksum is right, so it is not damaged: memory is short, or it is another's
                 raise RunFolderError(f"The checkpoint {path} cannot be read now ({reason(error)}).") from error
         if found:
             raise RunFolderError(f"No checkpoint in {self.path} can be read. Name another folder to start anew.")
