@@ -51,7 +51,8 @@ class Listed:
     def by(cls, labels: Mapping[str, int], paths: Iterable[str], source: str, folder: Path, images: Path) -> Listed:
         """Some paths in the folder ``images``, each with its label in ``labels``."""
         files = ImageFiles(images, tuple(paths))
-        return cls(source, folder, files, torch.tensor([labels.get(path, UNKNOWN) for path in files.paths]), files)
+        known = torch.tensor([labels.get(path, UNKNOWN) for path in files.paths], dtype=torch.int64)
+        return cls(source, folder, files, known, files)
 
     def of(self, chosen: Tensor, source: str = "") -> Listed:
         """Only the images for which ``chosen``, (N,) bool, holds."""
@@ -168,7 +169,9 @@ def assemble(
     found = dict.fromkeys(unlabelled, "no label")
     for part in noted:
         found |= part or {}
-    kept = [torch.tensor([path not in found for path in side.full_paths()]) for side in sides]
+    kept = [torch.tensor([path not in found for path in side.full_paths()], dtype=torch.bool) for side in sides]
+    if empty := [side.source for side, rows in zip(sides, kept, strict=True) if not rows.any()]:
+        raise ValueError(f"{empty[0]} names no image that can be used. Is it the whole file, and are the images there?")
     images = f"synthetic data set drawn by the project, not {name}" if synthetic else name
     if gone := [path for side in sides for path in side.full_paths() if path in found]:
         images += f", {len(gone)} left out"
