@@ -72,8 +72,15 @@ def require_image_file(path: str | os.PathLike[str], within: str | os.PathLike[s
 
 def leads_into(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
     """Whether a path, its links followed, ends in a folder, which may be a link itself."""
-    inside = os.path.join(os.path.realpath(folder), "")
-    return os.path.realpath(path).startswith(inside)
+    parent, name = os.path.split(path)
+    real = os.path.realpath(path) if os.path.islink(path) else os.path.join(_real(os.path.abspath(parent)), name)
+    return real.startswith(os.path.join(_real(os.path.abspath(folder)), ""))
+
+
+@functools.lru_cache(maxsize=2**14)
+def _real(folder: str) -> str:
+    """A folder, its links followed: asked once for all images in it, since it takes longer than reading a header."""
+    return os.path.realpath(folder)
 
 
 def reason_of(error: Exception) -> str:
