@@ -101,6 +101,8 @@ def clothes(name: str, folder: Path, mirror: str | None) -> None:
     jobs = [(mirror or CLOTHES, path, digest) for digest, path in wanted]
     jobs.append((mirror or SENDERS, "images.csv", SENDERS_SUM))
     inside = folder / "clothing-dataset-small"
+    for parent in {(inside / path).parent for _, path, _ in jobs}:
+        parent.mkdir(parents=True, exist_ok=True)  # pooch would make them in several threads at once, and stumble
 
     def fetch_one(job: tuple[str, str, str]) -> None:
         fetch(job[0], job[1], inside, f"sha256:{job[2]}", quiet=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import torch
 
@@ -16,3 +18,11 @@ def stream(seed: int, *names: str | int) -> torch.Generator:
     text = "/".join(str(part) for part in (seed, *names))
     digest = hashlib.sha256(text.encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@contextlib.contextmanager
+def lent(generator: torch.Generator) -> Iterator[None]:
+    """Inside, torch's global generator, from which layers draw their weights, follows from this one."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        yield

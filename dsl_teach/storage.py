@@ -81,7 +81,7 @@ def write_checked(path: Path, write: Write, *, instead_of: Iterable[Path] = ()) 
 
     Files that it stands ``instead_of`` go afterwards. The folder must be this process's own, see :func:`locked`.
     """
-    here = {name: digests for name, digests in _sums(path.parent).items() if (path.parent / name).exists()}
+    here = {name: digests for name, digests in checksums(path.parent).items() if (path.parent / name).exists()}
     old = here.pop(path.name, [])
 
     def announce(part: Path) -> None:
@@ -101,7 +101,7 @@ def write_checked(path: Path, write: Write, *, instead_of: Iterable[Path] = ()) 
 def read_checked(path: Path) -> bytes:
     """The content of a file as it was written; DamagedFile if it is not, or if nobody can know."""
     try:
-        content, digests = path.read_bytes(), _sums(path.parent).get(path.name)
+        content, digests = path.read_bytes(), checksums(path.parent).get(path.name)
     except (OSError, MemoryError) as error:
         raise RunFolderError(f"{path} cannot be read now ({reason(error)}).") from error
     if digests is None:
@@ -115,7 +115,7 @@ def damages(folder: Path) -> list[str]:
     """What is not as it was written, in a folder and those in it: a sentence each."""
     found = [f"{path} was found damaged and put aside." for path in sorted(folder.rglob("*.damaged"))]
     for inner in sorted({path.parent for path in folder.rglob(SUMS)}):
-        for name in sorted(_sums(inner).keys() | {path.name for path in inner.iterdir() if _is_kept(path)}):
+        for name in sorted(checksums(inner).keys() | {path.name for path in inner.iterdir() if _is_kept(path)}):
             try:
                 read_checked(inner / name)
             except RunFolderError as error:
@@ -135,7 +135,7 @@ def _is_kept(path: Path) -> bool:
     return path.is_file() and path.suffix in (".pt", ".jsonl", ".yaml")
 
 
-def _sums(folder: Path) -> dict[str, list[str]]:
+def checksums(folder: Path) -> dict[str, list[str]]:
     """Name -> its checksums: several if it was being replaced; of a line that is damaged nothing is known."""
     try:
         lines = (folder / SUMS).read_bytes().decode("utf-8", "replace").splitlines()

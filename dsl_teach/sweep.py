@@ -273,7 +273,7 @@ def row_of(finished: Run) -> Row:
         "class_recall": _class_recall(finished),
         "test_curve": [round(record.test_accuracy, 4) for record in history],
         "label_curve": [record.label_accuracy and round(record.label_accuracy, 4) for record in history],
-        "data": getattr(finished, "fingerprint", ""),
+        "data": finished.fingerprint,
     }
 
 

@@ -72,27 +72,27 @@ def test_label_files(tmp_path, name, changes):
     told(lambda: published_labels(path, "random_label1"))
 
 
-@pytest.mark.parametrize("name", ["noisy_label_kv.txt", "noisy_train_key_list.txt", "category_names_eng.txt"])
-@FUZZED
-@given(changes=CHANGES)
-def test_key_lists_of_clothing1m(small_clothing1m, tmp_path, name, changes):
-    root = tmp_path / "clothing1m"
-    if not root.exists():
-        shutil.copytree(small_clothing1m, root)
-    (root / name).write_bytes(changed((small_clothing1m / name).read_bytes(), changes))
-    told(lambda: clothing1m(root, trust=True))
+LISTS = [
+    *(
+        ("small_clothing1m", f"{name}.txt", lambda root: clothing1m(root, trust=True))
+        for name in ("noisy_label_kv", "noisy_train_key_list", "category_names_eng")
+    ),
+    *(
+        ("small_food101n", f"Food-101N_release/meta/{name}", lambda root: food101n(root, root, trust=True))
+        for name in ("imagelist.tsv", "classes.txt", "verified_train.tsv")
+    ),
+]
 
 
-@pytest.mark.parametrize("name", ["imagelist.tsv", "classes.txt", "verified_train.tsv"])
+@pytest.mark.parametrize(("source", "name", "read"), LISTS)
 @FUZZED
 @given(changes=CHANGES)
-def test_lists_of_food101n(small_food101n, tmp_path, name, changes):
-    root = tmp_path / "food"
+def test_lists(request, tmp_path, source, name, read, changes):
+    whole, root = request.getfixturevalue(source), tmp_path / "copy"
     if not root.exists():
-        shutil.copytree(small_food101n, root)
-    inner = f"Food-101N_release/meta/{name}"
-    (root / inner).write_bytes(changed((small_food101n / inner).read_bytes(), changes))
-    told(lambda: food101n(root, root, trust=True))
+        shutil.copytree(whole, root)
+    (root / name).write_bytes(changed((whole / name).read_bytes(), changes))
+    told(lambda: read(root))
 
 
 @pytest.fixture(scope="module")

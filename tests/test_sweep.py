@@ -27,7 +27,7 @@ CONFIGS = ROOT / "notebooks" / "configs"
 SWEEPS = [path for path in sorted(CONFIGS.glob("*.yaml")) if "methods" in yaml.safe_load(path.read_text("utf-8"))]
 PLACES_OF = {
     "digits": (), "cifar10": ("data_root", "labels_file"), "clothing1m": ("data_root",),
-    "food101n": ("data_root", "test_root"),
+    "food101n": ("data_root", "test_root"), "clothes": ("data_root",),
 }  # fmt: skip
 TINY = {"dataset": "toy_clusters", "network": "mlp", "width": 4, "epochs": 2, "correction_start": 1, "p": 2, "m": 40}
 

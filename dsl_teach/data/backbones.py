@@ -201,7 +201,7 @@ def _compute(images: Images, frozen: Chain, scale: tuple[Tensor, Tensor], device
 
 def _views(images: Images, row: int) -> list[Tensor]:
     if isinstance(images, ImageFiles):
-        image, (short_side, crop) = decode_image(images.root / images.paths[row]), FILES
+        image, (short_side, crop) = decode_image(images.root / images.paths[row], within=images.root), FILES
     else:
         image, (short_side, crop) = images[row], PIXELS
     image = resize_short_side(image.expand(3, -1, -1), short_side)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,7 +17,15 @@ from torch import Tensor
 from dsl_teach.data.dataset import UNKNOWN, NoisyDataset
 from dsl_teach.data.folders import Listed, assemble, read_lines, read_list
 
+if TYPE_CHECKING:
+    from dsl_teach.config import Settings
+
 PREFIX = "images/"
+
+
+def load(settings: Settings) -> NoisyDataset:
+    """Clothing1M as the settings name it."""
+    return clothing1m(settings.data_root, trust=settings.trust)
 
 
 def clothing1m(root: str | Path, *, trust: bool = False) -> NoisyDataset:

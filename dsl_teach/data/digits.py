@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -9,8 +11,22 @@ from dsl_teach.data.dataset import NoisyDataset, thin
 from dsl_teach.noise.by_image import IN_WORDS, Direction, instance_dependent_noise, towards
 from dsl_teach.seeds import stream
 
+if TYPE_CHECKING:
+    from dsl_teach.config import Settings
+
 TEST_SHARE = 0.3
 """The share of the images that is held out."""
+
+
+def load(settings: Settings) -> NoisyDataset:
+    """Digits as the settings name them."""
+    return digits(
+        seed=settings.seed,
+        noise_rate=settings.noise_rate or 0.0,
+        temperature=settings.noise_temperature,
+        rarest_share=settings.rarest_share,
+        direction=settings.noise_direction,
+    )
 
 
 def digits(

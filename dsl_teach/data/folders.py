@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import compress
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ from dsl_teach.data.dataset import UNKNOWN, ImageFiles, NoisyDataset
 from dsl_teach.data.decode import UnreadableImage, decode_image, reason_of, require_image_file
 from dsl_teach.files import read_text
 from dsl_teach.seeds import stream
+
+if TYPE_CHECKING:
+    from dsl_teach.config import Settings
 
 Found = dict[str, str]
 """Absolute paths of images that are to be left out, and why."""
@@ -81,6 +85,11 @@ def _state(path: str) -> str:
     except OSError:
         return "missing"
     return f"{state.st_size} {state.st_mtime_ns}"
+
+
+def load(settings: Settings) -> NoisyDataset:
+    """A folder of images as the settings name it."""
+    return image_folder(settings.data_root, settings.test_root or None, seed=settings.seed, trust=settings.trust)
 
 
 def image_folder(

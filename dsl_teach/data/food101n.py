@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,9 +17,17 @@ from torch import Tensor
 from dsl_teach.data.dataset import UNKNOWN, NoisyDataset
 from dsl_teach.data.folders import Listed, assemble, read_list
 
+if TYPE_CHECKING:
+    from dsl_teach.config import Settings
+
 FOOD101N = "Food-101N_release"
 FOOD101 = "food-101"
 VERIFIED = ("verified_train.tsv", "verified_val.tsv")
+
+
+def load(settings: Settings) -> NoisyDataset:
+    """Food-101N as the settings name it."""
+    return food101n(settings.data_root, settings.test_root, trust=settings.trust)
 
 
 def food101n(root: str | Path, food101_root: str | Path, *, trust: bool = False) -> NoisyDataset:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dsl_teach._validate import require
 from dsl_teach.data import backbones
 from dsl_teach.data.backbones import WeightsError
+from dsl_teach.seeds import lent
 from dsl_teach.storage import reason
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # red, green, blue; of 255
@@ -143,8 +144,7 @@ def build_network(
     told = f"weights is {weights}, but network {name} starts from fresh weights; set weights to none."
     require(weights == "none" or name in RESNETS, told)
     channels = images.shape[1] if isinstance(images, Tensor) else 3
-    with torch.random.fork_rng(devices=[]):  # layers draw their weights from torch's global generator: lend it ours
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    with lent(generator):
         try:
             embed, features = makers[name](channels)
             head = nn.Linear(features, num_classes)
@@ -161,8 +161,7 @@ def _timm_network(
     name: str, images: Tensor | Sized, num_classes: int, generator: torch.Generator, weights: str, frozen_blocks: int
 ) -> EmbeddingNetwork:
     """What stands behind the frozen blocks, for maps; for images, the whole network."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    with lent(generator):
         model = backbones.backbone(name, weights)
         head = nn.Linear(int(str(model.num_features)), num_classes)
     mean, deviation = backbones.scale_of(model)

@@ -20,7 +20,7 @@ from dsl_teach.data.batches import Batches, crop_and_flip
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.data.fingerprint import digest, fingerprint
 from dsl_teach.metrics import accuracy
-from dsl_teach.seeds import stream
+from dsl_teach.seeds import lent, stream
 from dsl_teach.storage import read_checked
 from dsl_teach.training import distributed
 from dsl_teach.training.checkpoint import Checkpoint, RunFolder
@@ -149,8 +149,7 @@ def with_untouched(
 
 def first_backbone(settings: Settings) -> torch.nn.Module:
     """The network of timm as it is before training, whose weights follow from the seed if they are drawn."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (), generator=stream(settings.seed, "weights"))))
+    with lent(stream(settings.seed, "weights")):
         return backbone(settings.network, settings.weights)
 
 
