@@ -75,7 +75,7 @@ def test_squares_are_moved_and_mirrored(data):
 
 
 @pytest.mark.parametrize("loader_workers", [0, 1])
-def test_each_pass_is_its_own_though_one_is_left_early(data, loader_workers):
+def test_each_pass_is_its_own_though_workers_stay_and_one_is_left_early(data, loader_workers):
     batches, random = on_disk(data, loader_workers=loader_workers), generator()
     first = collect(batches.shuffled(random))[0]
     list(itertools.islice(batches.shuffled(generator(1)), 2))
@@ -86,11 +86,34 @@ def test_each_pass_is_its_own_though_one_is_left_early(data, loader_workers):
 
 
 @pytest.mark.parametrize("loader_workers", [0, 1])
+def test_two_passes_at_once_are_refused(data, loader_workers):
+    batches = on_disk(data, loader_workers=loader_workers)
+    first = batches.shuffled(generator())
+    next(first)
+    next(batches.in_order())
+    with pytest.raises(RuntimeError, match="Another pass over these batches has begun"):
+        next(first)
+
+
+@pytest.mark.parametrize("loader_workers", [0, 1])
 def test_a_file_that_breaks_later_is_named(data, loader_workers):
     files = ImageFiles(data.images.root, (*data.images.paths[:5], "0/gone.jpg"))
     batches = OnDiskBatches(files, torch.arange(6), batch_size=4, loader_workers=loader_workers, **SIZE)
     with pytest.raises(UnreadableImage, match=r"^The image [^\n]*0/gone\.jpg cannot be read: missing\. [^\n]*$"):
         list(batches.in_order())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({name: value}, name) for name, value in (("batch_size", 0), ("loader_workers", -1), ("crop", 41))),
+    ],
+)
+def test_settings_out_of_range_are_refused(data, options, message):
+    with pytest.raises(ValueError, match=message):
+        on_disk(data, **options)
+    with pytest.raises(ValueError, match="There are 30 images and 29 noisy_labels"):
+        OnDiskBatches(data.images, data.noisy_labels[1:], batch_size=4)
 
 
 def test_batches_go_to_the_device(data, device):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -110,29 +110,49 @@ class InMemoryBatches:
                 yield Batch(self.share.of(images), self.noisy_labels[mine], mine)
 
 
-@dataclass(eq=False)
 class OnDiskBatches:
     """Images read from disk as they are needed, by ``loader_workers`` processes of a ``DataLoader``, or by this one.
 
     The training view is the paper's: short side to ``short_side`` pixels (a copy made by data_scripts/prepare.py has
     them already), a random square of ``crop``, mirrored or not. The fixed view is the square in the middle. What an
     image looks like in an epoch follows from ``generator`` alone: not from the workers, nor from the batch size.
+
+    Raises:
+        ValueError: if a number is out of range, or there is not one label an image.
     """
 
-    files: ImageFiles
-    noisy_labels: Tensor
-    _: KW_ONLY
-    batch_size: int
-    loader_workers: int = 0
-    short_side: int = 256
-    crop: int = 224
-    device: torch.device | str = "cpu"
-    share: Share = WHOLE
-    balanced: bool = False
-
-    def __post_init__(self) -> None:
-        self.device = torch.device(self.device)
-        self.noisy_labels = self.noisy_labels.to(self.device)
+    def __init__(
+        self,
+        files: ImageFiles,
+        noisy_labels: Tensor,
+        *,
+        batch_size: int,
+        loader_workers: int = 0,
+        short_side: int = 256,
+        crop: int = 224,
+        device: torch.device | str = "cpu",
+        share: Share = WHOLE,
+        balanced: bool = False,
+    ):
+        if batch_size < 1 or loader_workers < 0:
+            raise ValueError(f"batch_size = {batch_size} must be at least 1, loader_workers = {loader_workers} 0.")
+        if not 1 <= crop <= short_side:
+            raise ValueError(f"crop must be from 1 to short_side = {short_side}, but it is {crop}.")
+        if len(files) != len(noisy_labels):
+            raise ValueError(f"There are {len(files)} images and {len(noisy_labels)} noisy_labels; give one an image.")
+        self.files, self.batch_size, self.share, self.balanced = files, batch_size, share, balanced
+        self.device, self.noisy_labels = torch.device(device), noisy_labels.to(device)
+        self._wanted = _Wanted()
+        self._loader = DataLoader(
+            _Squares(files, short_side, crop),
+            batch_sampler=self._wanted,
+            collate_fn=_side_by_side,
+            num_workers=loader_workers,
+            persistent_workers=loader_workers > 0,
+            multiprocessing_context="forkserver" if loader_workers else None,  # a fork beside threads may hang
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # torch's own random numbers stay untouched
+        )
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
         """See :class:`Batches`; raises :class:`UnreadableImage`, which names the file."""
@@ -144,21 +164,21 @@ class OnDiskBatches:
     def in_order(self) -> Iterator[Batch]:
         """See :class:`Batches`; raises as :meth:`shuffled`."""
         parts = [self.share.of(index) for index in self._split(torch.arange(len(self.files)))]
-        parts = [index for index in parts if len(index)]
-        return self._read(parts, [None] * len(parts))
+        return self._read([index for index in parts if len(index)])
 
     def _split(self, order: Tensor) -> Sequence[Tensor]:
         return order.split(self.batch_size) if len(order) else ()
 
-    def _read(self, parts: Sequence[Tensor], draws: Sequence[Tensor | None]) -> Iterator[Batch]:
-        loader = DataLoader(
-            _Squares(self.files, self.short_side, self.crop, parts, draws),
-            batch_size=None,
-            num_workers=min(self.loader_workers, len(parts)),
-            pin_memory=torch.device(self.device).type == "cuda",
-            generator=torch.Generator(),  # torch's own random numbers stay untouched
+    def _read(self, parts: Sequence[Tensor], draws: Sequence[Tensor] | None = None) -> Iterator[Batch]:
+        numbers = ([None] * len(index) for index in parts) if draws is None else (x.tolist() for x in draws)
+        this_pass = self._wanted.batches = (
+            list(zip(index.tolist(), x, strict=True)) for index, x in zip(parts, numbers, strict=True)
         )
-        for index, images in zip(parts, loader, strict=True):
+        read = iter(self._loader)
+        for index in parts:
+            images = next(read, None)
+            if self._wanted.batches is not this_pass or images is None:
+                raise RuntimeError("Another pass over these batches has begun; finish one before the next.")
             if isinstance(images, UnreadableImage):
                 raise UnreadableImage(images.path, images.reason)  # a new one: it must not refer to itself
             index = index.to(self.device, non_blocking=True)
@@ -166,30 +186,35 @@ class OnDiskBatches:
             yield Batch(images, self.noisy_labels[index], index)
 
 
+class _Wanted:
+    """Tells the data loader, whose workers stay, what the pass under way wants: samples and their random numbers."""
+
+    batches: Iterable[list[tuple[int, list[float] | None]]] = ()
+
+    def __iter__(self) -> Iterator[list[tuple[int, list[float] | None]]]:
+        return iter(self.batches)
+
+
 @dataclass(eq=False)
 class _Squares(Dataset["Tensor | UnreadableImage"]):
-    """Batches of squares cut out of images, (B, crop, crop, 3): pixels lie in memory as decoders give them."""
+    """Squares cut out of images, (crop, crop, 3): pixels lie in memory as decoders give them."""
 
     files: ImageFiles
     short_side: int
     crop: int
-    parts: Sequence[Tensor]
-    draws: Sequence[Tensor | None]
 
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __getitem__(self, number: int) -> Tensor | UnreadableImage:
-        rows, draws = self.parts[number].tolist(), self.draws[number]
-        numbers = [None] * len(rows) if draws is None else draws.tolist()
+    def __getitem__(self, wanted: tuple[int, list[float] | None]) -> Tensor | UnreadableImage:
+        row, draws = wanted
         try:
-            return default_collate([self._square(*both) for both in zip(rows, numbers, strict=True)])
+            image = decode_image(f"{self.files.root}/{self.files.paths[row]}", within=self.files.root)
         except UnreadableImage as error:
             return error  # not raised here: the loader would bury the sentence under its own
-
-    def _square(self, row: int, draws: list[float] | None) -> Tensor:
-        image = decode_image(f"{self.files.root}/{self.files.paths[row]}", within=self.files.root)
         return cut(resize_short_side(image, self.short_side), self.crop, draws).permute(1, 2, 0)
+
+
+def _side_by_side(squares: list[Tensor | UnreadableImage]) -> Tensor | UnreadableImage:
+    broken = [x for x in squares if isinstance(x, UnreadableImage)]
+    return broken[0] if broken else default_collate(squares)
 
 
 def make_batches(
