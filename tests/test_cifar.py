@@ -200,33 +200,6 @@ def test_numpy_1_and_legacy_files_are_read_too(tmp_path, human):
         assert published_labels(file, "aggre_label").noisy_labels.tolist() == noisy.tolist()
 
 
-@pytest.fixture
-def published(tmp_path):
-    """100 images, and labels of which every third is wrong."""
-    clean = write_cifar10(tmp_path, train=100)
-    noisy = np.where(np.arange(100) % 3 == 0, (clean + 1 + np.arange(100) % 8) % 10, clean)
-    np.savez(tmp_path / "labels.npz", mine=noisy)
-    where = {"data_root": str(tmp_path), "labels_file": str(tmp_path / "labels.npz")}
-    return {"dataset": "cifar10", "official_files": False, "labels_name": "mine", **where}
-
-
-def test_cifar_thins_out_as_digits_do(published):
-    data = load_dataset(Settings(rarest_share=0.1, **published))
-    assert torch.bincount(data.clean_labels).tolist() == [round(10 * x) for x in np.linspace(1, 0.1, 10)]
-    assert "classes thinned from 1 to 0.1; " in data.made_from
-    full = load_dataset(Settings(**published))
-    assert torch.equal(full.noisy_labels[numbers(data.images)], data.noisy_labels)  # each label stayed with its image
-
-
-def test_cifars_other_wrong_labels_are_set_right(published):
-    every = load_dataset(Settings(rarest_share=0.1, **published))
-    data = load_dataset(Settings(rarest_share=0.1, noise_direction="to_rare", **published))
-    sizes = torch.bincount(every.clean_labels)
-    kept = sizes[every.noisy_labels] < sizes[every.clean_labels]
-    assert torch.equal(data.noisy_labels, torch.where(kept, every.noisy_labels, every.clean_labels))
-    assert 0 < int(kept.sum()) < int((every.noisy_labels != every.clean_labels).sum())
-
-
 @pytest.mark.parametrize("kind", [3, 4, 5, "zipped", "legacy"])
 def test_a_file_that_would_run_code_is_refused_and_does_not(tmp_path, kind):
     write_cifar10(tmp_path)

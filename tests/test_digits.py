@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from dsl_teach.data.digits import digits, neighbour_probabilities
@@ -40,14 +39,3 @@ def test_neighbour_probabilities_by_hand():
         [torch.stack([near, far]) / (near + far), torch.stack([near, middle]) / (near + middle), torch.tensor([1.0, 0])]
     )
     torch.testing.assert_close(probabilities, expected)
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("direction", ["to_frequent", "to_rare"])
-def test_digits_go_one_way_at_the_same_rate(direction, seed):
-    data = digits(seed=seed, noise_rate=0.3, rarest_share=0.15, direction=direction)
-    wrong = data.noisy_labels != data.clean_labels
-    assert int(wrong.sum()) == round(0.3 * len(data))
-    sizes = torch.bincount(data.clean_labels)
-    grows = sizes[data.noisy_labels[wrong]] - sizes[data.clean_labels[wrong]]
-    assert bool((grows > 0).all() if direction == "to_frequent" else (grows < 0).all())

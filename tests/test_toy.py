@@ -1,11 +1,10 @@
 import dataclasses
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
-from dsl_teach.data.dataset import ImageFiles, NoisyDataset, subset, with_labels
+from dsl_teach.data.dataset import with_labels
 from dsl_teach.data.toy import ring, toy_clusters, toy_moons
 
 
@@ -68,17 +67,6 @@ def test_other_labels_keep_images_and_truth():
         with_labels(dataset, dataset.noisy_labels[:-1], made_from="too few")
     with pytest.raises(ValueError, match=r"must lie in 0 .. 2"):
         with_labels(dataset, dataset.noisy_labels + 1, made_from="beyond")
-
-
-def test_subset_goes_by_the_noisy_label_where_the_truth_is_unknown():
-    files, test = (ImageFiles(Path(root), tuple(f"{i}.jpg" for i in range(8))) for root in ("train", "test"))
-    noisy, clean = torch.tensor([[0, 0, 0, 0, 0, 0, 1, 1], [0, 1, 1, -1, -1, -1, -1, -1]])
-    data = NoisyDataset("files", files, noisy, ("cat", "dog"), test, noisy, clean, made_from="drawn files")
-    few = subset(data, 4, seed=0)
-    assert few.noisy_labels.tolist() == [0, 0, 1, 1]
-    assert few.images.paths[-2:] == ("6.jpg", "7.jpg")
-    with pytest.raises(ValueError, match="needs 3 samples of each class, but 'dog' has fewer"):
-        subset(data, 6, seed=0)
 
 
 @pytest.mark.parametrize(
