@@ -13,7 +13,7 @@ from dsl_teach.data import arrays
 from dsl_teach.data.arrays import read_arrays
 from dsl_teach.data.cifar import PublishedLabels, cifar, published_labels
 from dsl_teach.data.dataset import subset
-from tests.tiny_cifar import TEN, Attack, dump, make_official, write_cifar10, write_cifar100
+from tests.tiny_cifar import TEN, Attack, dump, make_official, write_cifar10
 
 
 def numbers(images):
@@ -36,14 +36,6 @@ def test_reads_the_layout_whoever_pickled_it(tmp_path, protocol):
     assert dataset.clean_labels.tolist() == dataset.noisy_labels.tolist() == labels.tolist()
     assert dataset.class_names == tuple(TEN)
     assert dataset.made_from == "CIFAR-10, a copy, not the official files; clean labels"
-
-
-def test_cifar100_has_its_fine_classes(tmp_path):
-    write_cifar100(tmp_path)
-    data = cifar("cifar100", tmp_path, official=False)
-    assert data.num_classes == 100
-    assert data.noisy_labels.tolist() == [i % 100 for i in range(200)]
-    assert numbers(data.test_images).tolist() == [*range(50_000, 50_200)]
 
 
 def test_official_files_pass_their_checksums_and_changed_ones_do_not(tmp_path, monkeypatch):
@@ -122,15 +114,7 @@ def test_noise_comes_at_the_rate_asked_for_and_only_if_it_is(noisy):
     assert torch.equal(data.images, plain.images)
     assert data.made_from.endswith("; 40% label noise by a linear model's confusions")
     assert torch.equal(load_dataset(noisy.replace(noise_rate=0.0)).noisy_labels, plain.noisy_labels)
-
-
-@pytest.mark.parametrize(
-    "method",
-    [{"mixup": 1.0, "averaged_weights": 0.9, "margin": 0.1}, {"loss": "gce", "alpha": 0.0, "epochs": 1}],
-)
-def test_every_method_is_given_the_same_wrong_labels(noisy, method):
-    assert torch.equal(load_dataset(noisy.replace(**method)).noisy_labels, load_dataset(noisy).noisy_labels)
-    assert not torch.equal(load_dataset(noisy.replace(seed=1)).noisy_labels, load_dataset(noisy).noisy_labels)
+    assert not torch.equal(load_dataset(noisy.replace(seed=1)).noisy_labels, data.noisy_labels)
 
 
 def test_wrong_labels_go_to_classes_that_look_alike(noisy, tmp_path):

@@ -103,19 +103,6 @@ def test_a_file_that_breaks_later_is_named(data, loader_workers):
         list(batches.in_order())
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        *(({name: value}, name) for name, value in (("batch_size", 0), ("loader_workers", -1), ("crop", 41))),
-    ],
-)
-def test_settings_out_of_range_are_refused(data, options, message):
-    with pytest.raises(ValueError, match=message):
-        on_disk(data, **options)
-    with pytest.raises(ValueError, match="There are 30 images and 29 noisy_labels"):
-        OnDiskBatches(data.images, data.noisy_labels[1:], batch_size=4)
-
-
 def test_batches_go_to_the_device(data, device):
     for batch in on_disk(data, device=device, loader_workers=1).shuffled(generator()):
         assert {part.device.type for part in batch} == {device.type}

@@ -44,15 +44,6 @@ def test_moons_are_half_circles_turned_against_each_other():
     assert arc[:, 1].min() > -1e-3
 
 
-NAMES = ("num_classes", "modes", "samples_per_class", "overlap")
-
-
-@pytest.mark.parametrize(("make", "name"), [*((toy_clusters, name) for name in NAMES), (toy_moons, "spread")])
-def test_numbers_out_of_range_say_which(make, name):
-    with pytest.raises(ValueError, match=rf"{name} = 0\b"):
-        make(seed=0, **{name: 0})
-
-
 def test_other_labels_keep_images_and_truth():
     dataset = toy_clusters(seed=0)
     labels = dataset.clean_labels.clone()

@@ -114,7 +114,7 @@ def with_labels(dataset: NoisyDataset, noisy_labels: Tensor, *, made_from: str) 
 
 
 def subset(dataset: NoisyDataset, size: int, *, seed: int) -> NoisyDataset:
-    """Keep ``size`` training images in memory, equally many of each (true) class, in order.
+    """Keep ``size`` training images, equally many of each (true) class, in order.
 
     Raises:
         ValueError: if there are not that many samples, in all or in a class.
@@ -131,7 +131,15 @@ def subset(dataset: NoisyDataset, size: int, *, seed: int) -> NoisyDataset:
         name: x[rows] for name, x in vars(dataset).items() if isinstance(x, Tensor) and not name.startswith("test_")
     }
     made_from = f"{images}, {size} images drawn with seed {seed}{semicolon}{told}"
+    kept["images"] = take(dataset.images, rows)
     return dataclasses.replace(dataset, **kept, made_from=made_from)
+
+
+def take(images: Images, rows: Tensor) -> Images:
+    """The images of these rows, in the order of the rows."""
+    if isinstance(images, ImageFiles):
+        return ImageFiles(images.root, tuple(images.paths[row] for row in rows.tolist()))
+    return images[rows]
 
 
 def shared_images(images: Images, test_images: Images) -> list[int]:
