@@ -69,10 +69,11 @@ def server(tmp_path, monkeypatch):
 
 def archive(path, *members):
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as tar:
+    with tarfile.open(path, "w") as tar:
         for name, kind, target in members:
             member = tarfile.TarInfo(name)
-            member.type, member.linkname, member.size = kind, target, 4 if kind == tarfile.REGTYPE else 0
+            member.type, member.size = kind, 4 if kind == tarfile.REGTYPE else 0
+            member.linkname, member.pax_headers = (target, {}) if isinstance(target, str) else ("", target)
             tar.addfile(member, io.BytesIO(b"data"))
     return path
 
@@ -275,17 +276,6 @@ def test_prepare_refuses_links_that_lead_out_and_follows_others(clothing, tmp_pa
     assert not (tmp_path / "copy").exists()
 
 
-def test_an_archive_whose_files_have_holes_is_refused(tmp_path, capsys):
-    path = archive(tmp_path / "images" / "0.tar")
-    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
-        member = tarfile.TarInfo("0/a.jpg")
-        member.pax_headers = {"GNU.sparse.size": str(2**26), "GNU.sparse.map": f"{2**26},0"}
-        tar.addfile(member)
-    assert run(prepare, tmp_path, "--unpack-only") == 1
-    assert "its files are larger than it is" in capsys.readouterr().err
-    assert images(tmp_path) == []
-
-
 def test_prepare_makes_small_images_and_copies_the_rest(clothing, tmp_path):
     copy = tmp_path / "copy"
     verify.verify("clothing1m", clothing)
@@ -358,6 +348,7 @@ def test_archives_are_unpacked_once(clothing, small_clothing1m):
         *(("0/link", tarfile.SYMTYPE, target) for target in ("/etc/passwd", "good.jpg")),
         ("0/link", tarfile.LNKTYPE, "../../evil.jpg"),
         *(("0/device", kind, "") for kind in (tarfile.CHRTYPE, tarfile.FIFOTYPE)),
+        ("0/holes", tarfile.REGTYPE, {"GNU.sparse.size": str(2**26), "GNU.sparse.map": f"{2**26},0"}),
     ],
 )
 def test_archives_that_could_do_harm_are_refused_and_nothing_is_written(tmp_path, capsys, name, kind, target):

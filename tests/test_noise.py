@@ -159,27 +159,6 @@ def test_a_rate_outside_0_to_1_and_bad_labels_are_refused(model: Model) -> None:
         model(0.2, seeded(), CLEAN + 1)
 
 
-NAN_IN_ROW_4 = PROBABILITIES.clone().index_fill_(0, torch.tensor([4]), torch.nan)
-
-
-@pytest.mark.parametrize(
-    ("call", "sentence"),
-    [
-        (lambda: noise.instance_dependent_noise(PROBABILITIES[0], CLEAN, 0.2), "floating-point matrix"),
-        (lambda: noise.instance_dependent_noise(torch.ones(N, 1), CLEAN, 0.2), "at least 2 classes, but have 1"),
-        (lambda: noise.instance_dependent_noise(NAN_IN_ROW_4, CLEAN, 0.2), r"1 row\(s\) do not, the first is row 4"),
-        (lambda: noise.instance_dependent_noise(PROBABILITIES[1:], CLEAN, 0.2), "one entry for each of the 9999"),
-        (lambda: by_confusion(0.2, None, temperature=-1.0), "temperature must be"),
-        (lambda: noise.symmetric_noise(CLEAN * 0, 0.2, num_classes=1), "num_classes must be at least 2"),
-        (lambda: noise.noise_report(torch.tensor([-1]), torch.tensor([0]), 2), "nothing to report"),
-        (lambda: noise.noise_report(CLEAN, CLEAN[1:], K), "noisy_labels must have one entry"),
-    ],
-)
-def test_what_is_no_probability_label_or_setting_is_refused(call: Callable[[], object], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        call()
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_labels_are_the_same_and_a_gpu_generator_is_refused() -> None:
     on_gpu = noise.instance_dependent_noise(PROBABILITIES.cuda(), CLEAN.cuda(), 0.3, generator=seeded())

@@ -8,18 +8,6 @@ from dsl_teach.data.dataset import with_labels
 from dsl_teach.data.toy import ring, toy_clusters, toy_moons
 
 
-@pytest.mark.parametrize("make", [toy_clusters, toy_moons])
-def test_points_are_what_every_data_set_gives(make):
-    dataset = make(seed=0, samples_per_class=50)
-    assert dataset.images.dtype == torch.float32
-    assert dataset.images.shape == dataset.test_images.shape == (50 * dataset.num_classes, 2)
-    assert torch.equal(dataset.clean_labels, dataset.noisy_labels)
-    assert torch.bincount(dataset.noisy_labels).tolist() == [50] * dataset.num_classes
-    dataset.noisy_labels[:] = 0
-    assert torch.bincount(dataset.clean_labels).tolist() == [50] * dataset.num_classes
-    assert not torch.equal(dataset.images, make(seed=1, samples_per_class=50).images)
-
-
 @pytest.mark.parametrize("overlap", [0.01, 0.1])
 def test_a_class_has_its_islands_and_overlap_is_their_width(overlap):
     dataset = toy_clusters(seed=0, num_classes=4, modes=3, overlap=overlap, samples_per_class=300)

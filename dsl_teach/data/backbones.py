@@ -101,13 +101,10 @@ def cut_behind(model: nn.Module, frozen_blocks: int, name: str) -> tuple[Chain, 
     blocks = [place for place, (_, is_block) in enumerate(parts) if is_block]
     if frozen_blocks >= len(blocks):
         return Chain([model]), Chain([nn.Identity()])
-    chain, image = [part for part, _ in parts], torch.zeros(1, 3, 64, 64)
+    chain, image, is_chain = [part for part, _ in parts], torch.zeros(1, 3, 64, 64), False
     model.eval()
-    with torch.no_grad():
-        try:
-            is_chain = torch.equal(Chain(chain)(image), model(image))
-        except (RuntimeError, TypeError, AssertionError):
-            is_chain = False
+    with torch.no_grad(), contextlib.suppress(RuntimeError, TypeError, AssertionError):
+        is_chain = torch.equal(Chain(chain)(image), model(image))
     if not is_chain:
         raise ValueError(
             f"frozen_blocks = {frozen_blocks}: network {name} is no plain chain of blocks and cannot be cut. Set "

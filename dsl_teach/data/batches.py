@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from dsl_teach.data.dataset import ImageFiles, Images
 from dsl_teach.data.decode import UnreadableImage, cut, decode_image, resize_short_side
@@ -199,7 +199,8 @@ class _Squares(Dataset["Tensor | UnreadableImage"]):
                 squares.append(cut(resize_short_side(image, self.short_side), self.crop, numbers).permute(1, 2, 0))
         except UnreadableImage as error:
             return error  # not raised here: the loader would bury the sentence under its own
-        return torch.stack(squares)
+        collated: Tensor = default_collate(squares)  # in a worker straight into shared memory
+        return collated
 
 
 def make_batches(
