@@ -1,6 +1,6 @@
-"""The site: lessons with their saved outputs, guides, and the reference from docstrings; nothing of it from other hosts.
+"""The site: lessons with their saved outputs, guides, and the reference from docstrings; it asks no other host.
 
-Its source folder is the repository's root, so that links between guides and lessons are the same on disk and on the site.
+Its source folder is the repository's root, so that links between guides and lessons hold on disk and on the site.
 """
 
 import tomllib
@@ -53,6 +53,12 @@ html_additional_pages = {"index": "forward.html"}
 html_copy_source = html_show_copyright = html_show_sphinx = False
 
 
+def describe(app, doctree):
+    """Say of a figure without alternative text that a cell drew it; its file's name, the default, says nothing."""
+    for image in doctree.findall(nodes.image):
+        image["alt"] = image.get("alt") or "Figure drawn by the cell above"
+
+
 def addresses(app, doctree):
     """Links that need the public address, where there is one: to Colab, and to folders, which have no page."""
     here = Path(app.env.doc2path(app.env.docname))
@@ -66,7 +72,7 @@ def addresses(app, doctree):
 
 
 def complete(app, what, name, obj, options, lines):
-    """Add its fields to the text of the settings; keep napoleon from reading a constant's ``these: those`` as a type."""
+    """List the settings in their text; keep napoleon from reading a constant's ``these: those`` as its type."""
     if what in ("attribute", "data"):
         lines.insert(0, "")
     if obj is Settings:
@@ -85,5 +91,6 @@ def shorten(app, what, name, obj, options, signature, returned):
 def setup(app):
     """Called by Sphinx."""
     app.connect("autodoc-process-signature", shorten)
+    app.connect("doctree-read", describe)
     app.connect("doctree-read", addresses)
     app.connect("autodoc-process-docstring", complete, priority=400)

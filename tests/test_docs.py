@@ -28,6 +28,7 @@ class Page(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.links: list[tuple[str, str]] = []
+        self.figures: list[str | None] = []
         self.anchors, self.text, self.inside = {""}, "", ""
         self.feed(html)
 
@@ -35,6 +36,7 @@ class Page(HTMLParser):
         values = dict(attrs)
         self.anchors |= {values[name] for name in ("id", "name") if values.get(name)}
         self.links += [(tag, values[name]) for name in ("href", "src", "data", "poster") if values.get(name)]
+        self.figures += [values.get("alt")] if tag == "img" else []
         if not self.inside and (
             tag in ("pre", "code", "script", "style") or "math" in (values.get("class") or "").split()
         ):
@@ -102,8 +104,14 @@ def test_nothing_is_loaded_from_another_host(pages, folder):
 
 
 def test_no_formula_is_left_as_source(pages):
+    assert "similarity" in pages["docs/equations.html"].text
     assert [place for place, page in pages.items() if "$" in page.text or r"\frac" in page.text] == []
-    assert [place for place in pages if place.startswith("notebooks/02") or place == "docs/equations.html"] != []
+
+
+def test_a_figure_is_described_in_words(pages):
+    figures = [(place, alt) for place, page in pages.items() for alt in page.figures]
+    assert len(figures) > 20
+    assert [(place, alt) for place, alt in figures if not alt or "_images/" in alt] == []
 
 
 def test_colab_and_folders_are_linked_once_there_is_an_address(tmp_path):
