@@ -73,7 +73,7 @@ def addresses(app, doctree):
 
 def complete(app, what, name, obj, options, lines):
     """List the settings in their text; keep napoleon from reading a constant's ``these: those`` as its type."""
-    if what in ("attribute", "data"):
+    if what in ("attribute", "data", "property"):
         lines.insert(0, "")
     if obj is Settings:
         for group, fields in help_text().items():
