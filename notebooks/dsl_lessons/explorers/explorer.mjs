@@ -29,39 +29,37 @@ export function unitRows(x, n, d) {
   return unit;
 }
 
-/** S of some rows, (m, m). */
-export function similarity(unit, rows, d) {
+/** S of some rows, (m, m); what stands in the S of `before` is taken from there. */
+export function similarity({ unit, d, n }, rows, before) {
   const m = rows.length;
   const S = new Float64Array(m * m);
+  const place = new Int32Array(n).fill(-1);
+  before?.rows.forEach((row, at) => (place[row] = at));
+  const known = Int32Array.from(rows, (row) => place[row]);
   for (let i = 0; i < m; i++) {
-    for (let j = 0; j <= i; j++) S[i * m + j] = S[j * m + i] = rounded(dot(unit, rows[i] * d, unit, rows[j] * d, d));
+    const start = known[i] * (before?.rows.length ?? 0);
+    for (let j = 0; j <= i; j++) {
+      const both = known[i] >= 0 && known[j] >= 0;
+      const cosine = both ? before.S[start + known[j]] : rounded(dot(unit, rows[i] * d, unit, rows[j] * d, d));
+      S[i * m + j] = S[j * m + i] = cosine;
+    }
   }
   return S;
 }
 
-/** S_c: with the entries in ascending order number ceil(quantile * m * m). Found without sorting them all. */
+const BINS = 4096; // from -1 to 1; one more for 1 itself
+
+/** S_c: with the entries in ascending order number ceil(quantile * m * m). Only those of its bin are sorted. */
 export function similarityThreshold(S, quantile) {
-  const a = S.slice();
-  const k = Math.max(Math.ceil(quantile * a.length - 1e-9), 1) - 1;
-  let low = 0;
-  let high = a.length - 1;
-  while (low < high) {
-    const pivot = a[(low + high) >> 1];
-    let i = low;
-    let j = high;
-    while (i <= j) {
-      while (a[i] < pivot) i++;
-      while (a[j] > pivot) j--;
-      if (i > j) break;
-      const kept = a[i];
-      a[i++] = a[j];
-      a[j--] = kept;
-    }
-    if (k <= j) high = j;
-    else if (k >= i) low = i;
-    else break;
-  }
-  return a[k];
+  const place = Math.max(Math.ceil(quantile * S.length - 1e-9), 1);
+  const counts = new Uint32Array(BINS + 1);
+  for (let e = 0; e < S.length; e++) counts[((S[e] + 1) * (BINS / 2)) | 0]++;
+  let below = 0;
+  let own = 0;
+  while (below + counts[own] < place) below += counts[own++];
+  const entries = new Float64Array(counts[own]);
+  for (let e = 0, at = 0; e < S.length; e++) if ((((S[e] + 1) * (BINS / 2)) | 0) === own) entries[at++] = S[e];
+  return entries.sort()[place - below - 1];
 }
 
 /** rho_i = sum_j sign(S_ij - S_c). */
@@ -106,22 +104,24 @@ export function drawn(labels, order, c, m) {
 /** Everything that the picture shows for one choice of values; what did not change since `before` is kept. */
 export function correct(set, values, before) {
   const { p, m, quantile, eta_max } = values;
-  const { n, d, k, unit } = set;
+  const { n, k } = set;
   const labels = set.noisy[set.rates.indexOf(values.noise_rate)];
-  const same = before && before.set === set && before.labels === labels && before.m === m;
+  const known = before?.set === set ? before : undefined;
+  const same = known?.labels === labels && known.m === m;
   const classes = set.classes.map((_, c) => {
-    const rows = same ? before.classes[c].rows : drawn(labels, set.order, c, m);
-    const S = same ? before.classes[c].S : similarity(unit, rows, d);
-    if (!rows.length) return { rows, S, Sc: NaN, rho: [], eta: [], chosen: [], passed: 0 };
-    const Sc = similarityThreshold(S, quantile);
-    const rho = density(S, rows.length, Sc);
-    const eta_ = eta(S, rows.length, rho);
+    const old = known?.classes[c];
+    const rows = same ? old.rows : drawn(labels, set.order, c, m);
+    const S = same ? old.S : similarity(set, rows, old);
+    if (!rows.length) return { rows, S, rho: [], eta: [], chosen: [], passed: 0 };
+    const kept = same && known.quantile === quantile;
+    const rho = kept ? old.rho : density(S, rows.length, similarityThreshold(S, quantile));
+    const eta_ = kept ? old.eta : eta(S, rows.length, rho);
     const passed = eta_.reduce((count, value) => count + (value < eta_max), 0);
-    return { rows, S, Sc, rho, eta: eta_, chosen: choose(rho, eta_, p, eta_max), passed };
+    return { rows, S, rho, eta: eta_, chosen: choose(rho, eta_, p, eta_max), passed };
   });
   const scores = classScores(set, classes);
   const corrected = Uint8Array.from(labels, (given, i) => bestClass(scores.subarray(i * k, i * k + k), given));
-  return { set, labels, m, classes, scores, corrected, n };
+  return { set, labels, m, quantile, classes, scores, corrected, n };
 }
 
 /** sigma, (N, K): a cosine is linear in the scaled sample, so the p prototypes of a class act as their mean. */
@@ -148,7 +148,7 @@ export function load(packed) {
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const floats = (text) => new Float32Array(bytes(text).buffer);
   const { n, d } = packed;
-  return {
+  const set = {
     ...packed,
     k: packed.classes.length,
     unit: unitRows(floats(packed.embeddings), n, d),
@@ -158,11 +158,13 @@ export function load(packed) {
     order: new Uint32Array(bytes(packed.order).buffer),
     images: packed.images && bytes(packed.images),
   };
+  return { ...set, middles: middles(set) };
 }
 
 // ---- The pictures ----------------------------------------------------------------------------------------------
 
 const TICKS = [-1, 0, 0.5, 0.8, 0.95, 0.99, 1];
+const STAMP = 8; // half the side of the picture of a mark, in pixels
 const RING = 1.63; // radius of the ring around points in the plane
 
 /** A place from 0 to 1 for a cosine, with most of the room for those close to 1. */
@@ -203,6 +205,21 @@ function disc(g, x, y, radius, fill) {
   g.fill();
 }
 
+/** Draw a mark that occurs often from a picture of it, at whole pixels of the screen: faster than a path. */
+function stamp(g, x, y, theme, key, paint) {
+  const { scale, stamps } = theme;
+  if (!stamps.has(key)) {
+    const canvas = make("canvas");
+    canvas.width = canvas.height = 2 * Math.ceil(STAMP * scale);
+    const on = canvas.getContext("2d");
+    on.scale(scale, scale);
+    paint(on, canvas.width / scale / 2);
+    stamps.set(key, canvas);
+  }
+  const picture = stamps.get(key);
+  g.drawImage(picture, Math.round(x * scale - picture.width / 2), Math.round(y * scale - picture.width / 2));
+}
+
 function marked(g, x, y, ink) {
   g.strokeStyle = ink;
   g.lineWidth = 2;
@@ -238,18 +255,27 @@ function drawMap(canvas, view, values, theme, sample) {
   if (set.plane) ring(g, view, x, y, theme);
   const radius = n > 900 ? 2.6 : 3;
   const inFocus = (i) => values.focus < 0 || labels[i] === values.focus || corrected[i] === values.focus;
-  for (const last of [0, 1]) {
-    for (let i = 0; i < n; i++) {
-      const changed = labels[i] !== corrected[i];
-      if (Number(changed) !== last) continue;
-      at[2 * i] = x(set.places[2 * i]);
-      at[2 * i + 1] = y(set.places[2 * i + 1]);
-      g.globalAlpha = !inFocus(i) ? 0.1 : seen[i] || changed ? 0.9 : 0.4;
-      if (!changed) disc(g, at[2 * i], at[2 * i + 1], radius, theme.colours[labels[i]]);
-      else target(g, at[2 * i], at[2 * i + 1], 1.7 * radius, labels[i], corrected[i], values.alpha, theme);
-      if (corrected[i] !== set.clean[i]) cross(g, at[2 * i], at[2 * i + 1], radius, theme);
-    }
+  const paint = (i) => (g.globalAlpha = !inFocus(i) ? 0.1 : seen[i] || labels[i] !== corrected[i] ? 0.9 : 0.4);
+  for (let i = 0; i < n; i++) {
+    at[2 * i] = x(set.places[2 * i]);
+    at[2 * i + 1] = y(set.places[2 * i + 1]);
+    if (labels[i] !== corrected[i]) continue;
+    paint(i);
+    disc(g, at[2 * i], at[2 * i + 1], radius, theme.colours[labels[i]]);
+    if (corrected[i] !== set.clean[i]) cross(g, at[2 * i], at[2 * i + 1], radius, theme);
   }
+  g.setTransform(1, 0, 0, 1, 0, 0);
+  for (let i = 0; i < n; i++) {
+    const [given, now] = [labels[i], corrected[i]];
+    if (given === now) continue;
+    const wrong = now !== set.clean[i];
+    paint(i);
+    stamp(g, at[2 * i], at[2 * i + 1], theme, `${given} ${now} ${wrong} ${radius} ${values.alpha}`, (on, middle) => {
+      target(on, middle, middle, 1.7 * radius, given, now, values.alpha, theme);
+      if (wrong) cross(on, middle, middle, radius, theme);
+    });
+  }
+  g.setTransform(theme.scale, 0, 0, theme.scale, 0, 0);
   g.globalAlpha = 1;
   classes.forEach(({ rows, chosen, eta: eta_ }, c) => {
     g.globalAlpha = values.focus < 0 || values.focus === c ? 1 : 0.12;
@@ -260,7 +286,8 @@ function drawMap(canvas, view, values, theme, sample) {
     }
   });
   g.globalAlpha = 1;
-  if (!set.plane) names(g, view, at, theme);
+  // The name of each class in the middle of its samples: nobody has to tell ten colours apart.
+  if (!set.plane) set.classes.forEach((name, c) => haloed(g, name, x(set.middles[c][0]), y(set.middles[c][1]), theme));
   if (sample >= 0) marked(g, at[2 * sample], at[2 * sample + 1], theme.ink);
   return at;
 }
@@ -310,14 +337,12 @@ function ring(g, { set, classes }, x, y, theme) {
   }
 }
 
-/** The name of each class in the middle of its points, so that nobody has to tell ten colours apart. */
-function names(g, { set, n }, at, theme) {
-  set.classes.forEach((name, c) => {
-    const xs = [];
-    const ys = [];
-    for (let i = 0; i < n; i++) if (set.clean[i] === c) [xs, ys].forEach((list, f) => list.push(at[2 * i + f]));
-    const middle = (list) => list.sort((a, b) => a - b)[list.length >> 1];
-    if (xs.length) haloed(g, name, middle(xs), middle(ys), theme);
+/** The middle of each class's samples, where its name is written: the medians of their places. */
+function middles({ classes, clean, places }) {
+  const rows = [...clean.keys()];
+  return classes.map((_, c) => {
+    const own = rows.filter((i) => clean[i] === c);
+    return [0, 1].map((f) => own.map((i) => places[2 * i + f]).sort((a, b) => a - b)[own.length >> 1]);
   });
 }
 
@@ -721,7 +746,9 @@ function themeOf(el, set) {
     const parts = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
     return `rgb(${parts.map((part) => Math.round(part + (255 - part) * 0.3)).join(" ")})`;
   };
-  return { ink, soft, faint, shade, paper, font: style.fontFamily, colours: isDark ? set.colours.map(lighter) : set.colours };
+  const colours = isDark ? set.colours.map(lighter) : set.colours;
+  const scale = globalThis.devicePixelRatio || 1;
+  return { ink, soft, faint, shade, paper, colours, scale, font: style.fontFamily, stamps: new Map() };
 }
 
 /** In a notebook: data and values come from the model, and values go back. */
