@@ -71,6 +71,7 @@ def canvases(opened: jupyter_page.NotebookPage) -> str:
 
 
 def test_keys_move_a_slider_and_tab_leads_to_the_next_one(lesson):
+    lesson.scroll_to("input[name=p]")
     for name in SLIDERS:
         handle = lesson.page.locator(f"input[name={name}]")
         before, value = canvases(lesson), float(handle.input_value())

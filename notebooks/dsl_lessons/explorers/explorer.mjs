@@ -594,7 +594,7 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
     const filled = classes.reduce((sum, c) => sum + Math.max(0, c.chosen.length - c.passed), 0);
     const parts = [["kept", kept, "right, kept"], ["fixed", fixed, "fixed"], ["broken", broken, "broken"], ["wrong", wrong, "still wrong"]];
     bar.replaceChildren(...parts.map(([kind, count, words]) => {
-      const part = make("span", `dsl-part dsl-${kind}`, count > 0.12 * n ? `${words} ${count}` : "", { title: `${words} ${count}` });
+      const part = make("span", `dsl-part dsl-${kind}`, count > 0.03 * n ? `${count} ${words}` : "", { title: `${words} ${count}` });
       part.style.flexGrow = count;
       part.hidden = !count;
       return part;
