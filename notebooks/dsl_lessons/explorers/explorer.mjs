@@ -741,7 +741,7 @@ function themeOf(el, set) {
     return colour;
   };
   const [ink, soft, faint, shade, paper] = ["ink", "soft", "faint", "shade", "paper"].map(read);
-  const isDark = Number(paper.match(/\d+/)[0]) < 128;
+  const isDark = Number(paper.match(/\d+/)?.[0] ?? 255) < 128; // no colour yet where the element is not in the page
   const lighter = (hex) => {
     const parts = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
     return `rgb(${parts.map((part) => Math.round(part + (255 - part) * 0.3)).join(" ")})`;
