@@ -183,7 +183,7 @@ def _facts(result: Corrected) -> dict[str, str]:
         "images": f"{len(folder.files)} in {len(folder.class_names)} classes, {len(folder.skipped)} files skipped",
         "labels changed": f"{int(changed.sum())} ({changed.double().mean():.1%}; by chance {chance:.1%})",
         f"wrong in the first {first}": f"about {expected:.0f} (95 %: {low:.0f} to {high:.0f}) if mistakes fall at "
-        f"random; up to {most:.0f} if people confused classes that look alike: only a look tells those from hard images",
+        f"random; up to {most:.0f} if people confused classes that look alike: only a look tells",
         "estimated by": "the share of labels that fell on any class alike, fitted to scores that do not know the label",
     }
 
@@ -218,7 +218,7 @@ def _report(result: Corrected, path: Path, facts: dict[str, str]) -> None:
 
     folder, names, order = result.folder, result.folder.class_names, result.order.tolist()
     shown, near = order[:SHOWN], _nearest(result)
-    wanted = [(row, 128, 5000) for row in shown] + [(row, 96, 3500) for row in sorted(set(chain.from_iterable(near.values())))]
+    wanted = [(row, 128, 5000) for row in shown] + [(row, 96, 3500) for row in sorted({*chain(*near.values())})]
     with ThreadPool(4) as pool:
         made = pool.imap(lambda want: _thumbnail(folder, *want), wanted)
         pictures = dict(
