@@ -6,9 +6,10 @@ import csv
 import io
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -37,8 +38,8 @@ PIECE = 2048
 """Images whose features are kept together: so many are computed again, at most, after an interruption."""
 SURE, FEWEST = 0.95, 5
 """A label changes if another class is so probable; where a class has fewer images, nothing changes."""
-SHOWN, NAMED = 1000, 20_000
-"""Images that the report shows, and more that it names."""
+SHOWN, NAMED, MOST_CLASSES = 1000, 20_000, 1000
+"""Images that the report shows, more that it names, and classes whose confusions it counts."""
 COLUMNS = (
     "file_name", "given_label", "predicted_label", "is_label_issue", "label_quality", "margin", "corrected_label",
     "reason",
@@ -58,40 +59,27 @@ class Corrected:
     order: Tensor
     """Rows, the most doubtful label first."""
 
-    def row(self, row: int) -> dict[str, Any]:
-        """What ``labels.csv`` says of an image."""
-        names, path = self.folder.class_names, self.folder.files.paths[row]
-        given, predicted = names[self.folder.labels[row]], names[self.found.predicted[row]]
-        issue = bool(self.is_issue[row])
-        quality, margin = float(self.found.quality[row]), float(self.margin[row])
-        told = (
-            f"./{path}" if FORMULA.match(path) else path,
-            given,
-            predicted,
-            issue,
-            f"{quality:.9g}",
-            f"{margin:.6g}",
-        )
-        return dict(zip(COLUMNS, (*told, predicted if issue else given, self._reason(row)), strict=True))
-
-    def _reason(self, row: int) -> str:
-        names, label = self.folder.class_names, self.folder.labels
-        given, predicted = names[label[row]], names[self.found.predicted[row]]
-        size, other = int((label == label[row]).sum()), self.folder.doubles.get(row)
-        likely = f"looks like {predicted} ({self.found.sureness[row]:.0%}), not {given} ({self.found.quality[row]:.0%})"
-        if size == 1:
-            reason = "the only image of its class: nothing to compare it with"
-        elif given == predicted:
-            reason = "looks like its label"
-        elif self.is_issue[row]:
-            reason = likely
-        else:
-            reason = (
-                f"{likely}, but {f'its class has {size} images only' if size < FEWEST else 'not surely'}: look at it"
-            )
-        if other is not None:
-            reason += f"; the same bytes as {self.folder.files.paths[other]}, which is labelled {names[label[other]]}"
-        return reason
+    def rows(self, which: Tensor) -> Iterator[dict[str, Any]]:
+        """What ``labels.csv`` says of these images, by column."""
+        names, label, found = self.folder.class_names, self.folder.labels, self.found
+        size = torch.bincount(label)[label]
+        parts = (which, *(x[which] for x in (label, found.predicted, self.is_issue, found.quality, self.margin)))
+        sides = (found.sureness[which], size[which])
+        for row, y, best, *told, sure, n in zip(*(x.tolist() for x in (*parts, *sides)), strict=True):
+            path, given, predicted, issue = self.folder.files.paths[row], names[y], names[best], told[0]
+            reason = f"looks like {predicted} ({sure:.0%}), not {given} ({told[1]:.0%})"
+            if not issue:
+                reason += ", but " + (f"its class has only {n} images" if n < FEWEST else "not surely") + ": look at it"
+            if n == 1:
+                reason = "the only image of its class: nothing to compare it with"
+            elif y == best:
+                reason = "looks like its label"
+            if (other := self.folder.doubles.get(row)) is not None:
+                twin = self.folder.files.paths[other]
+                reason += f"; the same bytes as {twin}, which is labelled {names[int(label[other])]}"
+            file_name = f"./{path}" if FORMULA.match(path) else path
+            values = (file_name, given, predicted, *told, predicted if issue else given, reason)
+            yield dict(zip(COLUMNS, values, strict=True))
 
 
 def correct_folder(
@@ -189,10 +177,9 @@ def _facts(result: Corrected) -> dict[str, str]:
 
 
 def _write(result: Corrected, features: Tensor, output: Path, facts: dict[str, str]) -> None:
-    folder, ranked = result.folder, [result.row(row) for row in result.order.tolist()]
-    write_atomically(output / "labels.csv", _table(COLUMNS, (row.values() for row in ranked)))
-    changed = (row.values() for row in ranked if row["is_label_issue"])
-    write_atomically(output / "changed.csv", _table(COLUMNS, changed))
+    folder, issues = result.folder, result.order[result.is_issue[result.order]]
+    for name, which in (("labels.csv", result.order), ("changed.csv", issues)):
+        write_atomically(output / name, _table(COLUMNS, (row.values() for row in result.rows(which))))
     write_atomically(output / "skipped.csv", _table(("file_name", "reason"), folder.skipped))
     write_whole(output / "embeddings.npy", lambda file: np.save(file, features[result.order].float().numpy()))
     none = take(folder.files, torch.empty(0, dtype=torch.int64))
@@ -216,37 +203,22 @@ def _report(result: Corrected, path: Path, facts: dict[str, str]) -> None:
 
     from dsl_teach.own_data.report import Doubtful, write_report
 
-    folder, names, order = result.folder, result.folder.class_names, result.order.tolist()
-    shown, near = order[:SHOWN], _nearest(result)
-    wanted = [(row, 128, 5000) for row in shown] + [(row, 96, 3500) for row in sorted({*chain(*near.values())})]
+    folder, names, k = result.folder, result.folder.class_names, len(result.folder.class_names)
+    shown, near, predicted = result.order[:SHOWN], _nearest(result), result.found.predicted
+    wanted = [*((row, 128) for row in shown.tolist()), *((row, 96) for row in sorted({*chain(*near.values())}))]
     with ThreadPool(4) as pool:
-        made = pool.imap(lambda want: _thumbnail(folder, *want), wanted)
-        pictures = dict(
-            zip(
-                ((row, side) for row, side, _ in wanted),
-                tqdm(made, "thumbnails", len(wanted), disable=None),
-                strict=True,
-            )
-        )
-    doubtful = [
-        Doubtful(**_typed(result.row(row)), image=pictures[row, 128], nearest=tuple(
-            (folder.files.paths[other], names[folder.labels[other]], pictures[other, 96]) for other in near[row]
-        ))
-        for row in shown
-    ]  # fmt: skip
-    others = [row for row in order[SHOWN:] if result.found.predicted[row] != folder.labels[row]][:NAMED]
-    rest = [tuple(result.row(row)[name] for name in (*COLUMNS[:3], "reason")) for row in others]
-    differs = torch.bincount(folder.labels[result.found.predicted != folder.labels], minlength=len(names))
-    some = differs.argsort(descending=True, stable=True)[:100].sort().values.tolist()
-    pairs = folder.labels * len(names) + result.found.predicted
-    counts = [
-        [int(x) for x in (pairs[folder.labels == c] % len(names)).bincount(minlength=len(names))[some]] for c in some
-    ]
-    write_report(path, doubtful, rest, counts=counts, class_names=[names[c] for c in some], facts=facts)
-
-
-def _typed(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"label_quality": float(row["label_quality"]), "margin": float(row["margin"])}
+        made = tqdm(pool.imap(partial(_thumbnail, folder), wanted), "thumbnails", len(wanted), disable=None, delay=2)
+        pictures = dict(zip(wanted, made, strict=True))
+    labels = folder.labels.tolist()
+    doubtful = []
+    for row, said in zip(shown.tolist(), result.rows(shown), strict=True):
+        nearest = tuple((folder.files.paths[x], names[labels[x]], pictures[x, 96]) for x in near[row])
+        doubtful.append(Doubtful(**said, image=pictures[row, 128], nearest=nearest))
+    others = result.order[SHOWN:][(predicted != folder.labels)[result.order[SHOWN:]]][:NAMED]
+    rest = [tuple(said[name] for name in (*COLUMNS[:3], "reason")) for said in result.rows(others)]
+    few = k <= MOST_CLASSES
+    counts = torch.bincount(folder.labels * k + predicted, minlength=k * k).view(k, k).tolist() if few else []
+    write_report(path, doubtful, rest, counts=counts, class_names=names if few else (), facts=facts)
 
 
 def _nearest(result: Corrected) -> dict[int, list[int]]:
@@ -266,19 +238,19 @@ def _nearest(result: Corrected) -> dict[int, list[int]]:
     return near
 
 
-def _thumbnail(folder: Folder, row: int, side: int, most: int) -> bytes:
-    """A JPEG whose short side has ``side`` pixels, of at most so many bytes where its quality can bring that about."""
+def _thumbnail(folder: Folder, want: tuple[int, int]) -> bytes:
+    """A JPEG of the middle of a row's image, its short side of so many pixels; empty if it cannot be read any more."""
     from PIL import Image
 
-    made = io.BytesIO()
-    with suppress(UnreadableImage):  # gone since it was looked at
-        root = folder.files.root
-        image = resize_short_side(decode_image(root / folder.files.paths[row], within=root), side)
-        middle = [max(0, size - 2 * side) // 2 for size in image.shape[1:]]
-        image = image[:, middle[0] : middle[0] + 2 * side, middle[1] : middle[1] + 2 * side]
-        for quality in (75, 55, 35, 15):
-            made = io.BytesIO()
-            Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(made, "JPEG", quality=quality)
-            if made.tell() <= most:
-                break
+    (row, side), root, made = want, folder.files.root, io.BytesIO()
+    with suppress(UnreadableImage):
+        image = cut_long(resize_short_side(decode_image(root / folder.files.paths[row], within=root), side))
+        Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(made, "JPEG", quality=60)
     return made.getvalue()
+
+
+def cut_long(image: Tensor) -> Tensor:
+    """The middle of a (3, H, W) image that is more than twice as long as it is short."""
+    most = 2 * min(image.shape[1:])
+    top, left = (max(0, size - most) // 2 for size in image.shape[1:])
+    return image[:, top : top + most, left : left + most]

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from dsl_teach.data.dataset import ImageFiles, take
+from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.data.folders import SUFFIXES, look
 from dsl_teach.files import read_text
 
@@ -41,8 +41,8 @@ class Folder:
         """The folder without the images of these rows, each with the reason; and the rows that stay."""
         kept = torch.tensor([row for row in range(len(self.files)) if row not in broken], dtype=torch.int64)
         skipped = tuple((self.files.paths[row], why) for row, why in broken.items())
-        files, labels = take(self.files, kept), self.labels[kept]
-        return replace(self, files=files, labels=labels, skipped=self.skipped + skipped), kept
+        files = ImageFiles(self.files.root, tuple(self.files.paths[row] for row in kept.tolist()))
+        return replace(self, files=files, labels=self.labels[kept], skipped=self.skipped + skipped), kept
 
 
 def read_folder(root: Path, labels: Path | None = None) -> Folder:
@@ -144,7 +144,7 @@ def looked_at(folder: Folder) -> tuple[Folder, Tensor]:
     by_content = defaultdict[bytes, list[int]](list)
     for alike in by_mark.values():
         for place in alike if len(alike) > 1 else ():
-            with open(kept.files.root / kept.files.paths[place], "rb") as file:  # type: ignore[union-attr]
+            with open(kept.files.root / kept.files.paths[place], "rb") as file:
                 by_content[hashlib.file_digest(file, "sha256").digest()].append(place)
     label, doubles = kept.labels.tolist(), dict[int, int]()
     for same in by_content.values():
