@@ -148,6 +148,22 @@ def sweep(
 
 @app.command()
 @with_exit_code
+def correct(
+    folder: Annotated[Path, typer.Argument(help="One folder a class, with or without splits above; or see --labels.")],
+    output: Annotated[Path, typer.Option(help="Where labels.csv, report.html and the rest go.")],
+    labels: Annotated[Path | None, typer.Option(help="A CSV file with the columns file_name and label.")] = None,
+    network: Annotated[str, typer.Option(help="Whose features count.")] = "timm:tf_efficientnet_lite0",
+    embeddings: Annotated[Path | None, typer.Option(help="Features of your own: .npy, by sorted path.")] = None,
+) -> int:
+    """Find doubtful labels in a folder of images, correct those that are surely wrong, and write a report."""
+    from dsl_teach.own_data.correct import correct_folder
+
+    say(correct_folder(folder, output, labels=labels, network=network, embeddings=embeddings))
+    return DONE
+
+
+@app.command()
+@with_exit_code
 def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> int:
     """Show the table of a run, and its curves as a picture."""
     from dsl_teach.config import Settings
