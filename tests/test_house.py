@@ -19,6 +19,7 @@ FLOORS = [
     {"prototypes", "noise"},
     {"data"},
     {"training"},
+    {"own_data"},
     {"workers"},
     {"sweep", "cli"},
 ]

@@ -16,10 +16,8 @@ from typing import Any
 
 from dsl_teach.storage import write_atomically
 
-SHOWN = 1000
-"""Doubtful images that the page shows."""
-LARGEST, NAMED = 25_000_000, 4_000_000
-"""Bytes of the page, and of those that may go to images by name alone."""
+SHOWN, LARGEST, NAMED = 1000, 25_000_000, 4_000_000
+"""Doubtful images that the page shows; its bytes; and of those that may go to images by name alone."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +87,7 @@ def _in_script(data: Any) -> str:
 
 def _policy(template: str) -> str:
     """What the page may do: run its own script, use its own style, show the pictures it holds; nothing else."""
-    own = {
-        tag: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        for tag, text in re.findall(r"<(style|script)>(.*?)</\1>", template, re.DOTALL)
-    }
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{own['style']}'; script-src 'sha256-{own['script']}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    own = re.findall(r"<(style|script)>(.*?)</\1>", template, re.DOTALL)
+    digests = [(tag, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()) for tag, text in own]
+    allowed = "; ".join(f"{tag}-src 'sha256-{digest}'" for tag, digest in digests)
+    return f"default-src 'none'; img-src data:; {allowed}; base-uri 'none'; form-action 'none'"
