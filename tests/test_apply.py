@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -32,6 +32,10 @@ def write(path: Path, *rows: tuple[str, ...]) -> Path:
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def labels_of(path: Path) -> dict[str, str]:
+    return {PurePosixPath(row["file_name"]).as_posix(): row["label"] for row in rows_of(path)}
 
 
 @pytest.fixture
@@ -140,26 +144,36 @@ def test_a_label_that_is_no_name_of_a_folder_makes_no_tree(output, label):
     assert not (output / "tree").exists()
 
 
-def test_an_image_folder_takes_the_labels_and_the_trained_network_is_used(output, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_an_image_folder_takes_the_labels(output, tmp_path):
     apply_decisions(output, all_proposed=True)
-    settings = Settings(**TRAIN, data_root="photos", labels_file="out/reviewed.csv")
-    data = load_dataset(settings)
-    labels = {Path(row["file_name"]).as_posix(): row["label"] for row in rows_of(output / "reviewed.csv")}
+    where = {"data_root": str(tmp_path / "photos"), "labels_file": str(output / "reviewed.csv")}
+    data, labels = load_dataset(Settings(**TRAIN, **where)), labels_of(output / "reviewed.csv")
     for images, given in ((data.images, data.noisy_labels), (data.test_images, data.test_labels)):
         assert [data.class_names[c] for c in given.tolist()] == [labels[path] for path in images.paths]
     assert {*data.images.paths, *data.test_images.paths} == labels.keys()
-    text = "".join(f"{name}: {json.dumps(value)}\n" for name, value in settings.to_dict().items())
-    Path("run.yaml").write_text(text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("averaged_weights", [0.0, 0.5])
+def test_the_trained_network_is_used(output, tmp_path, monkeypatch, capsys, averaged_weights):
+    """What predict says of the held-out images has the accuracy that training told last."""
+    monkeypatch.chdir(tmp_path)
+    apply_decisions(output, all_proposed=True)
+    where = {"data_root": "photos", "labels_file": "out/reviewed.csv", "averaged_weights": averaged_weights}
+    settings = Settings(**TRAIN, **where)
+    Path("run.yaml").write_text(settings.to_yaml())
     assert cli.main(["train", "run.yaml", "--device", "cpu"]) == 0
     (run,) = Path("runs").iterdir()
     Path("photos/red/broken.png").write_bytes(b"no picture")
     assert cli.main(["predict", str(run), "photos", "--output", "predictions.csv", "--device", "cpu"]) == 0
     assert "1 cannot be read" in capsys.readouterr().out
-    found = rows_of(Path("predictions.csv"))
+    labels, found = labels_of(Path("out/reviewed.csv")), rows_of(Path("predictions.csv"))
     assert {row["file_name"] for row in found} == labels.keys()
-    assert {row["predicted_label"] for row in found} <= COLOURS.keys()
     assert all(0.5 <= float(row["probability"]) <= 1 for row in found)
+    predicted = {row["file_name"]: row["predicted_label"] for row in found}
+    held_out = load_dataset(settings).test_images.paths
+    right = sum(predicted[path] == labels[path] for path in held_out) / len(held_out)
+    assert right == json.loads((run / "result.json").read_text())["test_accuracy"]
 
 
 def test_predict_says_what_it_needs(tmp_path):
