@@ -164,6 +164,39 @@ def correct(
 
 @app.command()
 @with_exit_code
+def apply(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The output of dsl-teach correct.")],
+    decisions: Annotated[Path | None, typer.Option(help="What the report saved; by default DIR/decisions.csv.")] = None,
+    all_proposed: Annotated[bool, typer.Option(help="Where nobody decided, take corrected_label.")] = False,
+    to: Annotated[Path | None, typer.Option(help="A new folder: make a tree of it, one folder a class.")] = None,
+    made_of: Annotated[str, typer.Option("--as", help="links or copies of the images.")] = "links",
+) -> int:
+    """Make of what you decided on the report a file of labels, DIR/reviewed.csv, and a tree of folders if you like."""
+    from dsl_teach.own_data.apply import apply_decisions
+
+    say(apply_decisions(folder, decisions, all_proposed=all_proposed, to=to, made_of=made_of))
+    return DONE
+
+
+@app.command()
+@with_exit_code
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    folder: Annotated[Path, typer.Argument(help="A folder of images; those in its folders count too.")],
+    output: Annotated[Path, typer.Option(help="A CSV file: file_name, predicted_label, probability.")],
+    device: Device = "auto",
+    loader_workers: LoaderWorkers = 0,
+) -> int:
+    """Say what the network of a run takes images for."""
+    from dsl_teach.own_data.predict import predict_folder
+    from dsl_teach.sweep import find_device
+
+    say(predict_folder(run, folder, output, device=find_device(device), loader_workers=loader_workers))
+    return DONE
+
+
+@app.command()
+@with_exit_code
 def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> int:
     """Show the table of a run, and its curves as a picture."""
     from dsl_teach.config import Settings

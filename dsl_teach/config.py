@@ -16,6 +16,10 @@ ON_DISK = ("cifar10", "cifar100", "clothes", "image_folder", "clothing1m", "food
 """These need ``data_root``."""
 SYNTHETIC = ("digits", "toy_clusters", "toy_moons")
 """These are clean, so the package always makes some of their labels wrong."""
+HAVE_LABELS_FILE = ("cifar10", "cifar100", "image_folder")
+"""These take labels of a file in place of their own."""
+HAVE_LABELS_FILE = ("cifar10", "cifar100", "image_folder")
+"""These take labels of a file in place of their own."""
 PLACES = ("data_root", "test_root", "labels_file")
 """Settings that say where something lies: moving it changes nothing about a run."""
 NETWORKS = ("small_cnn", "strided_cnn", "mlp", "resnet18_small", "resnet18", "resnet50")
@@ -64,7 +68,9 @@ class _Data(_Group):
     test_root: str = _setting("", "folder of its test images, where they lie elsewhere")
     trust: bool = _setting(False, "images on disk, not verified: do not look at all first, stop at an unreadable one")
     subset: CountOrOff = _setting(0, "training images of CIFAR to keep, equally many of each class; 0: all")
-    labels_file: str = _setting("", "published noisy labels for CIFAR: a .pt file of CIFAR-N, or an .npz file")
+    labels_file: str = _setting(
+        "", "CIFAR: published noisy labels, a .pt file of CIFAR-N or an .npz file; image_folder: a CSV file of labels"
+    )
     labels_name: str = _setting("", "which labels of that file, random_label1 say")
     official_files: bool = _setting(True, "whether CIFAR's files must have the official checksums")
     noise_rate: Rate | None = _setting(
@@ -251,7 +257,7 @@ def _uses(s: Settings) -> Iterator[tuple[Iterable[str], bool, str]]:
     yield ("test_root",), s.dataset not in ("image_folder", "food101n"), f"{s.dataset} has its own test images"
     yield ("trust",), not in_folders, f"{s.dataset} is not a folder of images"
     yield ("subset", "official_files"), not on_cifar, f"{s.dataset} is not CIFAR"
-    yield ("labels_name",), not s.labels_file, "no labels_file is set"
+    yield ("labels_name",), not s.labels_file or not on_cifar, "no labels_file of CIFAR is set"
     yield ("noise_temperature",), not s.noise_rate, "no label is made wrong, as noise_rate is 0 or unset"
     yield ("noise_temperature",), s.noise_from == "chance", "noise by chance has no temperature"
     yield ("augment",), in_folders and not s.frozen_blocks, f"the images of {s.dataset} are always shifted and mirrored"
@@ -308,8 +314,8 @@ def _require_data(s: Settings) -> None:
             "correct_from = untouched takes no embeddings of the network: leave out correct_by = head and "
             "correction_mode = streamed, which do."
         )
-    if s.labels_file and not s.dataset.startswith("cifar"):
-        raise ValueError(f"labels_file is for CIFAR; leave it out for {s.dataset}.")
+    if s.labels_file and s.dataset not in HAVE_LABELS_FILE:
+        raise ValueError(f"labels_file is for {', '.join(HAVE_LABELS_FILE)}; leave it out for {s.dataset}.")
     if s.rarest_share != 1 and s.dataset != "digits":
         raise ValueError(f"rarest_share is for digits; leave it out for {s.dataset}.")
 

@@ -1,7 +1,9 @@
-"""Reading files that people write: text, YAML and JSON, with bounds, and what is wrong with them in sentences."""
+"""Reading files that people write: text, YAML, JSON and CSV, with bounds, and what is wrong in sentences."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -49,6 +51,22 @@ def read_json(path: str | Path, *, lines: bool = False) -> Any:
         return [json.loads(line) for line in text.splitlines()] if lines else json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is no whole JSON file: {error}.") from None
+
+
+def read_table(path: str | Path, *columns: str) -> list[dict[str, str]]:
+    """The rows of a CSV file; a ValueError if it lacks one of the columns, or a row has too few fields or too many."""
+    reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff"), newline=""), strict=True)
+    if lacking := [name for name in columns if name not in (reader.fieldnames or ())]:
+        raise ValueError(f"{path} must have the columns {', '.join(columns)}, but {lacking[0]} is missing.")
+    rows = []
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise csv.Error(f"there must be {len(reader.fieldnames or ())} fields")
+            rows.append(row)
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}.") from None
+    return rows
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def test_a_value_out_of_range_or_of_a_wrong_type_is_refused_by_name(name, value)
         ({"dataset": "food101n", "data_root": "x"}, "test_root "),
         ({"noise_rate": 0.2, **FILES}, "noise_rate "),
         ({"noise_rate": 0.2, "labels_file": "labels.npy", **CIFAR}, "noise_rate and labels_file "),
-        ({"labels_file": "labels.npz"}, "labels_file is for CIFAR"),
+        ({"labels_file": "labels.npz"}, "labels_file is for cifar10"),
         ({"rarest_share": 0.1, "dataset": "toy_moons"}, "rarest_share "),
         ({"frozen_blocks": 2}, "frozen_blocks is for a network of timm"),
         ({"correct_from": "untouched"}, "correct_from is for a network of timm"),

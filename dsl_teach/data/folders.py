@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress
 from multiprocessing.pool import ThreadPool
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dsl_teach.data.dataset import UNKNOWN, ImageFiles, NoisyDataset
 from dsl_teach.data.decode import UnreadableImage, decode_image, reason_of, require_image_file
-from dsl_teach.files import read_text
+from dsl_teach.files import read_table, read_text
 from dsl_teach.seeds import stream
 
 if TYPE_CHECKING:
@@ -89,23 +89,26 @@ def _state(path: str) -> str:
 
 def load(settings: Settings) -> NoisyDataset:
     """A folder of images as the settings name it."""
-    return image_folder(settings.data_root, settings.test_root or None, seed=settings.seed, trust=settings.trust)
+    where = (settings.data_root, settings.test_root or None, settings.labels_file or None)
+    return image_folder(*where, seed=settings.seed, trust=settings.trust)
 
 
 def image_folder(
-    root: str | Path, test_root: str | Path | None = None, *, seed: int = 0, trust: bool = False
-) -> NoisyDataset:
+    root: str | Path, test_root: str | Path | None = None, labels_file: str | Path | None = None, *, seed: int = 0,
+    trust: bool = False,
+) -> NoisyDataset:  # fmt: skip
     """Read a folder of images, ``root/cat/1.jpg`` say; the folder an image lies in is its given, perhaps wrong, label.
 
     Classes are numbered in the order of their names. ``test_root`` holds the test images in the same class folders;
     without it a fifth of ``root`` is held out, by ``seed``: then the test labels are as perhaps wrong as the others.
+    A ``labels_file``, see :func:`listed_in`, gives other labels, and says which images there are.
     For ``trust`` see :func:`assemble`.
 
     Raises:
         FileNotFoundError: if a folder is missing.
         ValueError: if a class is empty or exists on one side only.
     """
-    whole, class_names = list_folder(Path(root))
+    whole, class_names = list_folder(Path(root)) if labels_file is None else listed_in(Path(labels_file), Path(root))
     if test_root is None:
         is_test = _held_out(whole.labels, stream(seed, "held out"))
         train, test = whole.of(~is_test), whole.of(is_test, f"the held-out images of {whole.source}")
@@ -114,7 +117,8 @@ def image_folder(
         train, (test, test_names), told = whole, list_folder(Path(test_root)), f"tested on {test_root}"
         if lacking := sorted(set(class_names) ^ set(test_names)):
             raise ValueError(f"{root} and {test_root} must hold the same class folders: only one has {lacking[0]}.")
-    return assemble(Path(root).name, train, test, class_names, f"labels are folder names, {told}", trust=trust)
+    told = f"labels are {labels_file or 'folder names'}, {told}"
+    return assemble(Path(root).name, train, test, class_names, told, trust=trust)
 
 
 def list_folder(root: Path) -> tuple[Listed, tuple[str, ...]]:
@@ -132,6 +136,43 @@ def list_folder(root: Path) -> tuple[Listed, tuple[str, ...]]:
             raise ValueError(f"The class folder {folder} holds no image. Remove it, or put its images there.")
         labels |= dict.fromkeys(found, label)
     return Listed.by(labels, labels, str(root), root, root), tuple(folder.name for folder in folders)
+
+
+def listed_in(table: Path, root: Path) -> tuple[Listed, tuple[str, ...]]:
+    """The images of a folder that a CSV file names, with the labels it gives them, and the classes that these make."""
+    given = {name: row["label"] for name, row in read_by_file(table, "label").items()}
+    class_names = tuple(sorted(set(given.values())))
+    number = {name: label for label, name in enumerate(class_names)}
+    labels = {path: number[given[path]] for path in sorted(given)}
+    return Listed.by(labels, labels, str(table), root, root), class_names
+
+
+def read_by_file(table: Path, *columns: str) -> dict[str, dict[str, str]]:
+    """Image -> row of a CSV file, by the column ``file_name``: below a folder, with forward slashes.
+
+    Raises:
+        ValueError: if a name leaves the folder or stands twice, or a column is missing or empty in a row.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for row in read_table(table, "file_name", *columns):
+        try:
+            name = PurePosixPath(require_inside(row["file_name"])).as_posix()
+            if name in found:
+                raise ValueError(f"{name!r} stands in this list twice.")
+            if empty := [column for column in columns if not row[column]]:
+                raise ValueError(f"{name!r} has no {empty[0]}.")
+        except ValueError as error:
+            raise ValueError(f"{table}: {error} Correct it, or remove the row.") from None
+        found[name] = row
+    return found
+
+
+def require_inside(path: str) -> str:
+    """A path below a folder; a ValueError if it leaves the folder on any system: absolute, on a drive, or by '..'."""
+    pure = PureWindowsPath(path)  # takes slashes of both kinds
+    if pure.anchor or not pure.parts or ".." in pure.parts or "\0" in path:
+        raise ValueError(f"{path!r} leaves the data folder. Image paths must be relative and without '..'.")
+    return path
 
 
 def _held_out(labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -282,9 +323,7 @@ def read_list(
     for number, line in lines[header is not None :]:
         try:
             key, value = parse(line)
-            if key[:1] == "/" or "\\" in key or "\0" in key or key[1:2] == ":" or ".." in key.split("/"):
-                raise ValueError(f"{key!r} leaves the data folder. Image paths must be relative and without '..'.")
-            if key in found:
+            if require_inside(key) in found:
                 raise ValueError(f"{key!r} stands in this list twice.")
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error} Correct the line, or remove it.") from None

@@ -10,8 +10,8 @@ from torch import Tensor
 from dsl_lessons.explorers.page import PointSet, point_set
 from dsl_lessons.toy import points_of
 from dsl_teach.config import Settings
+from dsl_teach.data import load_dataset
 from dsl_teach.data.dataset import NoisyDataset
-from dsl_teach.data.digits import digits
 from dsl_teach.data.toy import toy_clusters, toy_moons
 from dsl_teach.metrics import CorrectionReport, correction_report
 from dsl_teach.noise import instance_dependent_noise
@@ -110,8 +110,8 @@ def toy_set(data: NoisyDataset, *, seed: int, name: str = "") -> PointSet:
 def digits_set(*, seed: int, settings: Settings | None = None) -> PointSet:
     """Digits as a network sees them that was trained on noisy labels alone, which is what a first correction meets."""
     s = settings or Settings(alpha=0.0, epochs=5, seed=seed)
-    data = digits(seed=seed, noise_rate=s.noise_rate or 0.0)
-    labels = {rate: digits(seed=seed, noise_rate=rate).noisy_labels for rate in RATES}
+    data = load_dataset(s)
+    labels = {rate: load_dataset(Settings(seed=seed, noise_rate=rate)).noisy_labels for rate in RATES}
     embeddings = embed(run(s, data).network, make_batches(data, s, "cpu")[0])
     return point_set(
         data, embeddings, labels, seed=seed, command=f"{DIGITS_RUN} --set seed={seed}", name="handwritten digits"

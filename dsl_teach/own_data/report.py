@@ -1,0 +1,93 @@
+"""The report: one page that holds everything, on which a person decides about the most doubtful labels."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from dsl_teach.storage import write_atomically
+
+SHOWN, LARGEST, NAMED = 1000, 25_000_000, 4_000_000
+"""Doubtful images that the page shows; its bytes; and of those that may go to images by name alone."""
+
+
+@dataclass(frozen=True)
+class Doubtful:
+    """An image whose given label is doubtful, and what is proposed; pictures are JPEG thumbnails."""
+
+    file_name: str
+    given_label: str
+    predicted_label: str
+    corrected_label: str
+    is_label_issue: bool
+    label_quality: float
+    margin: float
+    reason: str
+    image: bytes = b""
+    nearest: tuple[tuple[str, str, bytes], ...] = ()
+    """File name, label and picture of the images that it was compared with."""
+
+
+def write_report(
+    path: Path, doubtful: Sequence[Doubtful], rest: Sequence[tuple[str, str, str, str]], *,
+    counts: list[list[int]], class_names: Sequence[str], facts: Mapping[str, str],
+) -> None:  # fmt: skip
+    """Write the page: the first 1,000 doubtful images, and the rest by file name, given, predicted label and reason.
+
+    ``counts``, (K, K), are images by given and proposed class. What would make the page larger than ``LARGEST`` stays
+    out: first rows of the rest, then pictures, from the end. It loads nothing, and its policy forbids it to.
+    """
+    shown = doubtful[:SHOWN]
+    rest = [(x.file_name, x.given_label, x.predicted_label, x.reason) for x in doubtful[SHOWN:]] + list(rest)
+    known = dict.fromkeys((*class_names, *(label for x in shown for label in (x.given_label, x.predicted_label))))
+    data: dict[str, Any] = {
+        "facts": list(facts.items()), "classes": list(known), "items": [_item(x) for x in shown],
+        "counts": [(c, d, n) for c, row in enumerate(counts) for d, n in enumerate(row) if n],
+        "rest": _first(rest, NAMED),
+    }  # fmt: skip
+    data["unnamed"] = len(rest) - len(data["rest"])
+    template = resources.files("dsl_teach.own_data").joinpath("report.html").read_text("utf-8")
+    data["pictures"] = _first(_pictures(shown), LARGEST - len(_in_script(data)) - len(template.encode()) - 1000)
+    data["digest"] = hashlib.sha256(json.dumps(data).encode()).hexdigest()[:32]
+    write_atomically(path, template.replace("@POLICY@", _policy(template)).replace("@DATA@", _in_script(data)))
+
+
+def _item(x: Doubtful) -> dict[str, Any]:
+    told = {"file": x.file_name, "given": x.given_label, "predicted": x.predicted_label, "reason": x.reason}
+    figures = {"quality": f"{x.label_quality:.2g}", "margin": f"{x.margin:.2g}"}
+    return told | figures | {"nearest": [(name, label) for name, label, _ in x.nearest]}
+
+
+def _pictures(shown: Sequence[Doubtful]) -> list[tuple[str, str]]:
+    """Each file once, in base64; those to be judged come first."""
+    found = {x.file_name: x.image for x in shown if x.image}
+    for name, _, picture in (near for x in shown for near in x.nearest):
+        found.setdefault(name, picture)
+    return [(name, base64.b64encode(picture).decode()) for name, picture in found.items() if picture]
+
+
+def _first(rows: Sequence[Any], room: int) -> Sequence[Any]:
+    """As many as fit into so many bytes of the page."""
+    return rows[: bisect_right(list(accumulate(len(_in_script(row)) + 2 for row in rows)), room)]
+
+
+def _in_script(data: Any) -> str:
+    """JSON in ASCII that no text in it can end: neither ``</script>`` nor ``<!--`` can stand there."""
+    return json.dumps(data).replace("<", "\\u003c")
+
+
+def _policy(template: str) -> str:
+    """What the page may do: run its own script, use its own style, show the pictures it holds; nothing else."""
+    own = re.findall(r"<(style|script)>(.*?)</\1>", template, re.DOTALL)
+    digests = [(tag, base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()) for tag, text in own]
+    allowed = "; ".join(f"{tag}-src 'sha256-{digest}'" for tag, digest in digests)
+    return f"default-src 'none'; img-src data:; {allowed}; base-uri 'none'; form-action 'none'"

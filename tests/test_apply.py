@@ -1,0 +1,201 @@
+"""From decisions to labels, to a tree of folders, to a trained network and what it says of images."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsl_teach import cli
+from dsl_teach.config import Settings
+from dsl_teach.data import load_dataset
+from dsl_teach.own_data.apply import apply_decisions
+from dsl_teach.own_data.predict import predict_folder
+
+COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60)}
+NEW_LINE = 'green/new\r\n"line", صورة.png'
+TRAIN = {"dataset": "image_folder", "network": "small_cnn", "width": 4, "batch_size": 8, "alpha": 0.0, "trust": True}
+TRAIN |= {"epochs": 1, "learning_rate_drop": 0}
+
+
+def write(path: Path, *rows: tuple[str, ...]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def labels_of(path: Path) -> dict[str, str]:
+    return {PurePosixPath(row["file_name"]).as_posix(): row["label"] for row in rows_of(path)}
+
+
+@pytest.fixture
+def output(tmp_path):
+    """A folder of photographs, and beside it what correct writes about it: one image of each class is misfiled."""
+    random, rows = np.random.default_rng(0), [("file_name", "given_label", "predicted_label", "corrected_label")]
+    names = [f"{c}/{i}.png" for c in COLOURS for i in range(6)] + [NEW_LINE, "red/=1.png"]
+    for name in names:
+        given = name.split("/")[0]
+        path, right = tmp_path / "photos" / name, ("red" if given == "green" else "green") if "0" in name else given
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.array(COLOURS[right]) + random.normal(0, 20, (32, 24, 3))
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+        rows.append((f"./{name}" if "=" in name else name, given, right, right))
+    (tmp_path / "out").mkdir()
+    write(tmp_path / "out" / "labels.csv", *rows)
+    (tmp_path / "out" / "run.json").write_text(json.dumps({"folder": str(tmp_path / "photos")}))
+    return tmp_path / "out"
+
+
+def decide(output: Path, *rows: tuple[str, str, str]) -> None:
+    write(output / "decisions.csv", ("file_name", "decision", "label"), *rows)
+
+
+def state_of(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_size) for path in folder.rglob("*")}
+
+
+def test_decided_images_get_their_label_and_all_others_keep_theirs(output):
+    before = state_of(output.parent / "photos")
+    decide(output, ("red/0.png", "accepted", "green"), ("green/0.png", "rejected", "green"), (NEW_LINE, "skipped", ""))
+    assert cli.main(["apply", str(output)]) == 0
+    found = {row["file_name"]: row["label"] for row in rows_of(output / "reviewed.csv")}
+    assert len(found) == 14
+    assert {name for name, label in found.items() if label != name.removeprefix("./").split("/")[0]} == {"red/0.png"}
+    assert state_of(output.parent / "photos") == before
+
+
+def test_undecided_images_get_what_is_proposed_if_asked_for(output):
+    with pytest.raises(FileNotFoundError, match=r"report\.html"):
+        apply_decisions(output)
+    apply_decisions(output, all_proposed=True)
+    found = {row["file_name"]: row["label"] for row in rows_of(output / "reviewed.csv")}
+    assert (found["red/0.png"], found["green/0.png"]) == ("green", "red")
+    decide(output, ("red/0.png", "rejected", "red"))
+    with pytest.raises(ValueError, match=r"reviewed\.csv holds other labels"):
+        apply_decisions(output, all_proposed=True)
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        (("../secret.png", "accepted", "red"), "leaves the data folder"),
+        (("/etc/passwd", "accepted", "red"), "leaves the data folder"),
+        (("C:/secret.png", "accepted", "red"), "leaves the data folder"),
+        (("..\\secret.png", "accepted", "red"), "leaves the data folder"),
+        (("red/none.png", "accepted", "red"), r"'red/none\.png' is no image"),
+        (("red/1.png", "accepted", "owl"), "'owl', no class"),
+        (("red/1.png", "accepted", ""), "'', no class"),
+        (("red/1.png", "burnt", "red"), "'burnt', not one of"),
+        (("./red/0.png", "rejected", "red"), "twice"),
+        (("red/1.png", "accepted"), "line 3: there must be 3 fields"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_written(output, row, sentence):
+    decide(output, ("red/0.png", "accepted", "green"), row)
+    with pytest.raises(ValueError, match=rf"decisions\.csv.*{sentence}"):
+        apply_decisions(output, to=output / "tree")
+    assert not {"reviewed.csv", "tree"} & set(os.listdir(output))
+
+
+@pytest.mark.parametrize("made_of", ["links", "copies"])
+def test_a_tree_holds_every_image_once_in_the_folder_of_its_label(output, made_of):
+    photos = output.parent / "photos"
+    before = state_of(photos)
+    apply_decisions(output, all_proposed=True, to=output / "tree", made_of=made_of)
+    files = [path for path in (output / "tree").rglob("*") if not path.is_dir()]
+    old = {
+        path: photos / path.relative_to(output / "tree" / path.relative_to(output / "tree").parts[0]) for path in files
+    }
+    assert len(set(old.values())) == 14
+    assert all(path.is_symlink() == (made_of == "links") for path in files)
+    assert all(path.read_bytes() == old[path].read_bytes() for path in files)
+    assert old[output / "tree" / "green" / "red" / "0.png"] == photos / "red" / "0.png"
+    assert state_of(photos) == before
+
+
+def test_a_tree_overwrites_nothing_stays_outside_and_follows_no_link_out(output):
+    photos = output.parent / "photos"
+    for to, sentence in ((output, "exists already"), (photos / "tree", "nothing is written")):
+        with pytest.raises(ValueError, match=sentence):
+            apply_decisions(output, all_proposed=True, to=to)
+    (photos / "red" / "1.png").unlink()
+    (photos / "red" / "1.png").symlink_to(output / "labels.csv")
+    with pytest.raises(ValueError, match="leads out of the data folder"):
+        apply_decisions(output, all_proposed=True, to=output / "tree", made_of="copies")
+    assert not (output / "tree").exists()
+
+
+@pytest.mark.parametrize("label", ["..", "a/b", "../x", "/x", "."])
+def test_a_label_that_is_no_name_of_a_folder_makes_no_tree(output, label):
+    rows = [{**row, "given_label": label, "corrected_label": label} for row in rows_of(output / "labels.csv")]
+    write(output / "labels.csv", tuple(rows[0]), *(tuple(row.values()) for row in rows))
+    with pytest.raises(ValueError, match=r"No folder can be called|leaves"):
+        apply_decisions(output, all_proposed=True, to=output / "tree")
+    assert not (output / "tree").exists()
+
+
+def test_an_image_folder_takes_the_labels(output, tmp_path):
+    apply_decisions(output, all_proposed=True)
+    where = {"data_root": str(tmp_path / "photos"), "labels_file": str(output / "reviewed.csv")}
+    data, labels = load_dataset(Settings(**TRAIN, **where)), labels_of(output / "reviewed.csv")
+    for images, given in ((data.images, data.noisy_labels), (data.test_images, data.test_labels)):
+        assert [data.class_names[c] for c in given.tolist()] == [labels[path] for path in images.paths]
+    assert {*data.images.paths, *data.test_images.paths} == labels.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("averaged_weights", [0.0, 0.5])
+def test_the_trained_network_is_used(output, tmp_path, monkeypatch, capsys, averaged_weights):
+    """What predict says of the held-out images has the accuracy that training told last."""
+    monkeypatch.chdir(tmp_path)
+    apply_decisions(output, all_proposed=True)
+    where = {"data_root": "photos", "labels_file": "out/reviewed.csv", "averaged_weights": averaged_weights}
+    settings = Settings(**TRAIN, **where)
+    Path("run.yaml").write_text(settings.to_yaml())
+    assert cli.main(["train", "run.yaml", "--device", "cpu"]) == 0
+    (run,) = Path("runs").iterdir()
+    Path("photos/red/broken.png").write_bytes(b"no picture")
+    assert cli.main(["predict", str(run), "photos", "--output", "predictions.csv", "--device", "cpu"]) == 0
+    assert "1 cannot be read" in capsys.readouterr().out
+    labels, found = labels_of(Path("out/reviewed.csv")), rows_of(Path("predictions.csv"))
+    assert {row["file_name"] for row in found} == labels.keys()
+    assert all(0.5 <= float(row["probability"]) <= 1 for row in found)
+    predicted = {row["file_name"]: row["predicted_label"] for row in found}
+    held_out = load_dataset(settings).test_images.paths
+    right = sum(predicted[path] == labels[path] for path in held_out) / len(held_out)
+    assert right == json.loads((run / "result.json").read_text())["test_accuracy"]
+
+
+def test_predict_says_what_it_needs(tmp_path):
+    (tmp_path / "settings.yaml").write_text("epochs: 1\n")
+    (tmp_path / "data.json").write_text('{"class_names": ["a", "b"]}')
+    with pytest.raises(ValueError, match="not on image files"):
+        predict_folder(tmp_path, tmp_path, tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("name,label\na,b\n", "must have the columns file_name, label"),
+        ("file_name,label\n../a.png,red\n", "leaves the data folder"),
+        ("file_name,label\nred/1.png,red\nred/1.png,green\n", "twice"),
+        ("file_name,label\nred/1.png,\n", "has no label"),
+        ("file_name,label\nred/1.png\n", "line 2: there must be 2 fields"),
+        ('file_name,label\nred/1.png,"red\n', "unexpected end"),
+    ],
+)
+def test_a_labels_file_that_is_none_is_refused(output, tmp_path, text, sentence):
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"mine\.csv.*{sentence}"):
+        load_dataset(Settings(**TRAIN, data_root=str(tmp_path / "photos"), labels_file=str(path)))

@@ -1,0 +1,161 @@
+"""The report: what it holds, that it stays one page that asks for nothing, and a review of it in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import re
+
+import pytest
+from PIL import Image
+
+from dsl_teach.own_data import report
+from dsl_teach.own_data.report import LARGEST, SHOWN, Doubtful, write_report
+from tests import jupyter_page
+
+HOSTILE = [
+    "cat/<img src=x onerror=alert(1)>.jpg", "cat/</script><script>alert(2)</script>.jpg", "cat/<!--<script>.jpg",
+    "cat/\"quoted\" 'name', &amp;.jpg", "cat/new\r\nline.jpg", "cat/left\u202egpj.right.jpg", "cat/صورة.jpg",
+    "cat/👩‍👩‍👧 🏖️.jpg", "cat/@DATA@ @POLICY@.jpg", "__proto__", "cat/=1+1.jpg", "cat/" + "long-name-" * 30 + ".jpg",
+]  # fmt: skip
+CLASSES = ["cat", "dog", "<b>owl</b>"]
+
+
+def picture(colour: str) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), colour).save(file, "JPEG")
+    return file.getvalue()
+
+
+def doubtful(names: list[str], image: bytes = b"", near: bytes = b"") -> list[Doubtful]:
+    nearest = (("dog/near.jpg", "dog", near), ("cat/near.jpg", "cat", near))
+    return [
+        Doubtful(name, "cat", CLASSES[1 + i % 2], "cat", False, 0.001 * i, 0.1, "looks like it", image, nearest)
+        for i, name in enumerate(names)
+    ]
+
+
+def page_of(path, shown, rest=(), classes=CLASSES):
+    counts = [[5 if c == d else (c + d) % 3 for d in range(len(classes))] for c in range(len(classes))]
+    write_report(path, shown, rest, counts=counts, class_names=classes, facts={"images": "12 in <i>3</i> classes"})
+    return path.read_text("utf-8")
+
+
+def data_of(page: str):
+    return json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_names_come_back_as_they_are_and_end_no_script(tmp_path):
+    harmless = page_of(tmp_path / "harmless.html", doubtful(["cat/1.jpg"]))
+    page = page_of(tmp_path / "report.html", doubtful(HOSTILE), [(name, "cat", "dog", "") for name in HOSTILE])
+    data = data_of(page)
+    assert [item["file"] for item in data["items"]] == [row[0] for row in data["rest"]] == HOSTILE
+    assert [len(re.findall(tag, page)) for tag in ("<script", "</script", "<!--", "<img")] == [
+        len(re.findall(tag, harmless)) for tag in ("<script", "</script", "<!--", "<img")
+    ]
+
+
+def test_the_policy_allows_the_page_itself_and_nothing_else(tmp_path):
+    page = page_of(tmp_path / "report.html", doubtful(["a.jpg"], picture("red")))
+    policy = re.search(r'Content-Security-Policy" content="(.*?)"', page)[1]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for tag in ("style", "script"):
+        text = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)[1]
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}';" in policy
+    assert not re.findall(r"https?://|//\w+\.", page.replace("data:image", ""))
+
+
+def test_the_page_stays_small_and_what_does_not_fit_goes_from_the_end(tmp_path):
+    names, rest = [f"{i}.jpg" for i in range(SHOWN + 20)], [("x" * 200, "cat", "dog", "r" * 200)] * 20_000
+    page = page_of(tmp_path / "report.html", doubtful(names, b"\xff" * 30_000, b"\x00" * 30_000), rest)
+    data = data_of(page)
+    assert 0.9 * LARGEST < len(page.encode()) <= LARGEST
+    assert [item["file"] for item in data["items"]] == names[:SHOWN]
+    assert [row[0] for row in data["rest"][:20]] == names[SHOWN:]
+    assert data["unnamed"] + len(data["rest"]) == len(rest) + 20
+    assert [name for name, _ in data["pictures"]] == names[: len(data["pictures"])]
+
+
+def test_each_file_has_one_picture_and_other_data_another_digest(tmp_path):
+    shown = doubtful(["dog/near.jpg", "b.jpg"], picture("red"), picture("blue"))
+    data, again = (data_of(page_of(tmp_path / f"{i}.html", shown)) for i in range(2))
+    other = data_of(page_of(tmp_path / "other.html", [dataclasses.replace(shown[0], given_label="dog"), shown[1]]))
+    names = [name for name, _ in data["pictures"]]
+    assert sorted(names) == ["b.jpg", "cat/near.jpg", "dog/near.jpg"]
+    assert base64.b64decode(dict(data["pictures"])["dog/near.jpg"]) == picture("red")
+    assert data["digest"] == again["digest"] != other["digest"]
+
+
+def test_counts_of_many_classes_and_labels_outside_them(tmp_path):
+    classes = [f"class {i}" for i in range(100)]
+    data = data_of(page_of(tmp_path / "report.html", doubtful(["a.jpg"]), classes=classes))
+    assert data["classes"] == [*classes, "cat", "dog"]
+    assert all(n == (5 if c == d else (c + d) % 3) > 0 for c, d, n in data["counts"])
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    if jupyter_page.chromium() is None:
+        pytest.skip(jupyter_page.HOW_TO_INSTALL)
+    with jupyter_page.browser() as started:
+        yield started
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1400])
+def test_a_review_by_keyboard_and_touch_is_saved_kept_and_undone(chrome, tmp_path, width):
+    names = HOSTILE + [f"cat/{i}.jpg" for i in range(60)]
+    rest = [(name, "cat", "dog", "") for name in HOSTILE]
+    page_of(tmp_path / "report.html", doubtful(names, picture("red"), picture("blue")), rest)
+    context, said, asked = chrome.new_context(viewport={"width": width, "height": 844}), [], []
+    page = context.new_page()
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.on("request", lambda request: asked.append(request.url[:40]))
+    page.goto((tmp_path / "report.html").as_uri())
+    status, cards = page.locator("#status"), page.locator(".card")
+    page.locator(".card button").first.wait_for()
+    keys = "arsa" * 5
+    for key in keys:
+        page.keyboard.press(key)
+    assert status.inner_text().startswith("20 of 72")
+    page.keyboard.press("u")
+    assert status.inner_text().startswith("19 of 72")
+    assert page.locator(".card.current").get_attribute("aria-label").startswith("Image 20:")
+    cards.nth(19).get_by_label("Another class").select_option(label="<b>owl</b>")
+    cards.nth(20).get_by_role("button", name="Keep cat").click()
+    for button in cards.nth(21).locator("button, select").all():
+        assert button.bounding_box()["height"] >= 44
+    page.reload()
+    assert status.inner_text().startswith("21 of 72")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save").click()
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_bytes().decode(), newline="")))
+    words = {"a": "accepted", "r": "rejected", "s": "skipped"}
+    assert download.value.suggested_filename == "decisions.csv"
+    assert [row["file_name"] for row in rows] == names[:21]
+    assert [row["decision"] for row in rows] == [*(words[key] for key in keys[:19]), "relabelled", "rejected"]
+    labels = [{"a": CLASSES[1 + i % 2], "r": "cat", "s": ""}[key] for i, key in enumerate(keys[:19])]
+    assert [row["label"] for row in rows] == [*labels, "<b>owl</b>", "cat"]
+    page.locator("#state").select_option("skipped")
+    assert page.locator(".card:visible").count() == 5
+    page.locator("#state").select_option("")
+    page.locator("#class").select_option(label="dog")
+    assert page.locator(".card:visible").count() == 36
+    assert page.locator("img:not([alt])").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.locator("main script, main b:not(p > b), dl i").count() == 0
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == said == []
+    context.close()
+
+
+def test_the_template_holds_one_place_for_each_part():
+    template = report.resources.files("dsl_teach.own_data").joinpath("report.html").read_text("utf-8")
+    assert (template.count("@DATA@"), template.count("@POLICY@")) == (1, 1)
