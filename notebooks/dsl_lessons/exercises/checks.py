@@ -6,17 +6,42 @@ In a notebook: ``checks.check_density(my_density)``.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
 
-from dsl_lessons.exercises import listings, mistakes_labels, mistakes_losses, mistakes_prototypes
-from dsl_lessons.exercises.judge import Function, Verdict, judge, row_numbers
+import torch
+import yaml
+from torch import Tensor, nn
+
+from dsl_lessons.exercises import (
+    listings,
+    mistakes_capstone,
+    mistakes_labels,
+    mistakes_losses,
+    mistakes_prototypes,
+)
+from dsl_lessons.exercises.judge import Function, NoAnswer, Verdict, judge, numbers, require_arguments, row_numbers
 from dsl_lessons.exercises.mistakes_density import DENSITY, ETA, SIMILARITY, THRESHOLD
-from dsl_teach.metrics import chance_changed, class_shares
+from dsl_teach.config import Settings
+from dsl_teach.data import load_dataset
+from dsl_teach.data.batches import Batch, Batches
+from dsl_teach.data.dataset import NoisyDataset
+from dsl_teach.data.toy import toy_clusters
+from dsl_teach.metrics import accuracy, chance_changed, class_shares
 from dsl_teach.noise import share_to_frequent
 from dsl_teach.prototypes import cosine_similarity, density, eta, label_margin, similarity_threshold
 from dsl_teach.prototypes.correction import soft_labels
+from dsl_teach.seeds import lent, stream
+from dsl_teach.training.evaluation import evaluate
+from dsl_teach.training.loop import fit
 from dsl_teach.training.losses import forward_cross_entropy, generalized_cross_entropy, self_learning_loss
+from dsl_teach.training.networks import EmbeddingNetwork
+from dsl_teach.training.records import Callback, State
+from dsl_teach.training.runs import first_network, make_batches
 
 
 def check_similarity(f: Function) -> Verdict:
@@ -61,16 +86,6 @@ def check_selection(f: Function) -> Verdict:
     ]
     inputs = [(rho, torch.tensor(eta_, dtype=torch.float64), 2, 0.95) for rho, eta_ in cases]
     return judge(f, mistakes_prototypes.plain_choose, inputs, mistakes_prototypes.SELECTION, read=row_numbers)
-
-
-def check_scores(f: Function) -> Verdict:
-    """Check ``f(embeddings, prototypes)``: (N, K), the mean cosine to each class's prototypes.
-
-    ``embeddings`` are (N, D); ``prototypes`` are (K, P, D), every place filled.
-    """
-    shapes = ((1, 2, 2, 2, 0), (5, 3, 2, 4, 1), (4, 2, 3, 3, 2))
-    cases = [(_points(n, d, 30 + s), _points(k * p, d, 40 + s).view(k, p, d)) for n, k, p, d, s in shapes]
-    return judge(f, mistakes_prototypes.plain_scores, cases, mistakes_prototypes.SCORES)
 
 
 def check_loss(f: Function) -> Verdict:
@@ -173,9 +188,162 @@ def check_paired(f: Function) -> Verdict:
     return judge(f, mistakes_labels.paired, cases, mistakes_labels.PAIRED)
 
 
+def check_embed(f: Function) -> Verdict:
+    """Check ``f(network, images)``: (N, D) embeddings. ``network(images)`` gives logits and embeddings."""
+
+    def without_gradients(answer: Any) -> Tensor:
+        if getattr(answer, "requires_grad", False):
+            raise NoAnswer("Your embeddings carry gradients. Correction learns nothing: use “with torch.no_grad():”.")
+        return numbers(answer)
+
+    cases = [(_small_network(0), _points(5, 2, 90)), (_small_network(1), _points(8, 2, 91))]
+    return judge(f, mistakes_capstone.embed, cases, mistakes_capstone.EMBED, read=without_gradients)
+
+
+def check_prototypes(f: Function) -> Verdict:
+    """Check ``f(embeddings, noisy_labels, p)``: (K, p) row numbers of each class's prototypes, in any order."""
+
+    def in_any_order(answer: Any) -> Tensor:
+        return numbers(answer).sort(dim=-1).values
+
+    cases = [(_islands(n, seed), torch.arange(n) % 3, p) for n, p, seed in ((18, 2, 0), (18, 2, 1), (24, 3, 8))]
+    return judge(f, mistakes_capstone.prototypes, cases, mistakes_capstone.PROTOTYPES, read=in_any_order)
+
+
+def check_labels(f: Function) -> Verdict:
+    """Check ``f(embeddings, prototypes)``: (N,) corrected labels; prototypes are (K, p) row numbers."""
+    shapes = ((6, 2, 2, 92), (12, 3, 3, 95), (20, 4, 2, 94))
+    cases = [(_points(n, 2, seed), torch.arange(k * p).view(p, k).T, seed) for n, k, p, seed in shapes]
+    return judge(f, mistakes_capstone.labels, [case[:2] for case in cases], mistakes_capstone.LABELS)
+
+
+def check_loop(f: Function) -> Verdict:
+    """Check ``f(network, images, noisy_labels, batches, settings)``, which trains the network in place, against `fit`.
+
+    It returns the last corrected labels, (N,); ``batches(epoch)``, epoch from 0, gives images, noisy labels and index.
+    Both start from the same weights, and get the same batches; a loop that agrees then runs on the digits.
+    """
+    settings = Settings(alpha=0.25, correction_start=2, epochs=5, p=2, batch_size=16, learning_rate_drop=0)
+    data = toy_clusters(seed=3, samples_per_class=20)
+
+    def differ(answers: Sequence[Tensor], rights: Sequence[Tensor]) -> str:
+        ours, right = answers[0], rights[0]
+        if len(ours) == len(right) and ours.shape != right.shape:
+            return "It should return the corrected labels, one for each of the samples."
+        if len(ours) != len(right):
+            return f"You asked for batches(epoch) {len(ours) - 2} times: once in each of {settings.epochs} epochs."
+        epoch = int((~ours.isclose(right, atol=1e-4)).any(dim=1).nonzero()[0])
+        if epoch > settings.epochs:
+            return "The network is trained as by fit, but the labels returned are not the last corrected ones."
+        where = "before any correction" if epoch <= settings.correction_start else "where labels are corrected"
+        return f"The weights agree with those of fit before epoch {epoch} (counted from 1), and not after it: {where}."
+
+    def of(loop: Function) -> Function:
+        return lambda network: _trace(loop, network, data, settings)
+
+    wrong = {sentence: of(loop) for sentence, loop in mistakes_capstone.LOOP.items()}
+    verdict = judge(of(f), of(_by_fit(data)), [(_small_network(2),)], wrong, differ=differ)
+    return Verdict(True, _on_digits(f)) if verdict.right else verdict
+
+
+def check_quiz(name: str, *answer: Any) -> Verdict:
+    """Check an answer of one or more numbers or words to a question of ``quiz.yaml``."""
+    question = QUIZ[name]
+    if ... in answer:
+        return Verdict(False, "No answer yet. Put your answer in place of the three dots.")
+    for right, sentence in [(question["right"], question["why"]), *question.get("wrong", [])]:
+        if len(answer) == len(right) and all(map(_same, answer, right)):
+            return Verdict(right is question["right"], sentence)
+    return Verdict(False, question.get("hint", "That is not it. Work it out once more, step by step."))
+
+
 def check_bug(answer: tuple[str, int]) -> Verdict:
     """Check the marked line of a faulty listing: its name and the number of the line; see ``exercises/listings.py``."""
     return Verdict(*listings.mark(answer))
+
+
+QUIZ = yaml.safe_load((Path(__file__).parent / "quiz.yaml").read_text(encoding="utf-8"))
+"""Name of a question -> the right answer and why, usual wrong answers and what to say of them, or a hint."""
+
+
+LOOP_ARGUMENTS = ("network", "images", "noisy_labels", "batches", "settings")
+
+
+def _same(ours: Any, right: Any) -> bool:
+    if isinstance(right, str) or isinstance(ours, str):
+        return str(ours).strip().lower() == str(right).lower()
+    return math.isclose(float(ours), right, abs_tol=0.006)
+
+
+def _small_network(seed: int) -> EmbeddingNetwork:
+    """Points in the plane to 6 features, with batch norm, left in train mode."""
+    with lent(stream(seed, "small network")):
+        body = nn.Sequential(nn.Linear(2, 6), nn.BatchNorm1d(6), nn.Tanh())
+        network = EmbeddingNetwork(body, nn.Linear(6, 3), mean=torch.zeros(2), deviation=torch.ones(2))
+    network(_points(9, 2, seed))
+    return network
+
+
+def _islands(n: int, seed: int) -> Tensor:
+    """Points around three directions, some of them alike, in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.tensor([[3.0, 0, 1], [0, 2, 1], [1, 1, -2]])[torch.arange(n) // 3 % 3]
+    return (centres + 0.3 * torch.randn(n, 3, generator=generator)).double()
+
+
+def _trace(loop: Function, network: nn.Module, data: NoisyDataset, settings: Settings) -> Tensor:
+    """(epochs + 2, W): the weights before and after each epoch, and the labels returned, filled up with zeros."""
+    train, rows = make_batches(data, settings, "cpu")[0], []
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        rows.append(nn.utils.parameters_to_vector(network.parameters()).detach().clone())
+        return _epoch_of(train, settings.seed, epoch)
+
+    names, given = LOOP_ARGUMENTS, (network, data.images, data.noisy_labels, batches, settings)
+    require_arguments(loop, names, *given)
+    labels = numbers(loop(*given)).flatten()
+    rows.append(nn.utils.parameters_to_vector(network.parameters()).detach())
+    width = max(len(labels), len(rows[0]))
+    return torch.stack([nn.functional.pad(row.double(), (0, width - len(row))) for row in (*rows, labels)])
+
+
+def _by_fit(data: NoisyDataset) -> Function:
+    """The library's `fit` with the arguments of the reader's loop; the labels that its last epoch was trained on."""
+
+    def loop(network: EmbeddingNetwork, images: Tensor, labels: Tensor, batches: Any, settings: Settings) -> Tensor:
+        train, test = make_batches(data, settings, "cpu")
+        epochs, corrected = count(), []
+        train.shuffled = lambda generator, skip=0: batches(next(epochs))  # type: ignore[method-assign]
+
+        class Note(Callback):
+            def on_epoch_end(self, state: State) -> None:
+                corrected.append(labels if state.correction is None else state.correction.labels)
+
+        fit(network, train, test, settings, callbacks=[Note()])
+        return corrected[-1]
+
+    return loop
+
+
+def _on_digits(loop: Function) -> str:
+    """What a loop that agrees with `fit` makes of the digits, beside `fit`, on the same seed."""
+    settings = Settings(width=8, batch_size=128, learning_rate=0.1, learning_rate_drop=0, epochs=8)
+    data, found = load_dataset(settings), []
+    for one in (loop, _by_fit(data)):
+        network, (train, test) = first_network(data, settings), make_batches(data, settings, "cpu")
+        batches = partial(_epoch_of, train, settings.seed)
+        found.append(
+            (numbers(one(network, data.images, data.noisy_labels, batches, settings)), evaluate(network, test))
+        )
+    (labels, ours), (theirs, right) = found
+    return (
+        f"It agrees with fit, epoch by epoch. On the digits, same seed, {settings.epochs} epochs: test accuracy "
+        f"{ours:.1%} yours, {right:.1%} that of fit; {accuracy(labels, theirs):.1%} of the corrected labels are the same."
+    )
+
+
+def _epoch_of(train: Batches, seed: int, epoch: int) -> Iterator[Batch]:
+    return train.shuffled(stream(seed, "shuffle", epoch))
 
 
 def _points(n: int, d: int, seed: int) -> Tensor:
