@@ -7,15 +7,19 @@ import html
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 TOLERANCE = 1e-4
 Function = Callable[..., Any]
-Mistakes = Mapping[str, Function]
-"""What to tell whoever wrote it -> a wrong function. They are wrong on purpose: nothing else may use them."""
+Wrong = Mapping[str, Function]
+"""Mistake -> a function that makes it. They are wrong on purpose: nothing else may use them."""
+SENTENCES = yaml.safe_load((Path(__file__).parent / "mistakes.yaml").read_text(encoding="utf-8"))
+"""Exercise -> mistake -> what to tell whoever made it."""
 Inputs = dict[str, Any]
 """Arguments by name."""
 
@@ -43,11 +47,16 @@ class NoAnswer(Exception):
     """What a function returned cannot be compared; the sentence says why."""
 
 
+def told(exercise: str, wrong: Wrong) -> Wrong:
+    """The mistakes of an exercise by their sentences, in place of their names."""
+    return {SENTENCES[exercise][name]: f for name, f in wrong.items()}
+
+
 def judge(
     f: Function,
     library: Function,
     cases: Sequence[tuple[Any, ...]],
-    mistakes: Mistakes,
+    mistakes: Wrong,
     *,
     read: Callable[[Any], Tensor] | None = None,
     differ: Callable[[Sequence[Tensor], Sequence[Tensor]], str] | None = None,
@@ -58,7 +67,7 @@ def judge(
         f: the reader's function.
         library: the right one.
         cases: the first arguments of ``library``, the case that is easiest to read first; lists become tensors.
-        mistakes: the usual ones.
+        mistakes: the usual ones, by what to tell whoever makes them.
         read: turns what a function returns into a tensor, or raises :class:`NoAnswer`; by default :func:`numbers`.
         differ: says of answers and right answers where they differ; by default on which input, and by which number.
     """
