@@ -450,7 +450,7 @@ class TestQuiz:
             assert str(checks.check_quiz(name, *answer)) == f"Not yet. {sentence}"
         for other in ([-77.5] * len(question["right"]), [0.1] * (len(question["right"]) + 1)):
             assert str(checks.check_quiz(name, *other)) == f"Not yet. {question['hint']}"
-        assert "No answer yet" in checks.check_quiz(name, *[...] * len(question["right"])).sentence
+        assert "in place of the dots" in checks.check_quiz(name, *[...] * len(question["right"])).sentence
 
     def test_the_angles_of_the_hand_example(self):
         angles = torch.tensor([0, 8, 18, 30, 100], dtype=torch.float64).deg2rad()

@@ -61,7 +61,7 @@ def five_vectors(degrees: Sequence[float], names: Sequence[str]) -> Figure:
         tip = np.cos(angle), np.sin(angle)
         axes.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": METHOD_COLOURS["SMP"]})
         axes.text(1.08 * tip[0], 1.08 * tip[1], name, ha="center", va="center", fontsize=12)
-    axes.set(xlim=(-0.1, 1.2), ylim=(-0.1, 1.2), aspect="equal")
+    axes.set(xlim=(-0.35, 1.2), ylim=(-0.1, 1.2), aspect="equal")
     axes.set_axis_off()
     return figure
 

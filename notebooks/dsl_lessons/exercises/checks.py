@@ -264,7 +264,7 @@ def check_quiz(name: str, *answer: Any) -> Verdict:
     """Check an answer of one or more numbers or words to a question of ``quiz.yaml``."""
     question = QUIZ[name]
     if ... in answer:
-        return Verdict(False, "No answer yet. Put your answer in place of the dots.")
+        return Verdict(False, "Put your answer in place of the dots.")
     for right, sentence in [(question["right"], question["why"]), *question.get("wrong", [])]:
         if len(answer) == len(right) and all(map(_same, answer, right)):
             return Verdict(right is question["right"], sentence)
