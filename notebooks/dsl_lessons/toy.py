@@ -36,7 +36,7 @@ def points_of(data: NoisyDataset) -> Tensor:
 
 
 def neighbour_vote(data: NoisyDataset, k: int = 15) -> Tensor:
-    """The commonest noisy label among the k nearest other samples, (N,) int64; the lowest class in a tie."""
+    """The most common noisy label among the k nearest other samples, (N,) int64; the lowest class in a tie."""
     points = points_of(data)
     distance = torch.cdist(points, points).fill_diagonal_(torch.inf)
     labels = data.noisy_labels[distance.topk(k, largest=False).indices]
