@@ -310,7 +310,7 @@ def _trace(loop: Function, network: nn.Module, data: NoisyDataset, settings: Set
         rows.append(nn.utils.parameters_to_vector(network.parameters()).detach().clone())
         return train.shuffled(stream(settings.seed, "shuffle", epoch))
 
-    given = {"network": network, "images": data.images, "noisy_labels": data.noisy_labels}
+    given: dict[str, Any] = {"network": network, "images": data.images, "noisy_labels": data.noisy_labels}
     given |= {"batches": batches, "settings": settings}
     require_arguments(loop, given, *given.values())
     labels = numbers(loop(*given.values())).flatten()

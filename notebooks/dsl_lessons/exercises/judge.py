@@ -47,7 +47,7 @@ class NoAnswer(Exception):
     """What a function returned cannot be compared; the sentence says why."""
 
 
-def told(exercise: str, wrong: Wrong) -> Wrong:
+def told(exercise: str, wrong: Wrong) -> dict[str, Function]:
     """The mistakes of an exercise by their sentences, in place of their names."""
     return {SENTENCES[exercise][name]: f for name, f in wrong.items()}
 
