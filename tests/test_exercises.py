@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +13,13 @@ import torch
 from dsl_lessons.exercises import (
     checks,
     listings,
+    mistakes_capstone,
     mistakes_density,
     mistakes_labels,
     mistakes_losses,
     mistakes_prototypes,
 )
+from dsl_lessons.exercises.judge import told
 from dsl_lessons.exercises.listings import LISTINGS
 from sklearn.metrics import confusion_matrix
 from torch.nn import functional as F
@@ -27,8 +31,30 @@ from dsl_teach.training.losses import self_learning_loss
 from tests import reference
 
 
-def library_scores(embeddings, prototypes):
-    return torch.tensor(reference.class_scores(embeddings.tolist(), prototypes.tolist()))
+def solutions(lesson):
+    path = Path(__file__).parent.parent / "notebooks" / "solutions" / f"lesson_{lesson}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+    return module
+
+
+CAPSTONE = solutions("03")
+
+
+def prototype_lists(embeddings, noisy_labels, p):
+    """The steps of lesson 02's solutions, class by class."""
+    steps, found = solutions("02"), []
+    for c in noisy_labels.unique():
+        rows = (noisy_labels == c).nonzero().flatten()
+        s = steps.my_similarity(embeddings[rows])
+        rho = steps.my_density(s, steps.my_threshold(s, 0.6))
+        found.append(rows[steps.my_selection(rho, steps.my_eta(s, rho), p, 0.95)].tolist())
+    return found
+
+
+def voted(embeddings, prototypes):
+    scores = reference.class_scores(embeddings.tolist(), embeddings[prototypes].tolist())
+    return np.argmax(scores, axis=1)
 
 
 def gce(logits, labels, q):
@@ -62,7 +88,10 @@ RIGHT = {
     "density": density,
     "eta": eta,
     "selection": functools.partial(choose, fill_up=True, cut_ties="eta"),
-    "scores": library_scores,
+    "embed": CAPSTONE.my_embed,
+    "prototypes": prototype_lists,
+    "labels": voted,
+    "loop": CAPSTONE.my_fit,
     "loss": self_learning_loss,
     "chance": lambda y, y_hat, k: 1 - (shares(y, k) * shares(y_hat, k)).sum(),
     "fixed": lambda y, y_hat, clean: correction_report(y, y_hat, clean, num_classes=4).wrong_to_right,
@@ -79,9 +108,10 @@ RIGHT = {
     "hours": lambda images, epochs, rate, gpus: images * epochs / rate / gpus / 60 / 60,
 }
 """Name of a check -> a right answer, from the library or written another way."""
-MODULES = (mistakes_density, mistakes_labels, mistakes_losses, mistakes_prototypes)
+MODULES = (mistakes_capstone, mistakes_density, mistakes_labels, mistakes_losses, mistakes_prototypes)
 NAMED = {name: table for module in MODULES for name, table in vars(module).items()}
 TABLES = {name: NAMED[name.upper()] for name in RIGHT}
+TABLES = {name: table if name == "prototypes" else told(name, table) for name, table in TABLES.items()}
 every = pytest.mark.parametrize("name", RIGHT)
 
 
@@ -132,14 +162,66 @@ def selection_by(key, *, passing_only=False):
     return selection
 
 
-def scores_by(pick, *, unit_x=True, unit_p=True):
-    def scores(x, prototypes):
-        x = x / x.norm(dim=-1, keepdim=True) if unit_x else x
-        prototypes = prototypes / prototypes.norm(dim=-1, keepdim=True) if unit_p else prototypes
-        rows = [[pick([float(row @ proto) for proto in members]) for members in prototypes] for row in x]
-        return torch.tensor(rows)
+def votes_by(pick, *, unit=True):
+    def labels(x, prototypes):
+        x = x / x.norm(dim=-1, keepdim=True) if unit else x
+        return [
+            max(range(len(prototypes)), key=lambda c: pick([float(row @ x[i]) for i in prototypes[c]])) for row in x
+        ]
 
-    return scores
+    return labels
+
+
+class Loop:
+    """A loop of someone else: steps that are one method each, so that each can go wrong alone."""
+
+    def __call__(self, network, images, noisy_labels, batches, settings):
+        self.settings, self.network, self.y, self.y_hat = settings, network, noisy_labels, None
+        self.optimizer = self.make_optimizer()
+        for number in range(1, settings.epochs + 1):
+            if self.due(number):
+                x = self.embeddings(images)
+                self.y_hat = CAPSTONE.my_labels(x, CAPSTONE.my_prototypes(x, self.source(), settings.p))
+            self.mode(number)
+            for place, batch in enumerate(batches(number - 1)):
+                self.step(*batch, place)
+        return noisy_labels if self.y_hat is None else self.y_hat
+
+    def make_optimizer(self, **more):
+        s = self.settings
+        how = {"lr": s.learning_rate, "momentum": s.momentum, "weight_decay": s.weight_decay} | more
+        return torch.optim.SGD(self.network.parameters(), **how)
+
+    def due(self, number):
+        return number > self.settings.correction_start
+
+    def embeddings(self, images):
+        return CAPSTONE.my_embed(self.network, images)
+
+    def source(self):
+        return self.y
+
+    def mode(self, number):
+        self.network.train()
+
+    def rows(self, index, place):
+        return index
+
+    def loss(self, z, y, y_hat):
+        return CAPSTONE.my_loss(z, y, y_hat, self.settings.alpha)
+
+    def clear(self):
+        self.optimizer.zero_grad()
+
+    def step(self, images, y, index, place):
+        y_hat = None if self.y_hat is None else self.y_hat[self.rows(index, place)]
+        self.clear()
+        self.loss(self.network(images)[0], y, y_hat).backward()
+        self.optimizer.step()
+
+    def but(self, **methods):
+        """The same loop with some steps done otherwise."""
+        return type("Wrong", (Loop,), methods)()
 
 
 def loss_with(weights, *, ce=F.cross_entropy, before=1.0):
@@ -201,12 +283,23 @@ WRONG = [
     ("selection", selection_by(lambda i, rho, eta, gate: (1, eta) if eta > gate else (0, -rho, eta)), "≤ for <"),
     ("selection", selection_by(lambda i, rho, eta, gate: (1, eta) if eta >= gate else (0, -rho, i)), "smaller row"),
     ("selection", selection_by(lambda i, rho, eta, gate: (-rho, eta), passing_only=True), "fewer than p"),
-    ("scores", scores_by(max), "maximum"),
-    ("scores", scores_by(sum), "sum of the cosines"),
-    ("scores", scores_by(np.mean, unit_x=False, unit_p=False), "plain dot products"),
-    ("scores", scores_by(np.mean, unit_p=False), "not the prototypes"),
-    ("scores", lambda x, p: torch.cdist(x, p.flatten(0, 1)).view(len(x), *p.shape[:2]).mean(2), "distances"),
-    ("scores", lambda x, p: F.cosine_similarity(x[:, None], p.mean(1)[None], dim=-1), "mean of the prototypes"),
+    ("embed", lambda f, x: f.train()(x)[1].detach(), "train mode"),
+    ("embed", lambda f, x: f.eval()(x)[0].detach(), "logits"),
+    ("labels", votes_by(max), "nearest single prototype"),
+    ("labels", votes_by(lambda c: -sum(c)), "worst"),
+    ("labels", votes_by(sum, unit=False), "plain dot products"),
+    ("labels", lambda x, rows: voted(x, rows[:, :1]), "first prototype"),
+    ("loop", Loop().but(loss=lambda s, z, y, h: CAPSTONE.my_loss(z, y, h, 1 - s.settings.alpha)), "wrong side"),
+    ("loop", Loop().but(rows=lambda s, i, k: torch.arange(len(i)) + k * s.settings.batch_size), "by place in the"),
+    ("loop", Loop().but(mode=lambda s, n: s.network.train() if n == 1 else None), "stayed in eval mode"),
+    ("loop", Loop().but(embeddings=lambda s, x: s.network(x)[1].detach()), "was in train mode"),
+    ("loop", Loop().but(due=lambda s, n: n == s.settings.correction_start + 1), "corrected once"),
+    ("loop", Loop().but(due=lambda s, n: True), "from the first epoch on"),
+    ("loop", Loop().but(due=lambda s, n: n > s.settings.correction_start + 1), "one epoch late"),
+    ("loop", Loop().but(source=lambda s: s.y if s.y_hat is None else s.y_hat), "by the corrected labels"),
+    ("loop", Loop().but(loss=lambda s, z, y, h: F.cross_entropy(z, y if h is None else h)), "Only the corrected"),
+    ("loop", Loop().but(clear=lambda s: None), "zero_grad"),
+    ("loop", Loop().but(make_optimizer=lambda s: Loop.make_optimizer(s, weight_decay=0)), "no weight decay"),
     ("loss", loss_with(lambda a: (a, 1 - a)), "swapped alpha"),
     ("loss", loss_with(lambda a: (1, 1)), "without weights"),
     ("loss", loss_with(lambda a: (1, a)), "weight 1 instead"),
@@ -247,7 +340,7 @@ def raising(error):
     [
         (lambda *given, **more: None, "returned nothing"),
         (lambda *given, **more: ..., "returned nothing"),
-        (lambda *given, **more: torch.zeros(7, 9), "should return"),
+        (lambda *given, **more: torch.zeros(7, 9), "should return|You asked for batches"),
         (lambda *given, **more: "hello", "a str"),
         (raising(IndexError("index 5 is out of range")), "IndexError: index 5 is out of range"),
         (raising(NotImplementedError()), "Nothing is written here yet"),
@@ -257,18 +350,19 @@ def raising(error):
 def test_whatever_a_reader_returns_is_told_kindly(name, f, words):
     verdict = check(name, f)
     assert not verdict.right
-    assert words in verdict.sentence
+    assert any(part in verdict.sentence for part in words.split("|"))
 
 
 @every
 def test_an_unknown_mistake_is_shown_on_small_numbers(name):
     if name == "selection":
         verdict = check(name, lambda rho, eta, p, eta_max: torch.arange(p) + 1)
+    elif name == "prototypes":
+        verdict = check(name, lambda x, y, p: torch.ones(3, p))
     else:
         verdict = check(name, lambda *given: 1.5 * torch.as_tensor(RIGHT[name](*given)) + 0.25)
     assert not verdict.right
-    assert "you say" in verdict.sentence
-    assert "is right" in verdict.sentence
+    assert name == "loop" or ("you say" in verdict.sentence and "is right" in verdict.sentence)
     assert len(verdict.sentence) < 400
 
 
@@ -284,10 +378,9 @@ def test_nan_is_not_right(name):
     [
         ("density", lambda s, t: density(s, t).tolist()),
         ("eta", lambda s, rho: eta(s, rho).numpy()),
-        ("density", lambda s, t: (density(s, t), s.zero_())[0]),
         ("selection", lambda *given, **more: RIGHT["selection"](*given, **more).flip(0)),
     ],
-    ids=["a list", "an array", "arguments changed in place", "another order"],
+    ids=["a list", "an array", "another order"],
 )
 def test_a_right_answer_in_another_form_will_do(name, f):
     assert check(name, f).right
@@ -297,7 +390,11 @@ def test_a_right_answer_in_another_form_will_do(name, f):
 @pytest.mark.parametrize(
     ("name", "f", "words"),
     [
-        ("scores", lambda x, p: library_scores(x, p).T, "transposed"),
+        ("prototypes", lambda x, y, p: CAPSTONE.my_prototypes(x, y, p).T, "transposed"),
+        ("embed", lambda f, x: f.eval()(x)[1], "gradients"),
+        ("density", lambda s, t: (density(s, t), s.zero_())[0], "similarity in place"),
+        ("loop", lambda f, x, y, batches, settings: [*batches(0)] and y, "once in each"),
+        ("loop", Loop().but(make_optimizer=lambda s: Loop.make_optimizer(s, lr=1e-3)), "not after it: before any"),
         ("selection", lambda rho, eta, p, eta_max: eta < eta_max, "mask"),
         ("selection", lambda rho, eta, p, eta_max: eta, "not whole"),
     ],
@@ -340,3 +437,25 @@ class TestListings:
         verdict = checks.check_bug(answer)
         assert not verdict.right
         assert words in verdict.sentence
+
+
+class TestQuiz:
+    """Questions with one right answer, and a sentence for each usual wrong one."""
+
+    @pytest.mark.parametrize("name", checks.QUIZ)
+    def test_the_right_answer_alone_is_right_and_each_wrong_one_has_its_sentence(self, name):
+        question = checks.QUIZ[name]
+        assert str(checks.check_quiz(name, *question["right"])) == f"Right. {question['why']}"
+        for answer, sentence in question["wrong"]:
+            assert str(checks.check_quiz(name, *answer)) == f"Not yet. {sentence}"
+        for other in ([-77.5] * len(question["right"]), [0.1] * (len(question["right"]) + 1)):
+            assert str(checks.check_quiz(name, *other)) == f"Not yet. {question['hint']}"
+        assert "in place of the dots" in checks.check_quiz(name, *[...] * len(question["right"])).sentence
+
+    def test_the_angles_of_the_hand_example(self):
+        angles = torch.tensor([0, 8, 18, 30, 100], dtype=torch.float64).deg2rad()
+        similarity = cosine_similarity(torch.stack([angles.cos(), angles.sin()], dim=1)).round(decimals=9)
+        rho = density(similarity, similarity_threshold(similarity))
+        assert [int(rho[1]), int(rho[4])] == checks.QUIZ["density of B and E"]["right"]
+        passed = "".join(n for n, x in zip("ABCDE", eta(similarity, rho), strict=True) if x < 0.95)
+        assert [passed] == checks.QUIZ["who passes the gate"]["right"]

@@ -34,3 +34,10 @@ def test_the_formulas_of_the_method_are_all_there():
     wanted = {"cosine_similarity", "similarity_threshold", "density", "eta", "choose", "select_prototypes"}
     wanted |= {"class_scores", "correct_labels", "self_learning_loss", "chance_changed", "correction_report"}
     assert wanted <= {ROW.fullmatch(line).group(3).rpartition(".")[2] for line in LINES[2:]}
+
+
+def test_the_functions_on_the_symbol_card_can_be_imported():
+    names = re.findall(r"`(dsl_teach(?:\.\w+)+)`", (ROOT / "docs" / "symbols.md").read_text("utf-8"))
+    assert len(names) > 15
+    for module, _, name in (name.rpartition(".") for name in names):
+        assert hasattr(importlib.import_module(module), name), f"{module} has no {name}"

@@ -84,7 +84,7 @@ def memorising(history: Sequence[EpochRecord], noise_rate: float, epochs: int) -
     memorised = np.array([record.memorised for record in history], float)
     right = (np.array([record.train_accuracy for record in history]) - noise_rate * memorised) / (1 - noise_rate)
     lines = (
-        ("rightly labelled: gives the given label", right, RIGHT),
+        ("correctly labelled: gives the given label", right, RIGHT),
         ("wrongly labelled: gives the given, wrong label", memorised, WRONG),
         ("test set: gives the true label", np.array([record.test_accuracy for record in history]), "black"),
     )

@@ -36,7 +36,7 @@ def points_of(data: NoisyDataset) -> Tensor:
 
 
 def neighbour_vote(data: NoisyDataset, k: int = 15) -> Tensor:
-    """The commonest noisy label among the k nearest other samples, (N,) int64; the lowest class in a tie."""
+    """The most common noisy label among the k nearest other samples, (N,) int64; the lowest class in a tie."""
     points = points_of(data)
     distance = torch.cdist(points, points).fill_diagonal_(torch.inf)
     labels = data.noisy_labels[distance.topk(k, largest=False).indices]
@@ -61,7 +61,7 @@ def five_vectors(degrees: Sequence[float], names: Sequence[str]) -> Figure:
         tip = np.cos(angle), np.sin(angle)
         axes.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": METHOD_COLOURS["SMP"]})
         axes.text(1.08 * tip[0], 1.08 * tip[1], name, ha="center", va="center", fontsize=12)
-    axes.set(xlim=(-0.1, 1.2), ylim=(-0.1, 1.2), aspect="equal")
+    axes.set(xlim=(-0.35, 1.2), ylim=(-0.1, 1.2), aspect="equal")
     axes.set_axis_off()
     return figure
 

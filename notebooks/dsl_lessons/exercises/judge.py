@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import html
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 TOLERANCE = 1e-4
 Function = Callable[..., Any]
-Mistakes = Mapping[str, Function]
-"""What to tell whoever wrote it -> a wrong function. They are wrong on purpose: nothing else may use them."""
+Wrong = Mapping[str, Function]
+"""Mistake -> a function that makes it. They are wrong on purpose: nothing else may use them."""
+SENTENCES = yaml.safe_load((Path(__file__).parent / "mistakes.yaml").read_text(encoding="utf-8"))
+"""Exercise -> mistake -> what to tell whoever made it."""
 Inputs = dict[str, Any]
 """Arguments by name."""
 
@@ -42,13 +47,19 @@ class NoAnswer(Exception):
     """What a function returned cannot be compared; the sentence says why."""
 
 
+def told(exercise: str, wrong: Wrong) -> dict[str, Function]:
+    """The mistakes of an exercise by their sentences, in place of their names."""
+    return {SENTENCES[exercise][name]: f for name, f in wrong.items()}
+
+
 def judge(
     f: Function,
     library: Function,
     cases: Sequence[tuple[Any, ...]],
-    mistakes: Mistakes,
+    mistakes: Wrong,
     *,
     read: Callable[[Any], Tensor] | None = None,
+    differ: Callable[[Sequence[Tensor], Sequence[Tensor]], str] | None = None,
 ) -> Verdict:
     """Compare a reader's function with the library's and, where they differ, with each usual mistake.
 
@@ -56,8 +67,9 @@ def judge(
         f: the reader's function.
         library: the right one.
         cases: the first arguments of ``library``, the case that is easiest to read first; lists become tensors.
-        mistakes: the usual ones.
+        mistakes: the usual ones, by what to tell whoever makes them.
         read: turns what a function returns into a tensor, or raises :class:`NoAnswer`; by default :func:`numbers`.
+        differ: says of answers and right answers where they differ; by default on which input, and by which number.
     """
     read = read or numbers
     inputs = [_named(library, case) for case in cases]
@@ -67,11 +79,11 @@ def judge(
     except NoAnswer as why:
         return Verdict(False, str(why))
     if _all_close(answers, rights):
-        return Verdict(True, f"It agrees with the library on {len(inputs)} inputs, hostile ones among them.")
+        return Verdict(True, f"It agrees with the library on {len(inputs)} inputs, edge cases included.")
     for sentence, wrong in mistakes.items():
         if _all_close(answers, [read(_call(wrong, given)) for given in inputs]):
             return Verdict(False, sentence)
-    return Verdict(False, _first_difference(inputs, answers, rights))
+    return Verdict(False, differ(answers, rights) if differ else _first_difference(inputs, answers, rights))
 
 
 def _named(library: Function, case: tuple[Any, ...]) -> Inputs:
@@ -81,34 +93,49 @@ def _named(library: Function, case: tuple[Any, ...]) -> Inputs:
 
 
 def _call(f: Function, given: Inputs) -> Any:
-    """Arguments by place, so that the reader may name them freely; p and eta_max by name, as in the library."""
-    copies = {name: value.clone() if isinstance(value, Tensor) else value for name, value in given.items()}
+    """Arguments by place, so that the reader may name them freely; p and eta_max by name, as in the library.
+
+    :class:`NoAnswer` if the function writes into one of them: the caller's data would be changed.
+    """
+    copies = copy.deepcopy(given)
+    tensors = [(name, value) for name, value in copies.items() if isinstance(value, Tensor)]
     by_name = {name: copies.pop(name) for name in ("p", "eta_max") if name in copies}
+    require_arguments(f, given, *copies.values(), **by_name)
+    answer = f(*copies.values(), **by_name)
+    for name, value in tensors:
+        if not torch.equal(value, given[name]):
+            raise NoAnswer(f"It changes its argument {name} in place. Work on a copy: {name}.clone().")
+    return answer
+
+
+def require_arguments(f: Function, names: Iterable[str], *by_place: Any, **by_name: Any) -> None:
+    """A TypeError that names the arguments if a function does not take these."""
     try:
-        inspect.signature(f).bind(*copies.values(), **by_name)
+        inspect.signature(f).bind(*by_place, **by_name)
     except TypeError:
-        raise TypeError(f"it must take the arguments ({', '.join(given)}).") from None
+        raise TypeError(f"it must take the arguments ({', '.join(names)}).") from None
     except ValueError:  # a function without a signature, written in C: just try
         pass
-    return f(*copies.values(), **by_name)
 
 
 def _answer_of(f: Function, given: Inputs, read: Callable[[Any], Tensor]) -> Tensor:
     """What a reader's function returns, as a tensor; :class:`NoAnswer` if there is nothing to compare."""
     try:
         answer = _call(f, given)
+    except NoAnswer:
+        raise
     except NotImplementedError:
         raise NoAnswer("Nothing is written here yet. Replace the line with “raise” by your own.") from None
     except Exception as error:
         line = (str(error).strip() or "no more is said").splitlines()[0][:200].removesuffix(".")
         raise NoAnswer(f"It stopped with {type(error).__name__}: {line}. Tried: {_told(given)}.") from error
-    if answer is None or answer is ...:
-        raise NoAnswer("It returned nothing (None). Write your formula, and end with “return”.")
     return read(answer)
 
 
 def numbers(answer: Any) -> Tensor:
     """An answer as a tensor of float64: tensors, arrays, lists and single numbers will do."""
+    if answer is None or answer is ...:
+        raise NoAnswer("It returned nothing (None). Write your formula, and end with “return”.")
     try:
         return torch.as_tensor(answer).detach().cpu().double()
     except (TypeError, ValueError, RuntimeError):
@@ -171,7 +198,9 @@ def _told(given: Inputs) -> str:
 def _short(value: Any) -> str:
     """Numbers with at most three decimals, without trailing zeros."""
     if isinstance(value, Tensor):
-        return _short(value.tolist())
+        return _short(value.tolist()) if value.numel() < 50 else f"a tensor of shape {tuple(value.shape)}"
+    if callable(value):
+        return "a network" if isinstance(value, torch.nn.Module) else "a function"
     if isinstance(value, list):
         return "[" + ", ".join(_short(entry) for entry in value) + "]"
     return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
