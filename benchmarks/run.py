@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.measure import within
 
 HERE = Path(__file__).parent
-MODULES = ["startup", "prototypes", "loaders", "training", "detection", "browser"]
+MODULES = ["startup", "prototypes", "loaders", "training", "detection", "explorer"]
 
 
 def main() -> int:

@@ -24,11 +24,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 
 from dsl_teach.data.clothing1m import PREFIX
-from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.data.folders import SYNTHETIC
 from dsl_teach.data.food101n import FOOD101, FOOD101N
 from dsl_teach.errors import boundary
@@ -154,13 +152,6 @@ def make_food101n(
         _write_food101n(new / FOOD101N, web, names)
         _write_food101(new / FOOD101, tested, names)
     return Path(folder)
-
-
-def true_labels(files: ImageFiles) -> torch.Tensor:
-    """(N,) int64, the true label of each image of a synthetic data set."""
-    root = files.root if (files.root / TRUTH).exists() else files.root.parent
-    truth = dict(line.rsplit(" ", 1) for line in (root / TRUTH).read_text(encoding="utf-8").splitlines())
-    return torch.tensor([int(truth[path]) for path in files.paths])
 
 
 def _draw(artist: Artist, size: int, name: Callable[[int], str]) -> dict[str, Drawn]:

@@ -16,8 +16,6 @@ ON_DISK = ("cifar10", "cifar100", "clothes", "image_folder", "clothing1m", "food
 """These need ``data_root``."""
 SYNTHETIC = ("digits", "toy_clusters", "toy_moons")
 """These are clean, so the package always makes some of their labels wrong."""
-CAN_BE_UNEVEN = ("digits", "cifar10", "cifar100")
-"""These can be made uneven: ``rarest_share``, ``noise_direction``."""
 HAVE_LABELS_FILE = ("cifar10", "cifar100", "image_folder")
 """These take labels of a file in place of their own."""
 PLACES = ("data_root", "test_root", "labels_file")
@@ -80,10 +78,7 @@ class _Data(_Group):
     noise_from: Literal["images", "other_network", "chance"] = _setting(
         "images", "clothes: wrong labels follow a probe's confusions, those of another network, or chance"
     )
-    rarest_share: Quantile = _setting(1.0, "digits, CIFAR: size of the rarest class over the commonest; 1 keeps all")
-    noise_direction: Literal["any", "to_frequent", "to_rare"] = _setting(
-        "any", "digits, CIFAR: wrong labels go to any class, or only to more frequent or only to rarer ones"
-    )
+    rarest_share: Quantile = _setting(1.0, "digits: size of the rarest class over the commonest; 1 keeps all")
 
 
 class _Network(_Group):
@@ -263,7 +258,6 @@ def _uses(s: Settings) -> Iterator[tuple[Iterable[str], bool, str]]:
     yield ("labels_name",), not s.labels_file or not on_cifar, "no labels_file of CIFAR is set"
     yield ("noise_temperature",), not s.noise_rate, "no label is made wrong, as noise_rate is 0 or unset"
     yield ("noise_temperature",), s.noise_from == "chance", "noise by chance has no temperature"
-    yield ("noise_direction",), not s.noise_rate and not s.labels_file, "no label is wrong"
     yield ("augment",), in_folders and not s.frozen_blocks, f"the images of {s.dataset} are always shifted and mirrored"
     yield ("width",), s.network.startswith(("resnet", "timm:")), f"{s.network} has a width of its own"
     yield ("learning_rate_drop",), s.learning_rate_drop >= s.epochs, f"training ends after {s.epochs} epochs"
@@ -320,11 +314,8 @@ def _require_data(s: Settings) -> None:
         )
     if s.labels_file and s.dataset not in HAVE_LABELS_FILE:
         raise ValueError(f"labels_file is for {', '.join(HAVE_LABELS_FILE)}; leave it out for {s.dataset}.")
-    if (s.rarest_share, s.noise_direction) != (1.0, "any") and s.dataset not in CAN_BE_UNEVEN:
-        name = "rarest_share" if s.rarest_share != 1 else "noise_direction"
-        raise ValueError(f"{name} is for {', '.join(CAN_BE_UNEVEN)}; leave it out for {s.dataset}.")
-    if s.noise_direction != "any" and s.rarest_share == 1:
-        raise ValueError("noise_direction needs frequent and rare classes: set rarest_share below 1.")
+    if s.rarest_share != 1 and s.dataset != "digits":
+        raise ValueError(f"rarest_share is for digits; leave it out for {s.dataset}.")
 
 
 def _sentence(error: ValidationError) -> str:

@@ -63,3 +63,10 @@ def clothing(small_clothing1m, tmp_path):
 def food(small_food101n, tmp_path):
     """A copy to change."""
     return shutil.copytree(small_food101n, tmp_path / "food")
+
+
+def true_labels(files):
+    """(N,) int64, the true label of each image of a synthetic data set."""
+    root = next(x for x in (files.root, files.root.parent) if (x / "SYNTHETIC_truth.txt").exists())
+    truth = dict(line.rsplit(" ", 1) for line in (root / "SYNTHETIC_truth.txt").read_text().splitlines())
+    return torch.tensor([int(truth[path]) for path in files.paths])

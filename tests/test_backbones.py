@@ -137,8 +137,3 @@ class TestRuns:
         assert torch.equal(seen[0], made.result.correction.labels)
         whole = run(self.settings(frozen_blocks=8, epochs=1, correct_by="leave_one_out", correction_start=0), data)
         assert torch.equal(whole.result.correction.labels, seen[0])  # nothing of it is trained but the last layer
-
-    @pytest.mark.parametrize("changes", [{"frozen_blocks": 2}, {"correct_from": "untouched"}])
-    def test_settings_for_timm_are_refused_elsewhere(self, changes):
-        with pytest.raises(ValueError, match=f"{next(iter(changes))} is for a network of timm"):
-            Settings(network="small_cnn", **changes)

@@ -41,6 +41,8 @@ def test_every_data_set_gives_the_same_thing(dataset, roots):
     assert data.made_from
     assert torch.equal(data.index, torch.arange(len(data)))
     assert torch.equal(data.noisy_labels, again.noisy_labels)
+    if dataset == "cifar100":
+        assert data.noisy_labels.tolist() == [i % 100 for i in range(200)]  # the fine classes
     if isinstance(data.images, torch.Tensor):
         assert torch.equal(data.images, again.images)
         assert torch.equal(data.images, other.images) == dataset.startswith("cifar")

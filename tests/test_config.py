@@ -57,8 +57,8 @@ def test_a_value_out_of_range_or_of_a_wrong_type_is_refused_by_name(name, value)
         ({"noise_rate": 0.2, "labels_file": "labels.npy", **CIFAR}, "noise_rate and labels_file "),
         ({"labels_file": "labels.npz"}, "labels_file is for cifar10"),
         ({"rarest_share": 0.1, "dataset": "toy_moons"}, "rarest_share "),
-        ({"noise_direction": "to_rare", "dataset": "toy_moons"}, "noise_direction "),
-        ({"noise_direction": "to_rare"}, "noise_direction "),
+        ({"frozen_blocks": 2}, "frozen_blocks is for a network of timm"),
+        ({"correct_from": "untouched"}, "correct_from is for a network of timm"),
     ],
 )
 def test_settings_that_make_no_sense_together_are_refused_by_name(changes, names):
@@ -142,7 +142,6 @@ IDLE = [
     ({"margin": 0.1, "alpha": 0.0}, "margin"),
     ({"score_momentum": 0.5, "epochs": 3, "correction_start": 3}, "score_momentum"),
     ({"noise_temperature": 1.0, "noise_rate": 0.0}, "noise_temperature"),
-    ({"noise_direction": "to_rare", "rarest_share": 0.5, "noise_rate": 0.0}, "noise_direction"),
     ({"width": 8, "network": "resnet18", **FILES}, "width"),
     ({"augment": True, **FILES}, "augment"),
     ({"subset": 100, **FILES}, "subset"),

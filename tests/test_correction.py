@@ -42,27 +42,6 @@ def test_labels_on_the_device_equal_the_cpu(device):
     assert torch.equal(there.cpu(), correct_labels(embeddings, found, labels))
 
 
-@pytest.mark.parametrize(
-    ("embeddings", "labels", "changes", "sentence"),
-    [
-        (torch.ones(3, 4), torch.arange(3), {}, "embeddings have 4 features, but the prototypes have 3"),
-        (torch.eye(3), torch.arange(2), {}, "noisy_labels must have one entry for each of the 3 samples"),
-        (torch.eye(3), torch.arange(3), {"score_ties": "first"}, "score_ties must be"),
-        (torch.eye(3), torch.arange(3), {"scores": torch.ones(3, 2)}, r"scores must hold .*of shape \(3, 2\)"),
-        (
-            torch.eye(3),
-            torch.arange(3),
-            {"scores": torch.eye(3) / 0},
-            "NaN or infinity in 9 entries",
-        ),
-    ],
-)
-def test_what_does_not_fit_is_refused(embeddings, labels, changes, sentence):
-    found = select(torch.eye(3), torch.arange(3))
-    with pytest.raises(ValueError, match=sentence):
-        correct_labels(embeddings, found, labels, **changes)
-
-
 @given(SEEDS, st.integers(1, 5))
 def test_the_label_margin_equals_the_loop_reference(seed, classes):
     generator = torch.Generator().manual_seed(seed)

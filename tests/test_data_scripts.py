@@ -18,7 +18,7 @@ import prepare
 import pytest
 import torch
 import verify
-from make_synthetic import Artist, true_labels
+from make_synthetic import Artist
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
@@ -28,6 +28,7 @@ from dsl_teach.data.clothing1m import clothing1m
 from dsl_teach.data.decode import decode_image
 from dsl_teach.data.folders import SYNTHETIC, UNREADABLE
 from dsl_teach.storage import locked
+from tests.conftest import true_labels
 from tests.test_clothes import draw_clothes
 from tests.tiny_cifar import Attack, make_official, md5, write_cifar10
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
-from dsl_teach.data.digits import digits, neighbour_probabilities
+from dsl_teach import Settings, load_dataset
+from dsl_teach.data.digits import neighbour_probabilities
 
 
 def test_the_split_is_70_to_30_and_the_test_set_is_balanced():
-    data = digits(seed=0)
+    data = load_dataset(Settings())
     assert len(data) == 1797 - round(0.3 * 1797)
     (per_class,) = torch.bincount(data.test_labels).unique().tolist()
     assert 400 <= 10 * per_class <= round(0.3 * 1797)
 
 
 def test_classes_thin_out_evenly():
-    full, thinned = (torch.bincount(digits(seed=0, rarest_share=s).clean_labels) for s in (1.0, 0.15))
+    full, thinned = (torch.bincount(load_dataset(Settings(rarest_share=s)).clean_labels) for s in (1.0, 0.15))
     shares = thinned / full
     torch.testing.assert_close(shares, torch.linspace(1, 0.15, 10), atol=0.01, rtol=0)
 
@@ -24,7 +24,7 @@ def test_classes_thin_out_evenly():
 def test_the_colder_the_noise_the_less_certain_are_the_mislabelled_images():
     certain = []
     for temperature in (0.0, 1.0, 2.0, 1000.0):
-        data = digits(seed=0, noise_rate=0.2, temperature=temperature)
+        data = load_dataset(Settings(noise_rate=0.2, noise_temperature=temperature))
         probabilities = neighbour_probabilities(data.images.flatten(1), data.clean_labels, num_classes=10)
         sure = probabilities.gather(1, data.clean_labels[:, None]).squeeze(1)
         certain.append(float(sure[data.noisy_labels != data.clean_labels].mean() / sure.mean()))
@@ -40,14 +40,3 @@ def test_neighbour_probabilities_by_hand():
         [torch.stack([near, far]) / (near + far), torch.stack([near, middle]) / (near + middle), torch.tensor([1.0, 0])]
     )
     torch.testing.assert_close(probabilities, expected)
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("direction", ["to_frequent", "to_rare"])
-def test_digits_go_one_way_at_the_same_rate(direction, seed):
-    data = digits(seed=seed, noise_rate=0.3, rarest_share=0.15, direction=direction)
-    wrong = data.noisy_labels != data.clean_labels
-    assert int(wrong.sum()) == round(0.3 * len(data))
-    sizes = torch.bincount(data.clean_labels)
-    grows = sizes[data.noisy_labels[wrong]] - sizes[data.clean_labels[wrong]]
-    assert bool((grows > 0).all() if direction == "to_frequent" else (grows < 0).all())

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import itertools
+import json
+import re
 import shlex
 import threading
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from dsl_lessons.explorers import drawing
-from dsl_lessons.explorers.prototypes import (
-    SLIDERS,
-    PrototypeExplorer,
-    explore_prototypes,
-    prototype_picture,
-    prototype_summary,
-    toy_labels,
-)
+from dsl_lessons.explorers.page import FEATURES, Explorer, chosen, explorer_page, first_frame, packed, reduced
+from dsl_lessons.explorers.prototypes import digits_set, toy_set
 from dsl_lessons.explorers.shell import batch_command
 from dsl_lessons.explorers.table import TableExplorer, entries, nearest
 from dsl_lessons.explorers.training import TrainingExplorer, training_sliders
 
 from dsl_teach import Settings, load_dataset
-from dsl_teach.data.toy import toy_clusters, toy_moons
-from dsl_teach.prototypes import correct_labels, select_prototypes
-from dsl_teach.seeds import stream
+from dsl_teach.data.toy import toy_clusters
+from dsl_teach.prototypes import cosine_similarity
+from tests import jupyter_page
+from tests.explorer_cases import by_the_library, difference, file_page, module_page, random_set, random_values
 
 SMALL = Settings(network="mlp", width=8, m=40, epochs=6, correction_start=2, learning_rate_drop=0)
 
@@ -39,8 +39,8 @@ def corners(sliders):
 
 
 @pytest.fixture(scope="module")
-def explorer():
-    return PrototypeExplorer(toy_clusters(seed=0, modes=4), Settings(m=200))
+def sets():
+    return toy_set(toy_clusters(seed=0, modes=4), seed=0), digits_set(seed=0)
 
 
 @pytest.fixture
@@ -51,50 +51,159 @@ def training():
     made.wait(60)
 
 
-def test_prototype_explorer_at_the_ends_of_every_slider(explorer):
-    pictures: set[str] = set()
-    for values in corners(SLIDERS):
-        explorer.values = values
-        assert explorer.problem == ""
-        assert ElementTree.fromstring(explorer.picture).tag.endswith("svg")
-        assert all(f"-p {name} {value:g}" in explorer.command for name, value in values.items())
-        assert len(pictures | {explorer.picture}) == len(pictures) + 1
-        pictures.add(explorer.picture)
-    bundle, _ = explorer._repr_mimebundle_()
-    assert bundle["image/svg+xml"] == explorer.picture
-    assert "0x" not in bundle["text/plain"]  # no address
+def test_what_is_handed_over_is_what_the_data_hold(sets):
+    points, digits = sets
+    told = packed(digits)
+    numbers = {name: np.frombuffer(base64.b64decode(told[name]), kind) for name, kind in
+               (("embeddings", "<f4"), ("order", "<u4"), ("clean", "u1"), ("images", "u1"))}  # fmt: skip
+    assert digits.embeddings.shape[1] <= FEATURES
+    assert np.array_equal(numbers["embeddings"].reshape(digits.embeddings.shape), digits.embeddings)
+    assert np.array_equal(numbers["images"].reshape(-1, 8, 8), digits.images[:, 0])
+    assert np.array_equal(numbers["clean"], digits.clean_labels)
+    assert sorted(numbers["order"]) == list(range(told["n"]))
+    assert json.loads(json.dumps(told)) == told
+    for rate, text in zip(told["rates"], told["noisy"], strict=True):
+        labels = np.frombuffer(base64.b64decode(text), "u1")
+        assert (labels != numbers["clean"]).mean() == pytest.approx(rate, abs=0.001)
+    assert (packed(points)["plane"], packed(points)["images"], told["plane"]) == (True, None, False)
 
 
-def test_the_explorer_shows_what_the_library_chooses():
-    data, s = toy_clusters(seed=1, modes=4), Settings(p=5, m=60, seed=1)
-    view = explore_prototypes(data, s)
-    labels = toy_labels(data, s.noise_rate, seed=s.seed)
-    found = select_prototypes(data.images, labels, num_classes=3, p=5, m=60, generator=stream(s.seed, "sample"))
-    assert torch.equal(view.prototypes.index, found.index)
-    assert torch.equal(view.corrected_labels, correct_labels(data.images, found, labels))
-    for c, graph in enumerate(view.graphs):
-        place = [graph.index.tolist().index(i) for i in found.index[c].tolist()]
-        assert torch.equal(graph.rho[place], found.rho[c])
-        assert torch.equal(graph.eta[place], found.eta[c])
+def test_of_each_class_the_first_samples_in_order_are_drawn(sets):
+    points = sets[0]
+    labels = points.noisy_labels[0.3]
+    few, more = (points.rows(0.3, m) for m in (20, 60))
+    assert torch.bincount(labels[few]).tolist() == [20, 20, 20]
+    assert torch.equal(few, few.sort().values)
+    assert torch.isin(few, more).all()  # moving the slider adds samples and exchanges none
+    assert torch.equal(points.rows(0.3, 600), torch.arange(600))
 
 
-def test_the_picture_holds_every_point_and_every_prototype():
-    view = explore_prototypes(toy_moons(seed=0, samples_per_class=50), Settings(p=3, m=20))
-    picture = prototype_picture(view)
-    assert picture.count("h0") == 2 * 50 + 2 * 20  # all points left, those looked at right
-    assert picture.count("Z") == 2 * 2 * 3  # each prototype a star in both panels
-    assert ElementTree.fromstring(picture)[0].text == prototype_summary(view)
+def test_the_library_chooses_the_same_with_rounded_similarities_and_without(sets):
+    for points in sets:
+        values = {"p": 5, "m": 60, "quantile": 0.6, "eta_max": 0.95, "noise_rate": 0.4}
+        found, corrected = chosen(points, **values)
+        reference = by_the_library(points, values)
+        ours = [[c["rows"][place] for place in c["chosen"]] for c in reference["classes"]]
+        assert found.index.tolist() == ours
+        assert corrected.tolist() == reference["corrected"]
 
 
-def test_an_error_in_a_callback_is_shown_and_raised(explorer):
-    before = dict(explorer.values)
-    with pytest.raises(ValueError, match="quantile must be"):
-        explorer.values = before | {"quantile": 7}
-    assert "quantile must be" in explorer.problem
-    explorer.values = before
-    assert explorer.problem == ""
+def test_fewer_features_keep_the_cosines_of_rows_that_lie_near_a_plane():
+    draw = torch.Generator().manual_seed(0)
+    rows = torch.randn(50, 20, generator=draw) @ torch.randn(20, 300, generator=draw)
+    fewer = reduced(rows, 64)
+    assert fewer.shape == (50, 50)  # no more directions than rows
+    assert torch.allclose(cosine_similarity(fewer), cosine_similarity(rows), atol=1e-5)
+    assert torch.equal(reduced(rows[:, :64], 64), rows[:, :64])
+
+
+def test_a_data_set_gives_at_most_400_samples_a_class_and_needs_clean_labels():
+    data = toy_clusters(seed=0, samples_per_class=450)
+    points = toy_set(data, seed=0)
+    assert torch.bincount(points.clean_labels).tolist() == [400, 400, 400]
+    with pytest.raises(ValueError, match="no clean labels"):
+        toy_set(dataclasses.replace(data, clean_labels=None), seed=0)
     with pytest.raises(ValueError, match="no points in the plane"):
-        PrototypeExplorer(load_dataset(Settings()), Settings())
+        toy_set(load_dataset(Settings()), seed=0)
+
+
+def test_the_page_names_no_address_and_its_text_cannot_close_a_script(sets, tmp_path):
+    evil = dataclasses.replace(sets[0], name="</script><script>alert(1)", told="<b>&", class_names=("<i>", "b", "c"))
+    text = explorer_page(tmp_path / "page.html", evil, noise_rate=0.33).read_text()
+    assert text.count("</script") == 2
+    assert "<b>" not in text
+    assert "<i>" not in text
+    assert "unsafe" not in text
+    assert set(re.findall(r"https?://[^\"' ]*", text)) <= {"http://www.w3.org/2000/svg"}
+    frame = ElementTree.fromstring(first_frame(evil, Explorer(evil, noise_rate=0.33).values))
+    assert sum(text.text == "★" for text in frame.findall(".//{*}text")) == 3 * 8  # one a prototype
+
+
+def test_the_widget_keeps_a_picture_and_no_address(sets):
+    explorer = Explorer(*sets, p=3)
+    bundle, _ = explorer._repr_mimebundle_()
+    assert ElementTree.fromstring(bundle["image/svg+xml"]).tag.endswith("svg")
+    assert bundle["text/plain"].startswith("Explorer(set=0, p=3, m=200")
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    if jupyter_page.chromium() is None:
+        pytest.skip(jupyter_page.HOW_TO_INSTALL)
+    with jupyter_page.browser() as started:
+        yield started
+
+
+@pytest.mark.slow
+def test_the_browser_computes_what_the_library_computes(chrome):
+    with module_page(chrome) as page:
+        for seed in range(20):
+            draw = torch.Generator().manual_seed(seed)
+            same, apart = difference(page, random_set(draw), random_values(draw))
+            assert same
+            assert apart <= 1e-9
+
+
+@pytest.fixture
+def opened(chrome, sets, tmp_path):
+    """The page, from a file, as narrow as a telephone; it may ask for nothing else and report no error."""
+    path = explorer_page(tmp_path / "page.html", *sets)
+    with file_page(chrome, path, width=390) as page:
+        yield page
+
+
+def picture(page):
+    return page.evaluate("() => [...document.querySelectorAll('canvas.dsl-canvas')].map((c) => c.toDataURL()).join()")
+
+
+@pytest.mark.slow
+def test_keys_move_every_slider_and_the_address_keeps_the_state(opened):
+    assert opened.evaluate("() => document.documentElement.scrollWidth") == 390
+    for name in ("p", "m", "quantile", "eta_max", "noise_rate", "alpha"):
+        before = picture(opened)
+        opened.locator(f"input[name={name}]").press("ArrowLeft")
+        assert picture(opened) != before
+    opened.locator("select").select_option("1")
+    opened.locator(".dsl-class").nth(3).click()
+    opened.wait_for_function("() => location.hash.includes('focus=3')")
+    state, now = opened.evaluate("() => location.hash"), picture(opened)
+    assert "p=7" in state
+    opened.evaluate("() => { location.hash = '#set=0&p=99&m=oops&quantile=0.6&noise_rate=0.31'; }")
+    opened.wait_for_function("() => document.querySelectorAll('.dsl-class').length === 3")
+    assert opened.locator("input[name=p]").input_value() == "16"  # as far as the slider goes
+    opened.evaluate("(state) => { location.hash = state; }", state)
+    opened.wait_for_function("() => document.querySelectorAll('.dsl-class').length === 10")
+    opened.mouse.move(0, 0)
+    assert picture(opened) == now
+
+
+@pytest.mark.slow
+def test_a_tap_and_the_arrow_keys_tell_of_a_sample(opened, sets):
+    canvas, card = opened.locator("canvas.dsl-canvas").first, opened.locator(".dsl-card")
+    values = Explorer(*sets).values
+    names = ("p", "m", "quantile", "eta_max", "noise_rate")
+    found, corrected = chosen(sets[0], **{name: values[name] for name in names})
+    labels = sets[0].noisy_labels[0.4]
+    canvas.focus()
+    opened.keyboard.press("ArrowRight")
+    changed = int((corrected != labels).nonzero()[0])
+    text = card.inner_text()
+    assert f"sample {changed} " in " ".join(text.split()) + " "
+    assert f"Changed from class {labels[changed]} to class {corrected[changed]}" in text
+    opened.keyboard.press("Escape")
+    assert "Point at a sample" in card.inner_text()
+    opened.keyboard.press("ArrowDown")
+    assert f"sample {found.index[0, 0]}" in " ".join(card.inner_text().split())
+    assert "Prototype 1 of class 0" in card.inner_text()
+    box = canvas.bounding_box()
+    x, y = (float(v) for v in sets[0].places[5])
+    scale = (min(box["width"], box["height"]) - 28) / 3.5
+    opened.touchscreen.tap(box["x"] + box["width"] / 2 + x * scale, box["y"] + box["height"] / 2 - y * scale)
+    assert "sample" in card.inner_text()
+    opened.locator(".dsl-command button").click()
+    command = opened.locator(".dsl-command code").inner_text()
+    assert shlex.split(command.split(" && ")[1])[3:7] == ["-p", "p", "8", "-p"]
+    assert opened.evaluate("() => getSelection().toString()") == command
 
 
 def test_training_explorer_at_the_ends_of_every_slider(training):

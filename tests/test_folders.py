@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from make_synthetic import CLOTHES, true_labels
+from make_synthetic import CLOTHES
 from PIL import Image
 from verify import verify
 
@@ -18,6 +18,7 @@ from dsl_teach.data.dataset import UNKNOWN
 from dsl_teach.data.decode import UnreadableImage, decode_image
 from dsl_teach.data.folders import SYNTHETIC, UNREADABLE, image_folder
 from dsl_teach.data.food101n import food101n
+from tests.conftest import true_labels
 
 STRAY = pytest.mark.filterwarnings("ignore:1 verification label")
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl_teach import noise
-from dsl_teach.noise.by_image import keep_direction, towards
 
 K = 10
 N = 10_000
@@ -123,27 +122,6 @@ def test_a_network_without_a_second_choice_cannot_be_confused() -> None:
         noise.instance_dependent_noise(certain, torch.arange(4), 0.5)
 
 
-SIZES = torch.tensor([0, 0, 0, 1, 1, 2])
-"""Three classes of 3, 2 and 1 samples."""
-
-
-def test_directions_by_hand() -> None:
-    assert noise.more_frequent(SIZES, 3).int().tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0]]
-    even, third = torch.full((6, 3), 1 / 3), 1 / 3
-    up, down = (towards(even, SIZES, direction)[[0, 3, 5]] for direction in ("to_frequent", "to_rare"))
-    torch.testing.assert_close(up, torch.tensor([[1, 0, 0], [0.5, 0.5, 0], [third, third, third]]))
-    torch.testing.assert_close(down, torch.tensor([[third, third, third], [0, 0.5, 0.5], [0, 0, 1]]))
-    assert towards(even, SIZES, "any") is even
-
-
-def test_labels_of_the_other_direction_are_set_right() -> None:
-    wrong = torch.tensor([1, 2, 0, 0, 2, 1])
-    assert keep_direction(wrong, SIZES, "to_frequent", num_classes=3).tolist() == [0, 0, 0, 0, 1, 1]
-    assert keep_direction(wrong, SIZES, "to_rare", num_classes=3).tolist() == [1, 2, 0, 1, 2, 2]
-    assert torch.equal(keep_direction(wrong, SIZES, "any", num_classes=3), wrong)
-    assert float(noise.share_to_frequent(SIZES, wrong, 3)) == 2 / 5
-
-
 def test_a_report_of_a_hand_example() -> None:
     clean = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2, -1])
     noisy = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2, 0])
@@ -153,6 +131,7 @@ def test_a_report_of_a_hand_example() -> None:
     assert torch.allclose(report.transition_matrix, expected)
     assert report.realised == pytest.approx(3 / 9)
     assert report.true_class_leads.tolist() == [True, False, False]  # label 1: a tie; label 2: a tie
+    assert (report.share_to_frequent, noise.noise_report(noisy, clean.abs(), 3).share_to_frequent) == (0, 1 / 4)
 
 
 LABEL = st.integers(0, 4)
@@ -178,35 +157,6 @@ def test_a_rate_outside_0_to_1_and_bad_labels_are_refused(model: Model) -> None:
             model(rate, seeded())
     with pytest.raises(ValueError, match=r"clean_labels must lie in 0 \.\. 9"):
         model(0.2, seeded(), CLEAN + 1)
-
-
-@pytest.mark.parametrize(
-    ("probabilities", "sentence"),
-    [
-        (PROBABILITIES[0], "floating-point matrix"),
-        (torch.ones(N, 1), "at least 2 classes, but have 1"),
-        (PROBABILITIES.clone().index_fill_(0, torch.tensor([4]), torch.nan), r"1 row\(s\) do not, the first is row 4"),
-        (PROBABILITIES[:-1], "one entry for each of the 9999 samples"),
-    ],
-    ids=["vector", "one class", "NaN", "too short"],
-)
-def test_bad_probabilities_are_refused(probabilities: torch.Tensor, sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        noise.instance_dependent_noise(probabilities, CLEAN, 0.2)
-
-
-@pytest.mark.parametrize(
-    ("call", "sentence"),
-    [
-        (lambda: by_confusion(0.2, None, temperature=-1.0), "temperature must be"),
-        (lambda: noise.symmetric_noise(CLEAN * 0, 0.2, num_classes=1), "num_classes must be at least 2"),
-        (lambda: noise.noise_report(torch.tensor([-1]), torch.tensor([0]), 2), "nothing to report"),
-        (lambda: noise.noise_report(CLEAN, CLEAN[1:], K), "noisy_labels must have one entry"),
-    ],
-)
-def test_bad_settings_are_refused_by_name(call: Callable[[], object], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        call()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -26,8 +26,7 @@ def test_it_is_the_textbooks_ridge_and_left_out_means_left_out(d):
     x, labels = drawn(d=d)
     head, y = ridge_head(x, labels, num_classes=3), torch.nn.functional.one_hot(labels, 3).double()
     whole = plain_ridge(x, y, head.penalty)
-    torch.testing.assert_close(torch.cat([head.weight, head.bias[None]]), whole, rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(head.scores(x), head.fitted)
+    torch.testing.assert_close(head.fitted, x.double() @ whole[:-1] + whole[-1], rtol=1e-6, atol=1e-8)
     for i in range(len(x)):
         others = torch.arange(len(x)) != i
         without = plain_ridge(x[others], y[others], head.penalty)
@@ -53,11 +52,3 @@ def test_rotating_the_features_changes_nothing():
     rotation, _ = torch.linalg.qr(torch.randn(7, 7, generator=torch.Generator().manual_seed(1)))
     turned, plain = ridge_head(x @ rotation, labels, num_classes=3), ridge_head(x, labels, num_classes=3)
     torch.testing.assert_close(turned.left_out, plain.left_out, rtol=1e-4, atol=1e-5)
-
-
-def test_what_makes_no_sense_is_refused():
-    x, labels = drawn()
-    with pytest.raises(ValueError, match="finite"):
-        ridge_head(x.index_fill(0, torch.tensor([3]), torch.nan), labels, num_classes=3)
-    with pytest.raises(ValueError, match="noisy_labels"):
-        ridge_head(x, labels[:-1], num_classes=3)

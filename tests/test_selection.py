@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import pytest
 import torch
@@ -15,7 +14,6 @@ from dsl_teach.prototypes.selection import choose
 from tests import reference
 from tests.strategies import DTYPES, LABELLED_ROWS, SEEDS, select, signs_of
 
-LABELS = torch.tensor([0, 1, 2] * 2)
 READINGS = {
     "diagonal": st.booleans(),
     "rho_ties": st.sampled_from(["strict", "order"]),
@@ -131,21 +129,3 @@ def test_half_precision_is_raised_to_float32_also_in_scores(dtype):
     assert found.embeddings.dtype == class_scores(embeddings, found).dtype == torch.float32
     assert torch.equal(found.index, select(embeddings.float(), labels).index)
     assert torch.equal(class_scores(embeddings, found), class_scores(embeddings.float(), found))
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        *(({"p": p, "m": 8}, "p must be at least 1 and at most m") for p in (0, 9)),
-        *(({name: math.nan}, f"{name} must be") for name in ("eta_max", "quantile")),
-        *(({name: "drop"}, f"{name} must be") for name in ("cut_ties", "small_class", "rho_ties")),
-        ({"small_class": "error", "m": 3, "p": 1}, "Class 0 has 2 samples, fewer than m = 3"),
-        ({"noisy_labels": LABELS.int()}, "noisy_labels must be one int64 number a sample"),
-        ({"noisy_labels": LABELS[:5]}, "noisy_labels must have one entry for each of the 6 samples, not 5"),
-        *(({"noisy_labels": LABELS + x}, r"noisy_labels must lie in 0 \.\. 2") for x in (1, -1)),
-        ({"embeddings": torch.zeros(0, 4), "noisy_labels": LABELS[:0]}, "No class has a sample"),
-    ],
-)
-def test_what_does_not_fit_is_refused_by_name(changes, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        select(**({"embeddings": torch.eye(6), "noisy_labels": LABELS} | changes))

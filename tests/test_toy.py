@@ -1,24 +1,11 @@
 import dataclasses
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
-from dsl_teach.data.dataset import ImageFiles, NoisyDataset, subset, with_labels
+from dsl_teach.data.dataset import with_labels
 from dsl_teach.data.toy import ring, toy_clusters, toy_moons
-
-
-@pytest.mark.parametrize("make", [toy_clusters, toy_moons])
-def test_points_are_what_every_data_set_gives(make):
-    dataset = make(seed=0, samples_per_class=50)
-    assert dataset.images.dtype == torch.float32
-    assert dataset.images.shape == dataset.test_images.shape == (50 * dataset.num_classes, 2)
-    assert torch.equal(dataset.clean_labels, dataset.noisy_labels)
-    assert torch.bincount(dataset.noisy_labels).tolist() == [50] * dataset.num_classes
-    dataset.noisy_labels[:] = 0
-    assert torch.bincount(dataset.clean_labels).tolist() == [50] * dataset.num_classes
-    assert not torch.equal(dataset.images, make(seed=1, samples_per_class=50).images)
 
 
 @pytest.mark.parametrize("overlap", [0.01, 0.1])
@@ -45,15 +32,6 @@ def test_moons_are_half_circles_turned_against_each_other():
     assert arc[:, 1].min() > -1e-3
 
 
-NAMES = ("num_classes", "modes", "samples_per_class", "overlap")
-
-
-@pytest.mark.parametrize(("make", "name"), [*((toy_clusters, name) for name in NAMES), (toy_moons, "spread")])
-def test_numbers_out_of_range_say_which(make, name):
-    with pytest.raises(ValueError, match=rf"{name} = 0\b"):
-        make(seed=0, **{name: 0})
-
-
 def test_other_labels_keep_images_and_truth():
     dataset = toy_clusters(seed=0)
     labels = dataset.clean_labels.clone()
@@ -68,17 +46,6 @@ def test_other_labels_keep_images_and_truth():
         with_labels(dataset, dataset.noisy_labels[:-1], made_from="too few")
     with pytest.raises(ValueError, match=r"must lie in 0 .. 2"):
         with_labels(dataset, dataset.noisy_labels + 1, made_from="beyond")
-
-
-def test_subset_goes_by_the_noisy_label_where_the_truth_is_unknown():
-    files, test = (ImageFiles(Path(root), tuple(f"{i}.jpg" for i in range(8))) for root in ("train", "test"))
-    noisy, clean = torch.tensor([[0, 0, 0, 0, 0, 0, 1, 1], [0, 1, 1, -1, -1, -1, -1, -1]])
-    data = NoisyDataset("files", files, noisy, ("cat", "dog"), test, noisy, clean, made_from="drawn files")
-    few = subset(data, 4, seed=0)
-    assert few.noisy_labels.tolist() == [0, 0, 1, 1]
-    assert few.images.paths[-2:] == ("6.jpg", "7.jpg")
-    with pytest.raises(ValueError, match="needs 3 samples of each class, but 'dog' has fewer"):
-        subset(data, 6, seed=0)
 
 
 @pytest.mark.parametrize(

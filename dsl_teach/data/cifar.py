@@ -16,8 +16,8 @@ from torch import Tensor
 
 from dsl_teach._validate import require_labels
 from dsl_teach.data.arrays import read_arrays
-from dsl_teach.data.dataset import NoisyDataset, shared_images, subset, thinned, with_labels
-from dsl_teach.noise.by_image import IN_WORDS, instance_dependent_noise, keep_direction, towards
+from dsl_teach.data.dataset import NoisyDataset, shared_images, subset, with_labels
+from dsl_teach.noise import instance_dependent_noise
 from dsl_teach.seeds import stream
 
 if TYPE_CHECKING:
@@ -41,13 +41,16 @@ def load(settings: Settings) -> NoisyDataset:
     labels = published_labels(s.labels_file, s.labels_name) if s.labels_file else None
     data = cifar(s.dataset, s.data_root, labels=labels, official=s.official_files)
     data = subset(data, s.subset, seed=s.seed) if s.subset else data
-    data = thinned(data, s.rarest_share, seed=s.seed) if s.rarest_share < 1 else data
-    if s.noise_rate:
-        return with_look_alike_noise(data, s)
-    if s.noise_direction == "any" or labels is None or data.clean_labels is None:
+    if not s.noise_rate:
         return data
-    kept = keep_direction(data.noisy_labels, data.clean_labels, s.noise_direction, num_classes=data.num_classes)
-    return with_labels(data, kept, made_from=f"{labels.made_from}{IN_WORDS[s.noise_direction]}, the others set right")
+    assert isinstance(data.images, Tensor)
+    probabilities = linear_probabilities(data.images, data.noisy_labels)  # no published labels: these are right
+    generator, temperature = stream(s.seed, "noise"), s.noise_temperature
+    noise = instance_dependent_noise(
+        probabilities, data.noisy_labels, s.noise_rate, generator=generator, temperature=temperature
+    )
+    told = f"{s.noise_rate:.0%} label noise by a linear model's confusions"
+    return with_labels(data, noise.noisy_labels, made_from=told)
 
 
 def cifar(name: str, root: str | Path, *, labels: PublishedLabels | None = None, official: bool = True) -> NoisyDataset:
@@ -103,19 +106,6 @@ def cifar(name: str, root: str | Path, *, labels: PublishedLabels | None = None,
 def official_files(kind: Any) -> list[tuple[str, str]]:
     """Names and MD5 checksums of the files of a CIFAR class of torchvision."""
     return [*map(tuple, kind.train_list + kind.test_list), (kind.meta["filename"], kind.meta["md5"])]
-
-
-def with_look_alike_noise(data: NoisyDataset, settings: Settings) -> NoisyDataset:
-    """Wrong labels where images are confusing: a linear model that has not seen an image says what it looks like."""
-    assert isinstance(data.images, Tensor)
-    assert data.clean_labels is not None
-    noise = instance_dependent_noise(
-        towards(linear_probabilities(data.images, data.clean_labels), data.clean_labels, settings.noise_direction),
-        data.clean_labels, settings.noise_rate or 0.0,
-        generator=stream(settings.seed, "noise"), temperature=settings.noise_temperature,
-    )  # fmt: skip
-    told = f"{settings.noise_rate:.0%} label noise by a linear model's confusions{IN_WORDS[settings.noise_direction]}"
-    return with_labels(data, noise.noisy_labels, made_from=told)
 
 
 def linear_probabilities(images: Tensor, labels: Tensor, *, components: int = 64) -> Tensor:

@@ -6,6 +6,7 @@ import dataclasses
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,9 +114,7 @@ def with_labels(dataset: NoisyDataset, noisy_labels: Tensor, *, made_from: str) 
 
 
 def subset(dataset: NoisyDataset, size: int, *, seed: int) -> NoisyDataset:
-    """Keep ``size`` training samples, equally many of each class; the test set stays whole.
-
-    A sample belongs to its clean label where every one is known, else to its noisy label. Samples keep their order.
+    """Keep ``size`` training images, equally many of each (true) class, in order.
 
     Raises:
         ValueError: if there are not that many samples, in all or in a class.
@@ -123,45 +122,17 @@ def subset(dataset: NoisyDataset, size: int, *, seed: int) -> NoisyDataset:
     each, rest = divmod(size, dataset.num_classes)
     if rest or each < 1:
         raise ValueError(f"subset must be a multiple of {dataset.num_classes}, the classes, but it is {size}.")
-    generator = stream(seed, "subset")
-    drawn = sample_by_class(_classes(dataset), num_classes=dataset.num_classes, m=each, generator=generator)
+    labels = dataset.noisy_labels if dataset.clean_labels is None else dataset.clean_labels
+    drawn = sample_by_class(labels, num_classes=dataset.num_classes, m=each, generator=stream(seed, "subset"))
     if short := [name for name, rows in zip(dataset.class_names, drawn, strict=True) if len(rows) < each]:
         raise ValueError(f"subset = {size} needs {each} samples of each class, but {short[0]!r} has fewer.")
-    return _keep(dataset, torch.cat(drawn).sort().values, f"{size} images drawn with seed {seed}")
-
-
-def thinned(dataset: NoisyDataset, rarest_share: float, *, seed: int) -> NoisyDataset:
-    """Fewer training samples of some classes than of others, see :func:`thin`; classes as in :func:`subset`."""
-    rows = thin(_classes(dataset), rarest_share=rarest_share, generator=stream(seed, "thin"))
-    return _keep(dataset, rows, f"classes thinned from 1 to {rarest_share:g}")
-
-
-def thin(labels: Tensor, *, rarest_share: float, generator: torch.Generator) -> Tensor:
-    """The rows to keep: a share of each class that falls evenly from 1 (first class) to ``rarest_share`` (last)."""
-    shares = torch.linspace(1, rarest_share, int(labels.max()) + 1, dtype=torch.float64)
-    shuffled = torch.randperm(len(labels), generator=generator)
-    members = [shuffled[labels[shuffled] == c] for c in range(len(shares))]
-    kept = [rows[: round(share * len(rows))] for rows, share in zip(members, shares.tolist(), strict=True)]
-    return torch.cat(kept).sort().values
-
-
-def _classes(dataset: NoisyDataset) -> Tensor:
-    clean = dataset.clean_labels
-    return clean if clean is not None and bool((clean >= 0).all()) else dataset.noisy_labels
-
-
-def _keep(dataset: NoisyDataset, rows: Tensor, how: str) -> NoisyDataset:
-    """The samples of these rows; ``how`` is added to what ``made_from`` says of the images."""
-    images, semicolon, labels_text = dataset.made_from.partition(";")
-    clean, verified = (None if x is None else x[rows] for x in (dataset.clean_labels, dataset.verified))
-    return dataclasses.replace(
-        dataset,
-        images=take(dataset.images, rows),
-        noisy_labels=dataset.noisy_labels[rows],
-        clean_labels=clean,
-        verified=verified,
-        made_from=f"{images}, {how}{semicolon}{labels_text}",
-    )
+    rows, (images, semicolon, told) = torch.cat(drawn).sort().values, dataset.made_from.partition(";")
+    kept: dict[str, Any] = {
+        name: x[rows] for name, x in vars(dataset).items() if isinstance(x, Tensor) and not name.startswith("test_")
+    }
+    made_from = f"{images}, {size} images drawn with seed {seed}{semicolon}{told}"
+    kept["images"] = take(dataset.images, rows)
+    return dataclasses.replace(dataset, **kept, made_from=made_from)
 
 
 def take(images: Images, rows: Tensor) -> Images:

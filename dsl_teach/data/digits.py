@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dsl_teach.data.dataset import NoisyDataset, thin
-from dsl_teach.noise.by_image import IN_WORDS, Direction, instance_dependent_noise, towards
+from dsl_teach.data.dataset import NoisyDataset
+from dsl_teach.noise import instance_dependent_noise
 from dsl_teach.seeds import stream
 
 if TYPE_CHECKING:
@@ -19,60 +19,54 @@ TEST_SHARE = 0.3
 
 
 def load(settings: Settings) -> NoisyDataset:
-    """Digits as the settings name them."""
-    return digits(
-        seed=settings.seed,
-        noise_rate=settings.noise_rate or 0.0,
-        temperature=settings.noise_temperature,
-        rarest_share=settings.rarest_share,
-        direction=settings.noise_direction,
-    )
-
-
-def digits(
-    *,
-    seed: int,
-    noise_rate: float = 0.4,
-    temperature: float = 2.0,
-    rarest_share: float = 1.0,
-    direction: Direction = "any",
-) -> NoisyDataset:
     """Digits of 8 x 8 pixels, a share of them mislabelled as the digit they resemble most.
 
-    Split, thinning and noise follow from ``seed``. The images that lie close to another class are mislabelled first,
-    at ``temperature`` 0 exactly those; the larger it is, the more is up to chance. With ``rarest_share`` below 1, the
-    training classes thin out from digit 0 (all kept) to digit 9, and what an image resembles is judged among those
-    left. ``direction`` says which classes wrong labels may go to, see :func:`dsl_teach.noise.towards`.
+    Split, thinning and noise follow from the seed. The images that lie close to another class are mislabelled first.
+    With ``rarest_share`` below 1, the training classes thin out evenly from digit 0 (all kept) to digit 9, and what an
+    image resembles is judged among those left.
 
     Returns:
         uint8 images (N, 1, 8, 8), noisy and clean labels, and a test set with equally many of each digit.
     """
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
+    bunch, seed, rate = load_digits(), settings.seed, settings.noise_rate or 0.0
     pixels = (torch.from_numpy(bunch.images).unsqueeze(1) * 255 / 16).round().to(torch.uint8)
     labels = torch.from_numpy(bunch.target).long()
     order, held_out = torch.randperm(len(labels), generator=stream(seed, "split")), round(TEST_SHARE * len(labels))
     train, test = order[held_out:].sort().values, order[:held_out].sort().values
-    train = train[thin(labels[train], rarest_share=rarest_share, generator=stream(seed, "thin"))]
+    train = _thinned(train, labels, settings.rarest_share, stream(seed, "thin"))
     smallest = int(torch.bincount(labels[test]).min())
     test = torch.cat([test[labels[test] == digit][:smallest] for digit in range(10)]).sort().values
-    probabilities = neighbour_probabilities(pixels[train].flatten(1), labels[train], num_classes=10)
-    noise = instance_dependent_noise(
-        towards(probabilities, labels[train], direction), labels[train], noise_rate, generator=stream(seed, "noise"),
-        temperature=temperature,
-    )  # fmt: skip
-    told = f"scikit-learn's handwritten digits, {noise_rate:.0%} input-dependent label noise{IN_WORDS[direction]}"
+    told = "" if settings.rarest_share == 1 else f", classes thinned from 1 to {settings.rarest_share:g}"
     return NoisyDataset(
         name="digits",
         images=pixels[train],
-        noisy_labels=noise.noisy_labels,
+        noisy_labels=neighbour_noise(pixels[train].flatten(1), labels[train], settings, num_classes=10),
         clean_labels=labels[train],
         class_names=tuple(map(str, range(10))),
         test_images=pixels[test],
         test_labels=labels[test],
-        made_from=told + ("" if rarest_share == 1 else f", classes thinned from 1 to {rarest_share:g}"),
+        made_from=f"scikit-learn's handwritten digits, {rate:.0%} input-dependent label noise{told}",
     )
+
+
+def neighbour_noise(points: Tensor, labels: Tensor, settings: Settings, *, num_classes: int) -> Tensor:
+    """(N,) labels of which those of points close to another class are wrong first, as the settings say."""
+    noise = instance_dependent_noise(
+        neighbour_probabilities(points, labels, num_classes=num_classes), labels, settings.noise_rate or 0.0,
+        generator=stream(settings.seed, "noise"), temperature=settings.noise_temperature,
+    )  # fmt: skip
+    return noise.noisy_labels
+
+
+def _thinned(train: Tensor, labels: Tensor, rarest_share: float, generator: torch.Generator) -> Tensor:
+    shuffled = train[torch.randperm(len(train), generator=generator)]
+    kept = []
+    for digit, share in enumerate(torch.linspace(1, rarest_share, 10, dtype=torch.float64).tolist()):
+        rows = shuffled[labels[shuffled] == digit]
+        kept.append(rows[: round(share * len(rows))])
+    return torch.cat(kept).sort().values
 
 
 def neighbour_probabilities(points: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:

@@ -7,7 +7,8 @@ import json
 import os
 import random
 import re
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -44,92 +45,62 @@ def digest(of: dict[str, Any]) -> str:
 
 def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     """A sentence on the first difference between two fingerprints; None if there is none."""
-    if digest(before) == digest(now):
-        return None
     if before["class_names"] != now["class_names"]:
-        return f"The classes were {_shortened(before['class_names'])} and are now {_shortened(now['class_names'])}."
+        was, is_now = (textwrap.shorten(", ".join(x["class_names"]), 200, placeholder=" …") for x in (before, now))
+        return f"The classes were {was} and are now {is_now}."
     for side in ("training", "test"):
         was, is_now = before[side], now[side]
-        if was["number"] != is_now["number"]:
-            gone = f" ({now['left_out']} left out, missing or unreadable)" if now["left_out"] else ""
-            return f"There were {was['number']} {side} images and are now {is_now['number']}{gone}."
-        if was["kind"] != is_now["kind"]:
-            return f"The {side} images were {was['kind']} and are now {is_now['kind']}."
-        for aspect in sorted((was.keys() | is_now.keys()) - {"begins"}, key=[*is_now, *was].index):
-            if was.get(aspect) != is_now.get(aspect):
-                return f"The {aspect} of {side} images {_where(was, is_now, aspect)}."
-    return "The data differ."
-
-
-def _where(was: dict[str, Any], is_now: dict[str, Any], aspect: str) -> str:
-    if aspect not in was or aspect not in is_now:
-        return "were known and are not" if aspect in was else "were not known and are"
-    block = next(i for i, (x, y) in enumerate(zip(was[aspect], is_now[aspect], strict=True)) if x != y)
-    first, number = block * _length(was["number"]), was["number"]
-    told = f"{first} to {min(first + _length(number), number) - 1} differ"
-    if "begins" not in was:
-        return told
-    path, former = is_now["begins"][block], was["begins"][block]
-    return f"{told}: {first} is {path}" if path == former else f"{told}: {first} is now {path} and was {former}"
+        for what in dict.fromkeys([*is_now, *was]):
+            x, y = was.get(what), is_now.get(what)
+            if isinstance(x, list) and isinstance(y, list) and x != y:
+                block = next(i for i, (one, other) in enumerate(zip(x, y, strict=True)) if one != other)
+                first, length = block * _length(was["number"]), _length(was["number"])
+                last, begins = min(first + length, was["number"]) - 1, is_now.get("begins")
+                path = f": {first} is {begins[block]}" if begins else ""
+                return f"The {what} of {side} images {first} to {last} differ{path}."
+            if x != y:
+                told = ("unknown" if z is None else "known" if isinstance(z, list) else z for z in (x, y))
+                gone = f" ({now['left_out']} left out, missing or unreadable)" if now["left_out"] else ""
+                return f"The {what} of {side} images: {next(told)} before, {next(told)} now{gone}."
+    return None
 
 
 def _side(images: Images, labels: dict[str, Tensor]) -> dict[str, Any]:
-    by_block = {name: _of_tensor(x) for name, x in labels.items()}
+    """Number, kind, and of each aspect a checksum for every run of consecutive samples; where files, its first path."""
+    length = _length(len(images))
+    starts = range(0, len(images), length)
     if isinstance(images, ImageFiles):
-        return {"number": len(images), "kind": "files", **_of_files(images), **by_block}
-    kind = f"{images.dtype} {tuple(images.shape[1:])}"
-    return {"number": len(images), "kind": kind, "contents": _of_tensor(images), **by_block}
+        kind, by_sample, begins = "files", _of_files(images), {"begins": [images.paths[start] for start in starts]}
+    else:
+        kind, by_sample, begins = f"{images.dtype} {tuple(images.shape[1:])}", {"contents": images}, {}
+    sums = {name: [_checksum(x[i : i + length]) for i in starts] for name, x in (by_sample | labels).items()}
+    return {"number": len(images), "kind": kind, **sums, **begins}
 
 
-def _of_files(files: ImageFiles) -> dict[str, list[str]]:
-    number, paths = len(files), files.paths
-    whole = set(random.Random(0).sample(range(number), min(number, READ_WHOLE)))
+def _of_files(files: ImageFiles) -> dict[str, Tensor | Sequence[bytes]]:
+    whole = set(random.Random(0).sample(range(len(files)), min(len(files), READ_WHOLE)))
+    jobs = [(f"{files.root}/{path}", row in whole) for row, path in enumerate(files.paths)]
     with ThreadPool(8) as pool:  # waiting for a disk, not for a core
-        sizes = pool.map(_size, [f"{files.root}/{path}" for path in paths], 100)
-        content = dict(zip(whole, pool.map(_content, [f"{files.root}/{paths[row]}" for row in whole]), strict=True))
-    return {
-        "paths": _by_block(number, lambda rows: ["\0".join(paths[rows]).encode()]),
-        "begins": [paths[start] for start in range(0, number, _length(number))],
-        "file sizes": _by_block(number, lambda rows: [" ".join(map(str, sizes[rows])).encode()]),
-        "contents": _by_block(number, lambda rows: [content[row] for row in range(number)[rows] if row in whole]),
-    }
+        sizes, contents = zip(*pool.starmap(_read, jobs, 100), strict=True) if jobs else ((), ())
+    return {"paths": [f"{path}\0".encode() for path in files.paths], "file sizes": sizes, "contents": contents}
 
 
-def _size(path: str) -> int:
+def _read(path: str, whole: bool) -> tuple[bytes, bytes]:
+    """Size and, of a ``whole`` file, checksum; of a file that cannot be read, neither: whoever decodes it says so."""
     try:
-        return os.stat(path).st_size
-    except OSError:  # whoever decodes it will say so
-        return -1
-
-
-def _content(path: str) -> bytes:
-    try:
+        size = b"%d " % os.stat(path).st_size
+        if not whole:
+            return size, b""
         with open(require_regular(path), "rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+            return size, hashlib.file_digest(file, "sha256").digest()
     except (OSError, ValueError):
-        return b"unreadable"
-
-
-def _by_block(number: int, parts: Callable[[slice], Sequence[Any]]) -> list[str]:
-    """A checksum for each run of consecutive samples."""
-    starts = range(0, number, _length(number))
-    return [_checksum(parts(slice(start, start + _length(number)))) for start in starts]
+        return b"unreadable", b""
 
 
 def _length(number: int) -> int:
     return max(1, -(-number // BLOCKS))
 
 
-def _of_tensor(x: Tensor) -> list[str]:
-    return _by_block(len(x), lambda rows: [x[rows].cpu().contiguous().view(torch.uint8).numpy()])
-
-
-def _checksum(parts: Sequence[Any]) -> str:
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(part)
-    return total.hexdigest()[:16]
-
-
-def _shortened(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" … ({len(names)})" if len(names) > 5 else "")
+def _checksum(part: Tensor | Sequence[bytes]) -> str:
+    content: Any = part.cpu().contiguous().view(torch.uint8).numpy() if isinstance(part, Tensor) else b"".join(part)
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from dsl_teach.data.dataset import NoisyDataset, with_labels
-from dsl_teach.data.digits import neighbour_probabilities
-from dsl_teach.noise import instance_dependent_noise
+from dsl_teach.data.digits import neighbour_noise
 from dsl_teach.seeds import stream
 
 if TYPE_CHECKING:
@@ -24,15 +23,10 @@ if TYPE_CHECKING:
 
 def load(settings: Settings) -> NoisyDataset:
     """Clusters or moons as the settings name them; points that lie close to another class are mislabelled first."""
-    seed, rate = settings.seed, settings.noise_rate or 0.0
-    data = toy_moons(seed=seed) if settings.dataset == "toy_moons" else toy_clusters(seed=seed)
+    data = (toy_moons if settings.dataset == "toy_moons" else toy_clusters)(seed=settings.seed)
     assert isinstance(data.images, Tensor)
-    probabilities = neighbour_probabilities(data.images, data.noisy_labels, num_classes=data.num_classes)
-    generator, temperature = stream(seed, "noise"), settings.noise_temperature
-    noise = instance_dependent_noise(
-        probabilities, data.noisy_labels, rate, generator=generator, temperature=temperature
-    )
-    return with_labels(data, noise.noisy_labels, made_from=f"{rate:.0%} input-dependent label noise")
+    noisy_labels = neighbour_noise(data.images, data.noisy_labels, settings, num_classes=data.num_classes)
+    return with_labels(data, noisy_labels, made_from=f"{settings.noise_rate or 0.0:.0%} input-dependent label noise")
 
 
 def toy_clusters(
@@ -55,15 +49,7 @@ def toy_clusters(
 
     Returns:
         float32 points (N, 2), N = K * samples_per_class, labels that are all right, and as many points to test on.
-
-    Raises:
-        ValueError: if a number is out of range.
     """
-    if num_classes < 2 or min(modes, samples_per_class) < 1 or not overlap > 0:
-        raise ValueError(
-            f"num_classes = {num_classes} must be at least 2, modes = {modes} and samples_per_class = "
-            f"{samples_per_class} at least 1, and overlap = {overlap} above 0."
-        )
     middles = ring(num_classes, modes, alternating=alternating)
     spread = overlap * math.sin(math.pi / (num_classes * modes))
     sample = torch.arange(num_classes * samples_per_class)
@@ -88,8 +74,6 @@ def toy_moons(*, seed: int, samples_per_class: int = 200, spread: float = 0.1) -
     Returns:
         float32 points (N, 2) with their middle at the origin, labels that are all right, and as many to test on.
     """
-    if samples_per_class < 1 or not spread > 0:
-        raise ValueError(f"samples_per_class = {samples_per_class} must be at least 1, and spread = {spread} above 0.")
     labels = torch.arange(2 * samples_per_class) % 2
 
     def points(generator: torch.Generator) -> Tensor:

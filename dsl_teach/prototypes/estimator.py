@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
@@ -15,12 +15,13 @@ from dsl_teach.prototypes.correction import best_class, class_scores
 from dsl_teach.prototypes.selection import select_prototypes
 
 
-class PrototypeClassifier(ClassifierMixin, BaseEstimator):
+class PrototypeClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     """Prototypes by density peaks from noisy labels; samples go to the class they resemble most.
 
     ``fit(X, y)`` chooses the prototypes, ``predict(X)`` lets them vote, and ``correct(X, y)`` does the same but keeps
     the given label in a tie. The features X, (N, D), are the embeddings of some network, or any others whose cosines
-    mean something; y are N labels, perhaps wrong.
+    mean something; y are N labels, perhaps wrong. Both may be arrays or tensors; answers are arrays. As a step of a
+    pipeline it turns features into class scores.
 
     Args:
         p: prototypes a class.
@@ -51,7 +52,7 @@ class PrototypeClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> PrototypeClassifier:
         """Choose the prototypes of each class."""
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        X, y = validate_data(self, _array(X), _array(y), dtype=[np.float64, np.float32])
         check_classification_targets(y)
         self.encoder_ = LabelEncoder().fit(y)
         self.classes_ = self.encoder_.classes_
@@ -70,8 +71,17 @@ class PrototypeClassifier(ClassifierMixin, BaseEstimator):
     def class_scores(self, X: Any) -> np.ndarray:
         """The class scores sigma, (N, K)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = validate_data(self, _array(X), dtype=[np.float64, np.float32], reset=False)
         return class_scores(torch.tensor(X), self.prototypes_).numpy()
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The class scores, as :meth:`class_scores`."""
+        return self.class_scores(X)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The class scores, (N, K); of two classes the second less the first, (N,)."""
+        scores = self.class_scores(X)
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def predict(self, X: Any) -> np.ndarray:
         """The class each sample resembles most, (N,); the first one in a tie."""
@@ -84,6 +94,11 @@ class PrototypeClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: if there is not one label a sample, or a label was not there in ``fit``.
         """
-        scores = torch.as_tensor(self.class_scores(X))
+        scores, y = torch.as_tensor(self.class_scores(X)), _array(y)
         check_consistent_length(scores, y)
         return self.classes_[best_class(scores, torch.as_tensor(self.encoder_.transform(y))).numpy()]
+
+
+def _array(x: Any) -> Any:
+    """A tensor, on whatever device, as an array; anything else as it is."""
+    return x.numpy(force=True) if isinstance(x, torch.Tensor) else x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,23 +14,14 @@ PENALTIES = tuple(10.0 ** (power / 2) for power in range(-8, 9))
 """Tried as a multiple of the features' mean spread."""
 
 
-@dataclass(frozen=True, eq=False)
-class RidgeHead:
-    """A head that was fitted to N samples: its scores are linear in the features."""
+class RidgeHead(NamedTuple):
+    """What a head says of the N samples that it was fitted to, linear in the features."""
 
-    weight: Tensor
-    """(D, K)."""
-    bias: Tensor
-    """(K,)."""
     penalty: float
     fitted: Tensor
-    """(N, K) scores of the samples that it was fitted to."""
+    """(N, K) scores."""
     left_out: Tensor
-    """(N, K) scores of each of them by a head that was fitted without it."""
-
-    def scores(self, embeddings: Tensor) -> Tensor:
-        """(B, K) scores of (B, D) features of other samples."""
-        return embeddings.to(self.weight.dtype) @ self.weight + self.bias
+    """(N, K) scores of each sample by a head that was fitted without it."""
 
 
 def ridge_head(embeddings: Tensor, noisy_labels: Tensor, *, num_classes: int) -> RidgeHead:
@@ -40,9 +31,9 @@ def ridge_head(embeddings: Tensor, noisy_labels: Tensor, *, num_classes: int) ->
               h_{ii} = x_i^\top (X^\top X + \lambda I)^{-1} x_i, \qquad
               f_i^{(-i)} = \frac{f_i - h_{ii} y_i}{1 - h_{ii}}
 
-    with X the features and Y the one-hot labels, both less their means, which come back as the bias. A sample votes
-    for its own label with the weight h_ii; f^(-i) takes that vote away. Of 17 penalties the one counts whose
-    leave-one-out scores have the smallest squared error against the given labels (PRESS).
+    with X the features and Y the one-hot labels, both less their means. A sample votes for its own label with the
+    weight h_ii; f^(-i) takes that vote away. Of 17 penalties the one counts whose leave-one-out scores have the
+    smallest squared error against the given labels (PRESS).
 
     Embeddings are (N, D), labels (N,) int64 below K. It is computed in float64.
 
@@ -67,7 +58,5 @@ def ridge_head(embeddings: Tensor, noisy_labels: Tensor, *, num_classes: int) ->
         fitted = z @ (shrunk[:, None] * projected) + y_mean
         leverage = (squares @ shrunk + 1 / len(x))[:, None].clamp(max=1 - 1e-9)
         left_out = (fitted - leverage * y) / (1 - leverage)
-        tried.append(((left_out - y).square().mean(), penalty, shrunk, fitted, left_out))
-    _, penalty, shrunk, fitted, left_out = min(tried, key=lambda found: float(found[0]))
-    weight = directions @ (shrunk[:, None] * projected)
-    return RidgeHead(weight, y_mean - x_mean @ weight, penalty, fitted, left_out)
+        tried.append(RidgeHead(penalty, fitted, left_out))
+    return min(tried, key=lambda head: float((head.left_out - y).square().mean()))

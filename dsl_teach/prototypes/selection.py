@@ -48,6 +48,11 @@ class Prototypes:
     zeros: Tensor
     """(K,) int64, how many of the samples looked at have a zero embedding."""
 
+    def __repr__(self) -> str:
+        classes, places, features = self.embeddings.shape
+        filled = f", {int(self.filled.sum())} did not pass the gate" if self.filled.any() else ""
+        return f"Prototypes({int(self.count.sum())} of {places} x {classes} classes, {features} features{filled})"
+
     def to(self, device: torch.device | str) -> Prototypes:
         """The same prototypes on another device."""
         return Prototypes(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})

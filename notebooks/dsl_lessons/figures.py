@@ -34,7 +34,9 @@ styled = matplotlib.rc_context(
 """Draws what a function draws in the style of the lessons: a decorator."""
 
 RIGHT, WRONG, NEUTRAL, PALE = "#1b7f5c", "#c4452f", "#555555", "#c9c9c9"
-CLASS_COLOURS = ("#4477aa", "#ccaa33", "#aa3377", "#228833", "#66ccee", "#ee6677")
+CLASS_COLOURS = (
+    "#4477aa", "#ccaa33", "#aa3377", "#228833", "#66ccee", "#ee6677", "#332288", "#8c5a2b", "#ffb0a0", "#8a8a8a",
+)  # fmt: skip
 METHOD_COLOURS = {
     "cross-entropy": "#8a8a8a",
     "SMP": "#1f5fa8",

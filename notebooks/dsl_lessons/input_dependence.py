@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dsl_teach._validate import require_labels
-from dsl_teach.noise.by_image import require_probabilities
+from dsl_teach.noise import require_probabilities
 
 Z_95 = 1.959963984540054
 """The normal distribution's two-sided 95 % point."""

@@ -13,7 +13,7 @@ from dsl_lessons.exercises import listings, mistakes_labels, mistakes_losses, mi
 from dsl_lessons.exercises.judge import Function, Verdict, judge, row_numbers
 from dsl_lessons.exercises.mistakes_density import DENSITY, ETA, SIMILARITY, THRESHOLD
 from dsl_teach.metrics import chance_changed, class_shares
-from dsl_teach.noise import share_to_frequent
+from dsl_teach.noise import noise_report
 from dsl_teach.prototypes import cosine_similarity, density, eta, label_margin, similarity_threshold
 from dsl_teach.prototypes.correction import soft_labels
 from dsl_teach.training.losses import forward_cross_entropy, generalized_cross_entropy, self_learning_loss
@@ -130,7 +130,7 @@ def check_direction(f: Function) -> Verdict:
         ([0, 0, 1, 1, 1, 2, 2], [1, 1, 1, 0, 0, 1, 0], 3),
         ([1, 1, 1, 0, 0], [1, 0, 0, 1, 0], 2),
     ]
-    return judge(f, share_to_frequent, cases, mistakes_labels.DIRECTION)
+    return judge(f, lambda t, y, k: noise_report(t, y, k).share_to_frequent, cases, mistakes_labels.DIRECTION)
 
 
 def check_soft(f: Function) -> Verdict:

@@ -8,7 +8,7 @@ from torch.nn.functional import one_hot
 
 from dsl_lessons.exercises.judge import Function, Mistakes
 from dsl_teach.metrics import class_shares
-from dsl_teach.noise import more_frequent, noise_report, share_to_frequent
+from dsl_teach.noise import noise_report
 
 
 def share(mask: Tensor) -> Tensor:
@@ -143,12 +143,12 @@ SHARES: Mistakes = {
 
 DIRECTION: Mistakes = {
     "You counted among all labels. Asked is the share of the **wrong** labels.": lambda t, y, k: share(
-        more_frequent(t, k)[t, y]
+        counts(t, k)[y] > counts(t, k)[t]
     ),
     "You took the sizes of the classes from the noisy labels, which the noise itself has moved. "
-    "Take clean ones.": lambda t, y, k: share(more_frequent(y, k)[t, y][y != t]),
+    "Take clean ones.": lambda t, y, k: share((counts(y, k)[y] > counts(y, k)[t])[y != t]),
     "That is the share of wrong labels that go to a rarer class, or one of the same size: "
-    "look the other way.": lambda t, y, k: 1 - share_to_frequent(t, y, k),
+    "look the other way.": lambda t, y, k: 1 - noise_report(t, y, k).share_to_frequent,
     "That is the share of wrong labels.": lambda t, y, k: share(y != t),
 }
 

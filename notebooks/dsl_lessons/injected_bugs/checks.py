@@ -16,9 +16,9 @@ from torch import nn
 from dsl_lessons.injected_bugs.catalog import VARIANTS, Variant
 from dsl_lessons.injected_bugs.trial import Trial, pixels
 from dsl_teach.config import Settings
+from dsl_teach.data import load_dataset
 from dsl_teach.data.batches import InMemoryBatches
 from dsl_teach.data.dataset import shared_images
-from dsl_teach.data.digits import digits
 from dsl_teach.training.networks import EmbeddingNetwork
 from dsl_teach.training.records import Correction
 
@@ -29,7 +29,7 @@ QUICK = Settings(epochs=1, correction_start=1, width=4, batch_size=100)
 
 def trial_of(variant: Variant, **settings: Any) -> Trial:
     """A small trial on digits with the variant in it."""
-    return variant.inject(Trial.begin(digits(seed=0), QUICK.replace(**settings)))
+    return variant.inject(Trial.begin(load_dataset(Settings()), QUICK.replace(**settings)))
 
 
 def labels_follow_their_images(variant: Variant) -> bool:

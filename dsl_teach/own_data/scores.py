@@ -1,0 +1,143 @@
+r"""How doubtful each given label is: class scores in the space of the features, each sample asked without its label.
+
+The default are leave-one-out class means, compared by the cosine in whitened features. With A the covariance within
+classes, drawn a little towards a sphere, and all quantities primed that are computed without sample i,
+
+.. math:: \sigma_c(x_i) = \frac{x_i^\top A'^{-1} \mu'_c}{|x_i|_{A'} \, |\mu'_c|_{A'}}, \qquad
+          A'^{-1} = A^{-1} + \frac{c \, A^{-1} u u^\top A^{-1}}{1 - c \, u^\top A^{-1} u}, \qquad u = x_i - \mu_{y_i}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from dsl_teach.prototypes.variants import SHRINKAGE
+
+MOST_AXES = 256
+"""Principal axes of the features that count."""
+BLOCK = 8192
+MOST_FITTED = 50_000
+"""Rows that the temperature is fitted on, at most."""
+
+
+def principal_axes(features: Tensor, most: int = MOST_AXES) -> Tensor:
+    """(N, D') float32, centred features along the axes of greatest spread, at most half as many as samples."""
+    rows, middle = features.split(BLOCK), features.new_zeros(features.shape[1], dtype=torch.float64)
+    for x in rows:
+        middle += x.sum(dim=0, dtype=torch.float64) / len(features)
+    second = torch.zeros(len(middle), len(middle), dtype=torch.float64)
+    for x in rows:
+        centred = x.float() - middle.float()
+        second += centred.T @ centred
+    _, directions = torch.linalg.eigh(second.float())
+    axes = directions.flip(1)[:, : max(1, min(most, len(features) // 2))]
+    return torch.cat([(x.float() - middle.float()) @ axes for x in rows])
+
+
+def class_mean_scores(features: Tensor, noisy_labels: Tensor, *, num_classes: int) -> Tensor:
+    """(N, K) cosines in whitened features to the class means, all computed without the sample itself.
+
+    The only sample of its class is like nothing in it: -1 there. Centred features are (N, D), labels (N,) below K.
+    """
+    n = torch.bincount(noisy_labels, minlength=num_classes).float()
+    sums = features.new_zeros(num_classes, features.shape[1]).index_add_(0, noisy_labels, features)
+    means = sums / n.clamp(min=1)[:, None]
+    within = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64)
+    for x, y in zip(features.split(BLOCK), noisy_labels.split(BLOCK), strict=True):
+        within += (x - means[y]).T @ (x - means[y]) / len(features)
+    sphere = within.trace().clamp(min=1e-12) / len(within)
+    spread, directions = torch.linalg.eigh((1 - SHRINKAGE) * within)
+    whiten = (directions * (spread.clamp(min=0) + SHRINKAGE * sphere).rsqrt()).float()
+    means = means @ whiten
+    products = means @ means.T
+    found = []
+    for x, y in zip((features @ whiten).split(BLOCK), noisy_labels.split(BLOCK), strict=True):
+        rows, size = torch.arange(len(y)), n[y]
+        u = x - means[y]
+        c = (1 - SHRINKAGE) / len(features) * size / (size - 1).clamp(min=1)
+        gain = c / (1 - c * u.square().sum(dim=1)).clamp(min=1e-3)
+        to_x, to_u = x @ means.T, u @ means.T
+        length = products.diagonal().expand(len(y), -1).clone()
+        own = means[y] - u / (size - 1).clamp(min=1)[:, None]
+        to_x[rows, y], to_u[rows, y] = (x * own).sum(dim=1), (u * own).sum(dim=1)
+        length[rows, y] = own.square().sum(dim=1)
+        along = (x * u).sum(dim=1)
+        top = to_x + (gain * along)[:, None] * to_u
+        under = (length + gain[:, None] * to_u.square()) * (x.square().sum(dim=1) + gain * along.square())[:, None]
+        cosines = (top * under.clamp(min=1e-20).rsqrt()).masked_fill(n == 0, -1)
+        cosines[rows[size == 1], y[size == 1]] = -1
+        found.append(cosines)
+    return torch.cat(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What the class scores say of N given labels. Probabilities are those of a model fitted to the given labels."""
+
+    quality: Tensor
+    """(N,) probability of the given class; low is doubtful."""
+    predicted: Tensor
+    """(N,) int64, the likeliest class."""
+    sureness: Tensor
+    """(N,) probability of that class."""
+    wrong: Tensor
+    """(N,) probability that the given label is wrong, if mistakes fall at random."""
+    mistakes: float
+    """The share of labels that such mistakes make wrong."""
+
+
+def judge(scores: Tensor, noisy_labels: Tensor) -> Judgement:
+    r"""Turn class scores that do not know a sample's own label into probabilities, and tell how many labels are wrong.
+
+    .. math:: p_c(x) \propto n_c^{\,w} \, e^{a \sigma_c(x)}, \qquad
+              q_y(x) = (1 - \epsilon) \, p_y(x) + \epsilon \, \frac{1 - p_y(x)}{K - 1}, \qquad
+              P(\text{wrong}) = \epsilon \, \frac{1 - p_y(x)}{K - 1} \Big/ q_y(x)
+
+    a, w and epsilon are those under which the given labels are likeliest. Labels that fell on any class alike stand out
+    against what the scores find hard; labels that people confused where classes look alike do not, and count as hard.
+    """
+    k = scores.shape[1]
+    prior = torch.bincount(noisy_labels, minlength=k).double().clamp(min=1).log()
+    some = torch.arange(0, len(scores), max(1, len(scores) // max(1000, min(MOST_FITTED, 20_000_000 // k))))
+    known, labels = scores[some].double(), noisy_labels[some]
+    free = torch.tensor([3.0, 1.0, -4.0], dtype=torch.double, requires_grad=True)  # log a, w, logit of epsilon
+    search = torch.optim.LBFGS([free], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        logits = free[0].clamp(-3, 8).exp() * known + free[1] * prior
+        p, rate = (-cross_entropy(logits, labels, reduction="none")).exp(), free[2].clamp(-20, 0).sigmoid()
+        value = -((1 - rate) * p + rate * (1 - p) / (k - 1)).clamp(min=1e-30).log().mean()
+        value.backward()
+        return value
+
+    search.step(loss)
+    log_a, weight, logit = free.detach()
+    rate = float(logit.clamp(-20, 0).sigmoid())
+    parts = []
+    for block, y in zip(scores.split(BLOCK), noisy_labels.split(BLOCK), strict=True):
+        p = torch.softmax(log_a.clamp(-3, 8).exp() * block.double() + weight * prior, dim=1)
+        given, (sureness, predicted) = p.gather(1, y[:, None]).squeeze(1), p.max(dim=1)
+        by_chance = rate * (1 - given) / (k - 1)
+        parts.append((given, predicted, sureness, by_chance / ((1 - rate) * given + by_chance).clamp(min=1e-300)))
+    quality, predicted, sureness, wrong = (torch.cat(part) for part in zip(*parts, strict=True))
+    return Judgement(quality, predicted, sureness, wrong, rate)
+
+
+def wrong_in_first(found: Judgement, first: int = 100) -> tuple[float, float, float, float]:
+    """How many of the ``first`` most doubtful labels are wrong if mistakes fall at random, its 95 % interval, and the
+    most that there can be if people confused classes that look alike, which scores cannot tell from hard samples.
+
+    The variance is that of independent samples, and that of the number of mistakes, which is not known either.
+    """
+    rows = found.quality.argsort(stable=True)[:first]
+    wrong, number = found.wrong[rows], float(found.wrong.sum())
+    expected, variance = float(wrong.sum()), float((wrong * (1 - wrong)).sum())
+    half = 1.96 * (variance + variance**2 / max(number, 1)) ** 0.5
+    most = float((1 - found.quality[rows]).sum())
+    high = min(len(rows), max(expected + half, 3.0))  # none seen: up to three of any number, by the rule of three
+    return expected, max(0.0, expected - half), high, min(len(rows), max(most + 1.96 * most**0.5, high))

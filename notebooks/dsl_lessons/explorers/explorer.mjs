@@ -1,0 +1,782 @@
+// The prototype explorer: the correction phase, computed and drawn here. Python hands over points, labels and an order.
+//
+//   S_ij = cos(G(x_i), G(x_j))    rho_i = sum_j sign(S_ij - S_c)    eta_i = max_{rho_j > rho_i} S_ij, else min_j S_ij
+//   prototypes of a class: of those with eta < eta_max the p with the greatest rho
+//   sigma_c(x) = mean over the prototypes of c of cos(G(x), G(x_cl)),   corrected label = argmax_c sigma_c
+//
+// Source: Han, Luo, Wang, "Deep Self-Learning From Noisy Labels", ICCV 2019, section 3.2. Ties as in dsl_teach.
+
+// ---- The method ------------------------------------------------------------------------------------------------
+
+const rounded = (x) => Math.round(x * 1e12) / 1e12; // so that equal cosines are equal whatever order they are summed in
+
+function dot(a, i, b, j, d) {
+  let sum = 0;
+  for (let k = 0; k < d; k++) sum += a[i + k] * b[j + k];
+  return sum;
+}
+
+/** Every row scaled to length one; a row of zeros stays zero. */
+export function unitRows(x, n, d) {
+  const unit = Float64Array.from(x);
+  for (let start = 0; start < n * d; start += d) {
+    const row = unit.subarray(start, start + d);
+    const largest = row.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
+    for (let k = 0; k < d; k++) row[k] /= largest;
+    const length = Math.sqrt(dot(row, 0, row, 0, d)) || 1;
+    for (let k = 0; k < d; k++) row[k] /= length;
+  }
+  return unit;
+}
+
+/** S of some rows, (m, m); what stands in the S of `before` is taken from there. */
+export function similarity({ unit, d, n }, rows, before) {
+  const m = rows.length;
+  const S = new Float64Array(m * m);
+  const place = new Int32Array(n).fill(-1);
+  before?.rows.forEach((row, at) => (place[row] = at));
+  const known = Int32Array.from(rows, (row) => place[row]);
+  for (let i = 0; i < m; i++) {
+    const start = known[i] * (before?.rows.length ?? 0);
+    for (let j = 0; j <= i; j++) {
+      const both = known[i] >= 0 && known[j] >= 0;
+      const cosine = both ? before.S[start + known[j]] : rounded(dot(unit, rows[i] * d, unit, rows[j] * d, d));
+      S[i * m + j] = S[j * m + i] = cosine;
+    }
+  }
+  return S;
+}
+
+const BINS = 4096; // from -1 to 1; one more for 1 itself
+
+/** S_c: with the entries in ascending order number ceil(quantile * m * m). Only those of its bin are sorted. */
+export function similarityThreshold(S, quantile) {
+  const place = Math.max(Math.ceil(quantile * S.length - 1e-9), 1);
+  const counts = new Uint32Array(BINS + 1);
+  for (let e = 0; e < S.length; e++) counts[((S[e] + 1) * (BINS / 2)) | 0]++;
+  let below = 0;
+  let own = 0;
+  while (below + counts[own] < place) below += counts[own++];
+  const entries = new Float64Array(counts[own]);
+  for (let e = 0, at = 0; e < S.length; e++) if ((((S[e] + 1) * (BINS / 2)) | 0) === own) entries[at++] = S[e];
+  return entries.sort()[place - below - 1];
+}
+
+/** rho_i = sum_j sign(S_ij - S_c). */
+export function density(S, m, Sc) {
+  const rho = new Int32Array(m);
+  for (let i = 0; i < m; i++) {
+    let sum = 0;
+    for (let e = i * m; e < i * m + m; e++) sum += (S[e] > Sc) - (S[e] < Sc);
+    rho[i] = sum;
+  }
+  return rho;
+}
+
+/** eta_i: the greatest similarity to a strictly denser sample; where there is none the smallest to any. */
+export function eta(S, m, rho) {
+  return Float64Array.from(rho, (own, i) => {
+    let most = -Infinity;
+    let least = Infinity;
+    for (let j = 0; j < m; j++) {
+      const s = S[i * m + j];
+      if (rho[j] > own && s > most) most = s;
+      if (s < least) least = s;
+    }
+    return most === -Infinity ? least : most;
+  });
+}
+
+/** The first p: those that pass, densest first, at equal density smallest eta first; then the others by eta. */
+export function choose(rho, eta_, p, etaMax) {
+  const passed = (i) => eta_[i] < etaMax;
+  const rank = (i, j) => passed(j) - passed(i) || (passed(i) && rho[j] - rho[i]) || eta_[i] - eta_[j] || i - j;
+  return [...rho.keys()].sort(rank).slice(0, p);
+}
+
+/** The first m samples of a class in the given order, ascending: what a generator draws in the library. */
+export function drawn(labels, order, c, m) {
+  const rows = [];
+  for (const i of order) if (labels[i] === c && rows.push(i) === m) break;
+  return rows.sort((a, b) => a - b);
+}
+
+/** Everything that the picture shows for one choice of values; what did not change since `before` is kept. */
+export function correct(set, values, before) {
+  const { p, m, quantile, eta_max } = values;
+  const { n, k } = set;
+  const labels = set.noisy[set.rates.indexOf(values.noise_rate)];
+  const known = before?.set === set ? before : undefined;
+  const same = known?.labels === labels && known.m === m;
+  const classes = set.classes.map((_, c) => {
+    const old = known?.classes[c];
+    const rows = same ? old.rows : drawn(labels, set.order, c, m);
+    const S = same ? old.S : similarity(set, rows, old);
+    if (!rows.length) return { rows, S, rho: [], eta: [], chosen: [], passed: 0 };
+    const kept = same && known.quantile === quantile;
+    const rho = kept ? old.rho : density(S, rows.length, similarityThreshold(S, quantile));
+    const eta_ = kept ? old.eta : eta(S, rows.length, rho);
+    const passed = eta_.reduce((count, value) => count + (value < eta_max), 0);
+    return { rows, S, rho, eta: eta_, chosen: choose(rho, eta_, p, eta_max), passed };
+  });
+  const scores = classScores(set, classes);
+  const corrected = Uint8Array.from(labels, (given, i) => bestClass(scores.subarray(i * k, i * k + k), given));
+  return { set, labels, m, quantile, classes, scores, corrected, n };
+}
+
+/** sigma, (N, K): a cosine is linear in the scaled sample, so the p prototypes of a class act as their mean. */
+function classScores({ n, d, k, unit }, classes) {
+  const scores = new Float64Array(n * k).fill(-Infinity);
+  classes.forEach(({ rows, chosen }, c) => {
+    if (!chosen.length) return;
+    const mean = new Float64Array(d);
+    for (const place of chosen) for (let f = 0; f < d; f++) mean[f] += unit[rows[place] * d + f] / chosen.length;
+    for (let i = 0; i < n; i++) scores[i * k + c] = dot(unit, i * d, mean, 0, d);
+  });
+  return scores;
+}
+
+/** The class with the greatest score; of several the given label if it is one of them, else the lowest. */
+function bestClass(scores, given) {
+  let best = 0;
+  for (let c = 1; c < scores.length; c++) if (rounded(scores[c]) > rounded(scores[best])) best = c;
+  return rounded(scores[given]) === rounded(scores[best]) ? given : best;
+}
+
+/** A set of points as Python hands it over: numbers in base64. */
+export function load(packed) {
+  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const floats = (text) => new Float32Array(bytes(text).buffer);
+  const { n, d } = packed;
+  const set = {
+    ...packed,
+    k: packed.classes.length,
+    unit: unitRows(floats(packed.embeddings), n, d),
+    places: floats(packed.places),
+    clean: bytes(packed.clean),
+    noisy: packed.noisy.map(bytes),
+    order: new Uint32Array(bytes(packed.order).buffer),
+    images: packed.images && bytes(packed.images),
+  };
+  return { ...set, middles: middles(set) };
+}
+
+// ---- The pictures ----------------------------------------------------------------------------------------------
+
+const TICKS = [-1, 0, 0.5, 0.8, 0.95, 0.99, 1];
+const STAMP = 8; // half the side of the picture of a mark, in pixels
+const RING = 1.63; // radius of the ring around points in the plane
+
+/** A place from 0 to 1 for a cosine, with most of the room for those close to 1. */
+const stretch = (cosine) => 1 - Math.sqrt(Math.acos(Math.min(1, Math.max(-1, cosine))) / Math.PI);
+
+/** A canvas made sharp for this screen, cleared, with the ink of the page. */
+function sheet(canvas) {
+  const { clientWidth: width, clientHeight: height } = canvas;
+  const scale = globalThis.devicePixelRatio || 1;
+  if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
+    canvas.width = Math.round(width * scale);
+    canvas.height = Math.round(height * scale);
+  }
+  const g = canvas.getContext("2d");
+  g.setTransform(scale, 0, 0, scale, 0, 0);
+  g.clearRect(0, 0, width, height);
+  return { g, width, height };
+}
+
+function star(g, x, y, size, fill, edge) {
+  g.beginPath();
+  for (let turn = 0; turn < 10; turn++) {
+    const radius = turn % 2 ? 0.45 * size : size;
+    g.lineTo(x + radius * Math.sin((turn * Math.PI) / 5), y - radius * Math.cos((turn * Math.PI) / 5));
+  }
+  g.closePath();
+  g.fillStyle = fill;
+  g.strokeStyle = edge;
+  g.lineWidth = 1.4;
+  g.fill();
+  g.stroke();
+}
+
+function disc(g, x, y, radius, fill) {
+  g.fillStyle = fill;
+  g.beginPath();
+  g.arc(x, y, radius, 0, 7);
+  g.fill();
+}
+
+/** Draw a mark that occurs often from a picture of it, at whole pixels of the screen: faster than a path. */
+function stamp(g, x, y, theme, key, paint) {
+  const { scale, stamps } = theme;
+  if (!stamps.has(key)) {
+    const canvas = make("canvas");
+    canvas.width = canvas.height = 2 * Math.ceil(STAMP * scale);
+    const on = canvas.getContext("2d");
+    on.scale(scale, scale);
+    paint(on, canvas.width / scale / 2);
+    stamps.set(key, canvas);
+  }
+  const picture = stamps.get(key);
+  g.drawImage(picture, Math.round(x * scale - picture.width / 2), Math.round(y * scale - picture.width / 2));
+}
+
+function marked(g, x, y, ink) {
+  g.strokeStyle = ink;
+  g.lineWidth = 2;
+  g.beginPath();
+  g.arc(x, y, 11, 0, 7);
+  g.stroke();
+}
+
+/** Text over a soft edge of paper, readable above points. */
+function haloed(g, text, x, y, theme, align = "center", weight = 600) {
+  g.font = `${weight} 13px ${theme.font}`;
+  g.textAlign = align;
+  g.textBaseline = "middle";
+  g.lineJoin = "round";
+  g.lineWidth = 4;
+  g.strokeStyle = theme.paper;
+  g.strokeText(text, x, y);
+  g.fillStyle = theme.ink;
+  g.fillText(text, x, y);
+}
+
+/** Points where they lie, in the colours of their labels, prototypes as stars. Returns where each point was drawn. */
+function drawMap(canvas, view, values, theme, sample) {
+  const { g, width, height } = sheet(canvas);
+  const { set, labels, corrected, classes, n } = view;
+  const pad = 14;
+  const side = Math.min(width, height) - 2 * pad;
+  const at = new Float32Array(2 * n);
+  const x = (value) => width / 2 + (value * side) / (2 * set.reach);
+  const y = (value) => height / 2 - (value * side) / (2 * set.reach);
+  const seen = new Uint8Array(n);
+  for (const { rows } of classes) for (const i of rows) seen[i] = 1;
+  if (set.plane) ring(g, view, x, y, theme);
+  const radius = n > 900 ? 2.6 : 3;
+  const inFocus = (i) => values.focus < 0 || labels[i] === values.focus || corrected[i] === values.focus;
+  const paint = (i) => (g.globalAlpha = !inFocus(i) ? 0.1 : seen[i] || labels[i] !== corrected[i] ? 0.9 : 0.4);
+  for (let i = 0; i < n; i++) {
+    at[2 * i] = x(set.places[2 * i]);
+    at[2 * i + 1] = y(set.places[2 * i + 1]);
+    if (labels[i] !== corrected[i]) continue;
+    paint(i);
+    disc(g, at[2 * i], at[2 * i + 1], radius, theme.colours[labels[i]]);
+    if (corrected[i] !== set.clean[i]) cross(g, at[2 * i], at[2 * i + 1], radius, theme);
+  }
+  g.setTransform(1, 0, 0, 1, 0, 0);
+  for (let i = 0; i < n; i++) {
+    const [given, now] = [labels[i], corrected[i]];
+    if (given === now) continue;
+    const wrong = now !== set.clean[i];
+    paint(i);
+    stamp(g, at[2 * i], at[2 * i + 1], theme, `${given} ${now} ${wrong} ${radius} ${values.alpha}`, (on, middle) => {
+      target(on, middle, middle, 1.7 * radius, given, now, values.alpha, theme);
+      if (wrong) cross(on, middle, middle, radius, theme);
+    });
+  }
+  g.setTransform(theme.scale, 0, 0, theme.scale, 0, 0);
+  g.globalAlpha = 1;
+  classes.forEach(({ rows, chosen, eta: eta_ }, c) => {
+    g.globalAlpha = values.focus < 0 || values.focus === c ? 1 : 0.12;
+    for (const place of [...chosen].reverse()) {
+      const hollow = !(eta_[place] < values.eta_max);
+      const [fill, edge] = hollow ? [theme.paper, theme.colours[c]] : [theme.colours[c], theme.ink];
+      star(g, at[2 * rows[place]], at[2 * rows[place] + 1], classes.length > 6 ? 7 : 9, fill, edge);
+    }
+  });
+  g.globalAlpha = 1;
+  // The name of each class in the middle of its samples: nobody has to tell ten colours apart.
+  if (!set.plane) set.classes.forEach((name, c) => haloed(g, name, x(set.middles[c][0]), y(set.middles[c][1]), theme));
+  if (sample >= 0) marked(g, at[2 * sample], at[2 * sample + 1], theme.ink);
+  return at;
+}
+
+/** What training is told of a changed label: a rim of the given colour, a core of the corrected one, area alpha. */
+function target(g, x, y, radius, given, now, alpha, theme) {
+  disc(g, x, y, radius + 0.8, theme.paper);
+  disc(g, x, y, radius, theme.colours[given]);
+  disc(g, x, y, radius * Math.sqrt(alpha), theme.colours[now]);
+}
+
+function cross(g, x, y, size, theme) {
+  g.strokeStyle = theme.ink;
+  g.lineWidth = 1.2;
+  g.beginPath();
+  for (const side of [-1, 1]) {
+    g.moveTo(x - size, y - side * size);
+    g.lineTo(x + size, y + side * size);
+  }
+  g.stroke();
+}
+
+/** Around points in the plane: the label that each direction gets, since a cosine knows only directions. */
+function ring(g, { set, classes }, x, y, theme) {
+  const steps = 180;
+  const around = Float64Array.from({ length: 2 * steps }, (_, i) => {
+    const angle = ((i >> 1) * 2 * Math.PI) / steps;
+    return i % 2 ? Math.sin(angle) : Math.cos(angle);
+  });
+  const { unit, d, k } = set;
+  const sums = classes.map(({ rows, chosen }) =>
+    [0, 1].map((f) => chosen.reduce((sum, place) => sum + unit[rows[place] * d + f] / chosen.length, 0)));
+  g.lineWidth = 6;
+  for (let i = 0; i < steps; i++) {
+    let best = -1;
+    let most = -Infinity;
+    for (let c = 0; c < k; c++) {
+      const score = classes[c].chosen.length ? sums[c][0] * around[2 * i] + sums[c][1] * around[2 * i + 1] : -Infinity;
+      if (score > most) [best, most] = [c, score];
+    }
+    if (best < 0) return;
+    const angle = -(i * 2 * Math.PI) / steps;
+    g.strokeStyle = theme.colours[best];
+    g.beginPath();
+    g.arc(x(0), y(0), x(RING) - x(0), angle - Math.PI / steps - 0.004, angle + Math.PI / steps + 0.004);
+    g.stroke();
+  }
+}
+
+/** The middle of each class's samples, where its name is written: the medians of their places. */
+function middles({ classes, clean, places }) {
+  const rows = [...clean.keys()];
+  return classes.map((_, c) => {
+    const own = rows.filter((i) => clean[i] === c);
+    return [0, 1].map((f) => own.map((i) => places[2 * i + f]).sort((a, b) => a - b)[own.length >> 1]);
+  });
+}
+
+/** The decision graph: rho over eta with the gate. Returns where each sample was drawn; far away where it was not. */
+function drawGraph(canvas, view, values, theme, sample) {
+  const { g, width, height } = sheet(canvas);
+  const { classes, n } = view;
+  const [left, top, right, bottom] = [46, 26, width - 12, height - 44];
+  const most = Math.max(1, ...classes.flatMap(({ rho }) => [...rho].map(Math.abs)));
+  const x = (value) => left + stretch(value) * (right - left);
+  const y = (value) => (top + bottom) / 2 - ((value / most) * (bottom - top)) / 2.1;
+  const at = new Float32Array(2 * n).fill(-99);
+  const gate = x(Math.min(values.eta_max, 1));
+  g.fillStyle = theme.shade;
+  g.fillRect(left, top, Math.max(0, gate - left), bottom - top);
+  graphAxes(g, { left, top, right, bottom, x, y, most }, theme);
+  classes.forEach(({ rows, rho, eta: eta_ }, c) => {
+    g.globalAlpha = values.focus < 0 || values.focus === c ? 0.7 : 0.08;
+    rows.forEach((i, place) => {
+      at[2 * i] = x(eta_[place]);
+      at[2 * i + 1] = y(rho[place]);
+      disc(g, at[2 * i], at[2 * i + 1], 2.8, theme.colours[c]);
+    });
+  });
+  classes.forEach(({ rows, chosen, eta: eta_ }, c) => {
+    g.globalAlpha = values.focus < 0 || values.focus === c ? 1 : 0.12;
+    for (const place of [...chosen].reverse()) {
+      const hollow = !(eta_[place] < values.eta_max);
+      const [fill, edge] = hollow ? [theme.paper, theme.colours[c]] : [theme.colours[c], theme.ink];
+      star(g, at[2 * rows[place]], at[2 * rows[place] + 1], 7, fill, edge);
+    }
+  });
+  g.globalAlpha = 1;
+  g.setLineDash([5, 4]);
+  line(g, gate, top, gate, bottom, theme.ink, 1.5);
+  g.setLineDash([]);
+  const room = 60; // half the width of the words
+  haloed(g, `gate: η < ${values.eta_max}`, Math.min(right - room, Math.max(left + room, gate)), top - 12, theme);
+  if (sample >= 0) marked(g, at[2 * sample], at[2 * sample + 1], theme.ink);
+  return at;
+}
+
+function line(g, x1, y1, x2, y2, ink, width = 1) {
+  g.strokeStyle = ink;
+  g.lineWidth = width;
+  g.beginPath();
+  g.moveTo(x1, y1);
+  g.lineTo(x2, y2);
+  g.stroke();
+}
+
+function graphAxes(g, { left, top, right, bottom, x, y, most }, theme) {
+  line(g, left, y(0), right, y(0), theme.faint);
+  line(g, left, top, left, bottom, theme.soft);
+  line(g, left, bottom, right, bottom, theme.soft);
+  g.fillStyle = theme.soft;
+  g.font = `12px ${theme.font}`;
+  g.textBaseline = "middle";
+  g.textAlign = "center";
+  const write = (text, at, down) => g.fillText(signed(text), at, down);
+  for (const tick of TICKS) write(tick, x(tick), bottom + 13);
+  write("η, similarity to something denser", (left + right) / 2, bottom + 32);
+  g.textAlign = "right";
+  for (const tick of [-most, 0, most]) write(tick, left - 6, y(tick));
+  g.textAlign = "left";
+  write("ρ, density", left - 38, 10);
+}
+
+// ---- What the reader sees and moves ----------------------------------------------------------------------------
+
+const signed = (value) => String(value).replace("-", "−"); // a minus sign, not a hyphen
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+function sliders(set) {
+  const largest = Math.max(...set.noisy.flatMap((labels) => set.classes.map((_, c) => labels.filter((l) => l === c).length)));
+  return [
+    { name: "p", words: "prototypes a class", min: 1, max: 16, step: 1 },
+    { name: "m", words: "samples drawn a class", min: 20, max: Math.min(400, 10 * Math.ceil(largest / 10)), step: 10 },
+    { name: "quantile", words: "share of S up to S_c", min: 0.05, max: 1, step: 0.05 },
+    { name: "eta_max", words: "the gate for η", min: 0, max: 1, step: 0.01 },
+    { name: "noise_rate", words: "share of wrong labels", values: set.rates },
+    { name: "alpha", words: "weight of corrected labels", min: 0, max: 1, step: 0.05 },
+  ];
+}
+
+function make(tag, className = "", text = "", attributes = {}) {
+  const node = document.createElement(tag);
+  node.className = className;
+  node.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
+/** How many labels are right and kept, fixed, broken, still wrong. */
+function outcome({ labels, corrected, set, n }) {
+  const counts = [0, 0, 0, 0];
+  for (let i = 0; i < n; i++) {
+    const [was, is] = [labels[i] === set.clean[i], corrected[i] === set.clean[i]];
+    counts[was ? (is ? 0 : 2) : is ? 1 : 3]++;
+  }
+  return counts;
+}
+
+/** Why a sample has the label that it has, in sentences. */
+export function explain(view, values, i) {
+  const { set, labels, corrected, classes, scores } = view;
+  const { k } = set;
+  const [given, now, name] = [labels[i], corrected[i], (c) => set.classes[c]];
+  const sigma = (c) => signed(scores[i * k + c].toFixed(3));
+  const others = [...Array(k).keys()].filter((c) => c !== given);
+  const rival = others.reduce((a, b) => (scores[i * k + b] > scores[i * k + a] ? b : a));
+  const label = given !== now
+    ? `Changed from ${name(given)} to ${name(now)}: it resembles the prototypes of ${name(now)} more, σ = ${sigma(now)}, than those of ${name(given)}, ${sigma(given)}.`
+    : `Kept as ${name(given)}: no class has a higher score; σ = ${sigma(given)}, next is ${name(rival)} with ${sigma(rival)}.`;
+  const { rows, rho, eta: eta_, chosen } = classes[given];
+  const place = rows.indexOf(i);
+  if (place < 0) return { label, choice: `It is not among the ${rows.length} samples drawn for ${name(given)}, so it has no ρ and no η.` };
+  const [rank, passes] = [chosen.indexOf(place), eta_[place] < values.eta_max];
+  const choice = rank >= 0
+    ? passes
+      ? `Prototype ${rank + 1} of ${name(given)}: it passes the gate, and few that pass are denser.`
+      : `Prototype ${rank + 1} of ${name(given)}, to fill up: it does not pass the gate, but too few do.`
+    : passes
+      ? "No prototype: it passes the gate, but others that pass are denser."
+      : "No prototype: something denser looks like it, so it does not pass the gate.";
+  return { label, choice, rho: rho[place], eta: eta_[place] };
+}
+
+const SIGNS = ["★ prototype", "☆ did not pass, fills up", "◉ changed: rim given, core corrected (its area is α)", "× wrong after correction"];
+
+/** Build the explorer inside an element. `say` is told every new state. Returns how to show a state from outside. */
+export function mount(el, { sets: packed, values: start }, say = () => {}) {
+  const loaded = new Map();
+  const setOf = (place) => loaded.get(place) ?? loaded.set(place, load(packed[place])).get(place);
+  let values = { set: 0, focus: -1, sample: -1, ...start };
+  let hover = -1;
+  let set, view, places, theme;
+  el.replaceChildren();
+  el.classList.add("dsl-explorer");
+
+  const controls = make("div", "dsl-controls");
+  const legend = make("div", "dsl-legend", "", { role: "group", "aria-label": "Classes: choose one to see it alone" });
+  const figure = make("div", "dsl-figure");
+  const canvases = ["Map of all samples", "Decision graph"].map((title) => {
+    const box = make("figure", "dsl-panel");
+    const canvas = make("canvas", "dsl-canvas", "", { tabindex: 0, role: "img" });
+    canvas.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys
+    box.append(make("figcaption", "dsl-title", title), canvas);
+    figure.append(box);
+    return canvas;
+  });
+  const signs = make("p", "dsl-signs");
+  SIGNS.forEach((sign) => signs.append(make("span", "", sign)));
+  const bar = make("div", "dsl-bar", "", { "aria-hidden": "true" });
+  const summary = make("p", "dsl-summary", "", { role: "status" });
+  const card = make("div", "dsl-card", "", { role: "region", "aria-live": "polite", "aria-label": "The sample pointed at" });
+  const command = make("div", "dsl-command");
+  const code = make("code");
+  const copy = make("button", "dsl-button", "Copy as batch run", { type: "button" });
+  command.append(copy, code);
+  el.append(controls, legend, figure, signs, bar, summary, card, command);
+
+  function build() {
+    set = setOf(values.set);
+    theme = themeOf(el, set);
+    card.style.minHeight = `${Math.max(124, 17 * set.k + 30)}px`;
+    controls.replaceChildren(...(packed.length > 1 ? [setRow()] : []), ...sliders(set).map(sliderRow));
+    legend.replaceChildren(...set.classes.map(classButton));
+  }
+
+  function setRow() {
+    const row = make("label", "dsl-row dsl-sets");
+    const choice = make("select", "", "", { name: "set" });
+    packed.forEach((one, place) => choice.append(new Option(one.name, place, false, place === values.set)));
+    choice.addEventListener("change", () => change({ set: Number(choice.value), focus: -1, sample: -1 }));
+    row.append(make("span", "dsl-label", "samples"), choice);
+    return row;
+  }
+
+  function sliderRow({ name, words, min = 0, max, step = 1, values: list }) {
+    const row = make("label", "dsl-row");
+    const label = make("span", "dsl-label", name);
+    label.append(make("small", "", words));
+    const input = make("input", "", "", { type: "range", name, min, max: list ? list.length - 1 : max, step, "aria-label": `${name}: ${words}` });
+    input.dataset.lmSuppressShortcuts = "true";
+    const readout = make("output", "dsl-readout");
+    const value = () => (list ? list[input.value] : Number(input.value));
+    input.show = () => {
+      input.value = list ? list.indexOf(values[name]) : values[name];
+      readout.textContent = values[name];
+      input.setAttribute("aria-valuetext", values[name]);
+    };
+    input.addEventListener("input", () => change({ [name]: value() }));
+    row.append(label, input, readout);
+    return row;
+  }
+
+  function classButton(name, c) {
+    const button = make("button", "dsl-class", "", { type: "button", title: "Show this class alone, or all again" });
+    const swatch = make("span", "dsl-swatch");
+    swatch.style.background = theme.colours[c];
+    button.append(swatch, make("span", "", name), make("small"));
+    button.addEventListener("click", () => change({ focus: values.focus === c ? -1 : c }));
+    return button;
+  }
+
+  /** Values that the sliders can take, whatever a link or a kernel says. */
+  function settled(wanted) {
+    const clean = { ...values, ...wanted };
+    clean.set = packed[clean.set] ? clean.set : 0;
+    const next = setOf(clean.set);
+    for (const { name, min, max, step, values: list } of sliders(next)) {
+      const value = Number.isFinite(clean[name]) ? clean[name] : start[name];
+      const near = list ?? [Math.min(max, Math.max(min, Math.round(value / step) * step))];
+      clean[name] = near.reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a));
+      clean[name] = Number(clean[name].toFixed(6));
+    }
+    if (!(clean.focus >= 0 && clean.focus < next.k)) clean.focus = -1;
+    if (!(clean.sample >= 0 && clean.sample < next.n)) clean.sample = -1;
+    return clean;
+  }
+
+  function show(wanted) {
+    values = settled(wanted);
+    if (set !== setOf(values.set)) build();
+    for (const input of controls.querySelectorAll("input")) input.show();
+    view = correct(set, values, view);
+    hover = -1;
+    draw();
+    tell();
+  }
+
+  function change(wanted) {
+    show(wanted);
+    say(values);
+  }
+
+  function draw() {
+    const sample = hover >= 0 ? hover : values.sample;
+    places = [drawMap, drawGraph].map((paint, side) => paint(canvases[side], view, values, theme, sample));
+    tellSample(sample);
+  }
+
+  function tell() {
+    const { n, classes } = view;
+    const [kept, fixed, broken, wrong] = outcome(view);
+    const before = (kept + broken) / n;
+    const after = (kept + fixed) / n;
+    const filled = classes.reduce((sum, c) => sum + Math.max(0, c.chosen.length - c.passed), 0);
+    const parts = [["kept", kept, "right, kept"], ["fixed", fixed, "fixed"], ["broken", broken, "broken"], ["wrong", wrong, "still wrong"]];
+    bar.replaceChildren(...parts.map(([kind, count, words]) => {
+      const part = make("span", `dsl-part dsl-${kind}`, count > 0.03 * n ? `${count} ${words}` : "", { title: `${words} ${count}` });
+      part.style.flexGrow = count;
+      part.hidden = !count;
+      return part;
+    }));
+    summary.textContent = `Labels right: ${percent(before)} given, ${percent(after)} corrected (${fixed} fixed, ${broken} broken). ` +
+      `In training with α = ${values.alpha} the right class has ${percent((1 - values.alpha) * before + values.alpha * after)} of the weight. ` +
+      (filled ? `${filled} place${filled > 1 ? "s" : ""} filled up with samples that did not pass the gate.` : "Every prototype passed the gate.");
+    [...legend.children].forEach((button, c) => {
+      button.setAttribute("aria-pressed", values.focus === c);
+      button.lastChild.textContent = `${classes[c].passed} of ${classes[c].rows.length} pass`;
+    });
+    canvases[0].setAttribute("aria-label", `${set.told}. ${summary.textContent} Arrow keys right and left: changed labels; up and down: prototypes.`);
+    canvases[1].setAttribute("aria-label", `Decision graph, density over eta. ${classes.map((c, i) => `${set.classes[i]}: ${c.passed} of ${c.rows.length} pass the gate`).join("; ")}.`);
+    code.textContent = set.command.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  }
+
+  function tellSample(i) {
+    if (i < 0) {
+      card.replaceChildren(make("p", "dsl-hint", "Point at a sample, or tap it: its ρ, η, scores, and why its label changes. With the keyboard: arrow keys in the map."));
+      return;
+    }
+    const { label, choice, rho, eta: eta_ } = explain(view, values, i);
+    const text = make("div", "dsl-why");
+    const told = [["sample", i], ["given", set.classes[view.labels[i]]], ["corrected", set.classes[view.corrected[i]]],
+      ["true", set.classes[set.clean[i]]], ["ρ", rho ?? "–"], ["η", eta_?.toFixed(3) ?? "–"]];
+    const facts = make("p", "dsl-facts");
+    for (const [name, value] of told) {
+      const fact = make("span", "", `${name} `);
+      fact.append(make("b", "", signed(value)));
+      facts.append(fact);
+    }
+    text.append(facts, make("p", "", label), make("p", "", choice));
+    card.replaceChildren(...(set.images ? [thumbnail(i)] : []), text, scoreBars(i));
+  }
+
+  function thumbnail(i) {
+    const side = set.side;
+    const canvas = make("canvas", "dsl-thumbnail", "", { role: "img", "aria-label": `image of sample ${i}` });
+    canvas.width = canvas.height = side;
+    const g = canvas.getContext("2d");
+    const pixels = g.createImageData(side, side);
+    const channels = set.images.length / (set.n * side * side);
+    for (let at = 0; at < side * side; at++) {
+      const start = (i * side * side + at) * channels;
+      for (let f = 0; f < 3; f++) {
+        pixels.data[4 * at + f] = channels === 1 ? 255 - set.images[start] : set.images[start + f];
+      }
+      pixels.data[4 * at + 3] = 255;
+    }
+    g.putImageData(pixels, 0, 0);
+    return canvas;
+  }
+
+  /** The class scores of a sample, each a bar from 0 to 1, or from -1 where one is negative. */
+  function scoreBars(i) {
+    const own = [...view.scores.subarray(i * set.k, i * set.k + set.k)];
+    const low = own.some((score) => Number.isFinite(score) && score < 0) ? -1 : 0;
+    const bars = make("div", "dsl-scores", "", { role: "img", "aria-label": `class scores: ${own.map((s, c) => `${set.classes[c]} ${s.toFixed(3)}`).join(", ")}` });
+    own.forEach((score, c) => {
+      const row = make("div", "dsl-score");
+      const track = make("span", "dsl-track");
+      const fill = make("span", "dsl-fill");
+      fill.style.background = theme.colours[c];
+      fill.style.width = `${Math.max(0, (100 * (score - low)) / (1 - low))}%`;
+      track.append(fill);
+      row.append(make("span", "", set.classes[c]), track, make("span", "dsl-number", Number.isFinite(score) ? signed(score.toFixed(3)) : "none"));
+      if (c === view.corrected[i]) row.classList.add("dsl-best");
+      bars.append(row);
+    });
+    return bars;
+  }
+
+  /** The sample drawn nearest to a pointer, within reach of a finger. */
+  function nearest(side, event) {
+    const box = canvases[side].getBoundingClientRect();
+    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    let best = -1;
+    let least = (event.pointerType === "touch" ? 22 : 12) ** 2;
+    for (let i = 0; i < view.n; i++) {
+      const far = (places[side][2 * i] - x) ** 2 + (places[side][2 * i + 1] - y) ** 2;
+      if (far < least) [best, least] = [i, far];
+    }
+    return best;
+  }
+
+  function point(i) {
+    if (i === hover) return;
+    hover = i;
+    draw();
+  }
+
+  /** With the keyboard: the next or the last of the changed labels, or of the prototypes. */
+  function step(key) {
+    const changed = key === "ArrowRight" || key === "ArrowLeft";
+    const list = changed
+      ? [...view.labels.keys()].filter((i) => view.labels[i] !== view.corrected[i])
+      : view.classes.flatMap(({ rows, chosen }) => chosen.map((place) => rows[place]));
+    const shown = list.filter((i) => values.focus < 0 || view.labels[i] === values.focus);
+    if (!shown.length) return;
+    const forward = key === "ArrowRight" || key === "ArrowDown" ? 1 : -1;
+    const now = shown.indexOf(values.sample);
+    change({ sample: shown[now < 0 ? 0 : (now + forward + shown.length) % shown.length] });
+  }
+
+  canvases.forEach((canvas, side) => {
+    canvas.addEventListener("pointermove", (event) => event.pointerType !== "touch" && point(nearest(side, event)));
+    canvas.addEventListener("pointerleave", () => point(-1));
+    canvas.addEventListener("click", (event) => change({ sample: nearest(side, event) }));
+    canvas.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") change({ sample: -1 });
+      else if (event.key.startsWith("Arrow")) step(event.key);
+      else return;
+      event.preventDefault();
+    });
+  });
+  copy.addEventListener("click", async () => {
+    getSelection().selectAllChildren(code); // where the clipboard is closed to us, the text stands selected
+    const done = await navigator.clipboard?.writeText(code.textContent).then(() => true, () => false);
+    copy.textContent = done ? "Copied" : "Selected: press Ctrl+C";
+    setTimeout(() => (copy.textContent = "Copy as batch run"), 2000);
+  });
+  const repaint = () => {
+    if (!el.isConnected || !canvases[0].clientWidth) return;
+    theme = themeOf(el, set);
+    draw();
+  };
+  const sizes = new ResizeObserver(repaint);
+  canvases.forEach((canvas) => sizes.observe(canvas));
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  dark.addEventListener("change", repaint);
+  show({});
+  return { show, remove: () => (sizes.disconnect(), dark.removeEventListener("change", repaint)) };
+}
+
+/** The colours of the page around the explorer; on dark paper the colours of classes are lighter. */
+function themeOf(el, set) {
+  const style = getComputedStyle(el);
+  const read = (name) => {
+    const probe = make("span");
+    probe.style.color = `var(--dsl-${name})`;
+    el.append(probe);
+    const colour = getComputedStyle(probe).color;
+    probe.remove();
+    return colour;
+  };
+  const [ink, soft, faint, shade, paper] = ["ink", "soft", "faint", "shade", "paper"].map(read);
+  const isDark = Number(paper.match(/\d+/)?.[0] ?? 255) < 128; // no colour yet where the element is not in the page
+  const lighter = (hex) => {
+    const parts = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+    return `rgb(${parts.map((part) => Math.round(part + (255 - part) * 0.3)).join(" ")})`;
+  };
+  const colours = isDark ? set.colours.map(lighter) : set.colours;
+  const scale = globalThis.devicePixelRatio || 1;
+  return { ink, soft, faint, shade, paper, colours, scale, font: style.fontFamily, stamps: new Map() };
+}
+
+/** In a notebook: data and values come from the model, and values go back. */
+function render({ model, el }) {
+  let own;
+  const explorer = mount(el, { sets: model.get("sets"), values: model.get("values") }, (values) => {
+    own = values;
+    model.set("values", values);
+    model.save_changes();
+  });
+  const follow = () => model.get("values") !== own && explorer.show(model.get("values"));
+  model.on("change:values", follow);
+  return () => (model.off("change:values", follow), explorer.remove());
+}
+
+/** On a page of its own: data stand in the page, and all values in the part of its address behind #. */
+function open(data) {
+  const read = () => Object.fromEntries([...new URLSearchParams(location.hash.slice(1))].map(([name, value]) => [name, Number(value)]));
+  let waiting;
+  const explorer = mount(document.getElementById("explorer"), JSON.parse(data.textContent), (values) => {
+    clearTimeout(waiting); // browsers allow some hundred changes of an address in ten seconds
+    waiting = setTimeout(() => history.replaceState(null, "", `#${new URLSearchParams(values)}`), 150);
+  });
+  explorer.show(read());
+  addEventListener("hashchange", () => explorer.show(read()));
+}
+
+const inPage = globalThis.document?.getElementById("dsl-explorer-data");
+if (inPage) open(inPage);
+
+export default { render };
