@@ -18,8 +18,6 @@ SYNTHETIC = ("digits", "toy_clusters", "toy_moons")
 """These are clean, so the package always makes some of their labels wrong."""
 HAVE_LABELS_FILE = ("cifar10", "cifar100", "image_folder")
 """These take labels of a file in place of their own."""
-HAVE_LABELS_FILE = ("cifar10", "cifar100", "image_folder")
-"""These take labels of a file in place of their own."""
 PLACES = ("data_root", "test_root", "labels_file")
 """Settings that say where something lies: moving it changes nothing about a run."""
 NETWORKS = ("small_cnn", "strided_cnn", "mlp", "resnet18_small", "resnet18", "resnet50")
