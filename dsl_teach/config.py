@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,7 +19,6 @@ SYNTHETIC = ("digits", "toy_clusters", "toy_moons")
 CAN_BE_UNEVEN = ("digits", "cifar10", "cifar100")
 """These can be made uneven: ``rarest_share``, ``noise_direction``."""
 PLACES = ("data_root", "test_root", "labels_file")
-"""Settings that say where something lies: moving it changes nothing about a run."""
 NETWORKS = ("small_cnn", "strided_cnn", "mlp", "resnet18_small", "resnet18", "resnet50")
 KNOBS = ("p", "m", "alpha", "correction_start")
 """The four settings that readers move."""
@@ -224,6 +223,11 @@ def _clashes(s: Settings) -> Iterator[tuple[bool, str]]:
     said.add(f"correct_by = {s.correct_by}")
     for one, other, why in CLASHES:
         yield {one, other} <= said, f"{one} and {other} do not go together: {why} Set one of them back."
+
+
+def without_places(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name, but for those that say where something lies: moving it changes nothing about a run."""
+    return {name: value for name, value in values.items() if name not in PLACES}
 
 
 CLASHES = (
