@@ -10,7 +10,7 @@ from dsl_teach.prototypes import best_class, class_scores, correct_labels, selec
 from dsl_teach.prototypes.correction import keep_unless_beaten, soft_labels
 from dsl_teach.prototypes.variants import class_means, neighbour_scores, random_prototypes, whitened
 from dsl_teach.seeds import stream
-from dsl_teach.training.correction import agreeing, correct, reading, running_mean
+from dsl_teach.training.correction import agreeing, correct, running_mean
 from dsl_teach.training.evaluation import embed
 from tests.test_loop import QUICK, K, blobs, fitted, network_for, pictures, without_times
 
@@ -49,7 +49,6 @@ def test_it_embeds_chooses_prototypes_and_lets_them_vote(device, changes):
     assert torch.equal(done.labels, labels)
     assert done.report == correction_report(noisy, labels, blobs(device)[1], num_classes=K)
     assert (done.epoch, done.soft) == (3, None)
-    assert set(reading(settings)) == {*how, "small_class"} - {"generator"}
 
 
 class TestWhoCorrects:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dsl_teach.config import Settings
 from dsl_teach.training.networks import EmbeddingNetwork
@@ -53,13 +52,6 @@ def has_bfloat16(device: torch.device) -> bool:
 def best_device() -> torch.device:
     """A GPU if there is one, else the CPU. Apple's GPUs lack the float64 that figures are summed in."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def averaged_weights(network: EmbeddingNetwork, settings: Settings) -> AveragedModel | None:
-    """A network whose weights are a moving average of another's, if asked for (Tarvainen, Valpola, NeurIPS 2017)."""
-    if not settings.averaged_weights:
-        return None
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.averaged_weights), use_buffers=True)
 
 
 def make_optimizer(

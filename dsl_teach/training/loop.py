@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dsl_teach._validate import require
 from dsl_teach.config import Settings
@@ -24,7 +25,7 @@ from dsl_teach.training import losses
 from dsl_teach.training.correction import correct
 from dsl_teach.training.distributed import from_leader, own_part, world_size
 from dsl_teach.training.evaluation import evaluate, logits
-from dsl_teach.training.hardware import averaged_weights, make_optimizer, prepare
+from dsl_teach.training.hardware import make_optimizer, prepare
 from dsl_teach.training.losses import Loss, self_learning_loss
 from dsl_teach.training.networks import EmbeddingNetwork
 from dsl_teach.training.records import STREAMED, TARGETS, Callback, Correction, Memory, Pass, Result, State, announce
@@ -96,7 +97,9 @@ def begin(network: EmbeddingNetwork, train: Batches, settings: Settings) -> Stat
     prepare(network, settings)
     learner = network if world_size() == 1 else DistributedDataParallel(network)  # it averages gradients
     state = State(network, learner, optimizer, schedule, math.ceil(samples / train.batch_size))
-    state.averaged = averaged_weights(network, settings)
+    if settings.averaged_weights:  # a moving average (Tarvainen, Valpola, NeurIPS 2017)
+        average = get_ema_multi_avg_fn(settings.averaged_weights)
+        state.averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
     if settings.loss == "elr":
         state.memory[TARGETS] = torch.zeros(samples, network.num_classes, device=train.noisy_labels.device)
     return state
