@@ -10,8 +10,10 @@ test: .venv/ready        ## style, types, every test, and the notebooks
 check: .venv/ready       ## style, types, and the tests that take less than ten seconds each
 	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --dist loadfile -m "not slow" tests
 
-lab: .venv/ready         ## JupyterLab on this machine only, with its token
-	.venv/bin/jupyter lab --ip 127.0.0.1 notebooks
+lab: .venv/ready         ## JupyterLab on this machine only, with its token, on copies: the lessons stay as they are
+	mkdir -p runs/lessons && for lesson in notebooks/*.ipynb; do [ -e "runs/lessons/$${lesson##*/}" ] || cp "$$lesson" runs/lessons/; done; cp -R notebooks/solutions runs/lessons/
+	@echo "Your copies lie in runs/lessons; delete one to get it anew."
+	.venv/bin/jupyter lab --ip 127.0.0.1 runs/lessons
 
 lint: .venv/ready        ## style and types alone
 	.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy

@@ -111,6 +111,8 @@ def sweep(
     trial_minutes: Annotated[
         float, typer.Option(min=0, help="End a trial that wrote nothing for so long; runs save every 10. 0: never.")
     ] = 0.0,
+    executor: Annotated[str | None, typer.Option(help="Make each trial a job: slurm, local or debug.")] = None,
+    ask: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of it; timeout_min=60 say.")] = None,
 ) -> int:
     """Train every trial of a sweep; done again, what is left of it."""
     with _misused():
@@ -119,7 +121,8 @@ def sweep(
 
         plan = read_sweep(file).changed(changes(set or ()))
         plan = plan.model_copy(update={"part": part, "rows": rows or plan.rows})
-        trials, device = plan.trials(), find_device(device)
+        trials, asked = plan.trials(), changes(ask or ())
+        device = device if executor == "slurm" else find_device(device)
         output = open_folder(output or Path("runs") / file.stem)
     left = sum(finished_row(output / trial.name) is None for trial in trials)
     say(f"{len(trials)} trials, {len(trials) - left} of them finished before; {workers} at a time")
@@ -130,7 +133,7 @@ def sweep(
         say(f"{next(ended)} of {left}: {trial}: {figures or 'FAILED, ' + problem}")
 
     how: dict[str, Any] = {"workers": workers, "processes": processes, "loader_workers": loader_workers}
-    how |= {"device": device, "trial_minutes": trial_minutes}
+    how |= {"device": device, "trial_minutes": trial_minutes, "executor": executor, "asked": asked}
     try:
         made, code = run_sweep(plan, output, on_trial=tell, **how), DONE
     except SweepError as error:
@@ -227,7 +230,7 @@ def changes(said: Sequence[str]) -> dict[str, Any]:
     for text in said:
         name, equals, value = text.partition("=")
         if not equals:
-            raise ValueError(f"--set takes NAME=VALUE, but it got {text!r}.")
+            raise ValueError(f"--set and --ask take NAME=VALUE, but got {text!r}.")
         found[name] = read_value(value)
     return found
 

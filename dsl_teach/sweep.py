@@ -31,6 +31,7 @@ import torch
 import torch.distributed as dist
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from dsl_teach.cluster import submit
 from dsl_teach.config import CountOrOff, Settings, require_use, without_places
 from dsl_teach.errors import is_users, sentence
 from dsl_teach.files import read_json, read_yaml
@@ -187,6 +188,8 @@ def run_sweep(
     processes: int = 1,
     loader_workers: int = 0,
     trial_minutes: float = 0.0,
+    executor: str | None = None,
+    asked: Mapping[str, Any] | None = None,
     on_trial: Callable[[Trial, Row | None, str], object] | None = None,
 ) -> list[Row]:
     """Run every trial of a sweep, or of its YAML file, that is not finished yet; write and return the rows of all.
@@ -194,7 +197,9 @@ def run_sweep(
     Each trial gets a folder of its own in ``output``; a second call with the same one does what is left. ``workers``
     trials run at a time, each with one thread, or trained by ``processes`` together, each with its ``loader_workers``.
     ``changes`` are for the base. ``on_trial`` is called with each trial as it ends, its row, and why there is none.
-    A trial whose folder does not change for ``trial_minutes``, 0: any time, is ended and has failed.
+    A trial whose folder does not change for ``trial_minutes``, 0: any time, is ended and has failed. With an
+    ``executor`` each trial is a job instead, for which ``asked`` is asked of the scheduler, see
+    :mod:`dsl_teach.cluster`; its device is looked for where the job runs.
 
     Raises:
         ValueError: if a trial has no valid settings, a setting does nothing, or the device is not there.
@@ -204,7 +209,10 @@ def run_sweep(
     """
     sweep = (sweep if isinstance(sweep, Sweep) else read_sweep(sweep)).changed(changes or {})
     trials, output = sweep.trials(), open_folder(output).resolve()
-    how = {"device": find_device(device), "processes": processes, "loader_workers": loader_workers}
+    if trial_minutes and executor:
+        raise ValueError("trial_minutes is not for an executor: ask it for timeout_min.")
+    there = device if executor == "slurm" else find_device(device)
+    how = {"device": there, "processes": processes, "loader_workers": loader_workers}
     gpus = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     gpus = gpus or [str(number) for number in range(torch.cuda.device_count())]
     free = places(workers, processes, gpus if how["device"] == "cuda" else [])
@@ -222,7 +230,10 @@ def run_sweep(
         for folder, trial in left.items():
             job = {"labels": trial.labels, "parameters": trial.parameters, **how}
             write_atomically(open_folder(folder) / TRIAL, json.dumps(job, indent=1) + "\n")
-        stopped = work({folder: _command(folder) for folder in left}, free, note, trial_minutes)
+        if executor:
+            stopped = submit(list(left), command, note, output, executor, at_once=workers, asked=asked or {})
+        else:
+            stopped = work({folder: command(folder) for folder in left}, free, note, trial_minutes)
         if stopped:
             raise Interrupted(f"Stopped by {stopped.name}. The same command goes on with what is left.", stopped)
         rows = [row for trial in trials if (row := finished_row(output / trial.name))]
@@ -315,7 +326,8 @@ def sweep_table(rows: Sequence[Row] | pd.DataFrame, grid: Sequence[str] = ()) ->
     return pd.DataFrame(columns)
 
 
-def _command(folder: Path, *rank: int) -> list[str]:
+def command(folder: Path, *rank: int) -> list[str]:
+    """What trains the trial of a folder, or one rank of it, and ends with this process."""
     return [sys.executable, "-m", "dsl_teach.sweep", str(folder), str(os.getpid()), *map(str, rank)]
 
 
@@ -324,6 +336,7 @@ def _main(folder: Path, parent: int, *rank: int) -> int:
     end_with(parent)
     try:
         job = read_json(folder / TRIAL)
+        job["device"] = find_device(job["device"])
         if rank:
             _train_as_rank(folder, job, *rank)
             return 0
@@ -364,7 +377,7 @@ def _train_together(folder: Path, processes: int) -> None:
         if problem:  # the others would wait for it
             raise ChildProcessError(f"{rank.name}: {problem}")
 
-    commands = {folder / f"process-{rank}": _command(folder, rank) for rank in range(processes)}
+    commands = {folder / f"process-{rank}": command(folder, rank) for rank in range(processes)}
     if stopped := work(commands, [place] * processes, note):
         raise Interrupted(f"Stopped by {stopped.name}.", stopped)
 

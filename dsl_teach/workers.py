@@ -72,7 +72,7 @@ def work(
                 while waiting and left and not heard:
                     folder = waiting.popleft()
                     try:
-                        running[folder] = _Job(_start(commands[folder], folder, left[-1]), left.pop())
+                        running[folder] = _Job(start(commands[folder], folder, left[-1]), left.pop())
                     except OSError as error:
                         on_end(folder, str(error))
                 time.sleep(PAUSE)
@@ -82,13 +82,14 @@ def work(
                     elif job.process.poll() is not None:
                         left.append(running.pop(folder).place)
                         quiet = f"no sign of life for {minutes:g} minutes; " if job.ended else ""
-                        on_end(folder, quiet + _reason(job.process.returncode, folder / LOG))
+                        on_end(folder, quiet + reason_of(job.process.returncode, folder / LOG))
         finally:
             _stop([job.process for job in running.values()], heard)
     return signal.Signals(heard[0]) if heard else None
 
 
-def _start(command: Sequence[str], folder: Path, place: Place) -> subprocess.Popen[bytes]:
+def start(command: Sequence[str], folder: Path, place: Place) -> subprocess.Popen[bytes]:
+    """Start a command that writes its log into a folder."""
     with (open_folder(folder) / LOG).open("wb") as log:
         return subprocess.Popen(  # in a session of its own: Ctrl-C is for this process, which passes it on
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
@@ -110,8 +111,8 @@ def _end_if_quiet(job: _Job, folder: Path, longest: float) -> None:
         _kill(job.process)
 
 
-def _reason(code: int, log: Path) -> str:
-    """Why a command failed: its own first words about it, or what its exit code says."""
+def reason_of(code: int, log: Path) -> str:
+    """Why a command failed: its own first words about it, or what its exit code says; "" if it did not."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     own = [line.removeprefix(FAILED) for line in lines if line.startswith(FAILED)]
     if code > 0:

@@ -103,11 +103,6 @@ def test_a_noise_rate_that_nobody_named_hangs_on_the_data_set(tmp_path):
         assert settings.replace(seed=1).noise_rate == settings.noise_rate
 
 
-def test_yaml_round_trip(tmp_path):
-    settings = Settings(p=3, m=40, alpha=0.25, correction_start=7, fill_up=False, seed=11, learning_rate=1e-3)
-    assert read(tmp_path, settings.to_yaml()) == settings
-
-
 @pytest.mark.parametrize(("text", "settings"), [("p: 4\n", Settings(p=4)), ("", Settings())])
 def test_what_yaml_does_not_name_keeps_its_default(tmp_path, text, settings):
     assert read(tmp_path, text) == settings

@@ -12,7 +12,7 @@ from dsl_teach.prototypes.variants import class_means, neighbour_scores, random_
 from dsl_teach.seeds import stream
 from dsl_teach.training.correction import agreeing, correct, running_mean
 from dsl_teach.training.evaluation import embed
-from tests.test_loop import QUICK, K, blobs, fitted, network_for, pictures, without_times
+from tests.test_loop import QUICK, K, blobs, fitted, network_for, pictures
 
 
 def corrected(device, epoch=0, **changes):
@@ -125,11 +125,6 @@ class TestScoreMomentum:
         mixed = 0.75 * scores[0] + 0.25 * scores[1]
         assert torch.equal(done.labels, best_class(mixed, batches.noisy_labels))
         assert not torch.equal(done.labels, best_class(scores[1], batches.noisy_labels))
-
-    def test_in_a_run_it_acts_from_the_second_correction_on(self, device):
-        plain, slow = (fitted(device, score_momentum=momentum)[0].history for momentum in (0.0, 0.9))
-        assert [without_times(r) for r in plain[:3]] == [without_times(r) for r in slow[:3]]
-        assert without_times(plain[3]) != without_times(slow[3])
 
 
 class TestAgreeingOnly:

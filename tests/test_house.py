@@ -20,6 +20,7 @@ FLOORS = [
     {"data"},
     {"training"},
     {"workers"},
+    {"cluster"},
     {"sweep", "cli"},
 ]
 """From the ground up. A module may import from its own floor and those below."""

@@ -13,12 +13,11 @@ import typer
 from dsl_teach.cli import app
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/running.md", "docs/data.md")}
+README = "\n".join(PAGES.values())
 CODE = "\n".join(re.findall(r"^```.*?^```|`[^`\n]+`", README, flags=re.MULTILINE | re.DOTALL))
 """Fenced blocks, and what stands between backticks."""
-DATA = "\n".join(
-    line for line in README.partition("\n## Data\n")[2].partition("\n## ")[0].splitlines() if line[:1] == "|"
-)
+DATA = "\n".join(line for line in PAGES["docs/data.md"].splitlines() if line[:1] == "|")
 """The lines of its table of data."""
 
 
@@ -30,8 +29,10 @@ def found(pattern: str, text: str = CODE) -> list[str]:
 
 
 def test_every_link_into_the_repository_leads_somewhere():
-    links = found(r"\]\((?!http)([^)#]+)\)", README)
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\((?!http|#)([^)#]+)", page.read_text("utf-8"))]
+    assert len(links) > len(pages)
+    assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
 
 
 def test_every_command_of_make_exists():

@@ -44,14 +44,6 @@ def test_a_run_leaves_everything_needed_to_read_it_again(finished):
     assert not list(folder.rglob("*.part"))
 
 
-def test_another_run_is_not_overwritten(finished):
-    folder, _ = finished
-    before = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
-    with pytest.raises(RunFolderError, match="holds a run with other settings"):
-        run(QUICK.replace(seed=1), folder=folder)
-    assert {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()} == before
-
-
 def test_a_folder_that_cannot_be_written_to_stops_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr(runs, "load_dataset", lambda settings: pytest.fail("data were loaded all the same"))

@@ -14,6 +14,7 @@ import papermill
 from dsl_lessons.methods import BASELINE
 from dsl_lessons.paths import NOTEBOOKS, output_folder
 from dsl_lessons.tables import summarise
+from traitlets.config import Config
 
 from dsl_teach.config import Settings, require_use
 from dsl_teach.errors import boundary
@@ -34,8 +35,9 @@ def main() -> int:
     executed, start = output / "start_here.ipynb", time.perf_counter()
     try:
         papermill.execute_notebook(
-            NOTEBOOKS / "00_start_here.ipynb", executed, parameters, kernel_name="python3", stderr_file=sys.stderr
-        )
+            NOTEBOOKS / "00_start_here.ipynb", executed, parameters, kernel_name="python3", stderr_file=sys.stderr,
+            config=Config(KernelManager={"transport": "ipc"}),  # no port is opened
+        )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         print(f"\nThe notebook stopped in a cell: {error.ename}: {error.evalue}", file=sys.stderr)
         print(f"What ran so far is in {executed}", file=sys.stderr)
