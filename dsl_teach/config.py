@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,11 +19,13 @@ SYNTHETIC = ("digits", "toy_clusters", "toy_moons")
 HAVE_LABELS_FILE = ("cifar10", "cifar100", "image_folder")
 """These take labels of a file in place of their own."""
 PLACES = ("data_root", "test_root", "labels_file")
-"""Settings that say where something lies: moving it changes nothing about a run."""
 NETWORKS = ("small_cnn", "strided_cnn", "mlp", "resnet18_small", "resnet18", "resnet50")
 KNOBS = ("p", "m", "alpha", "correction_start")
 """The four settings that readers move."""
 
+Dataset = Literal[
+    "digits", "toy_clusters", "toy_moons", "cifar10", "cifar100", "clothes", "image_folder", "clothing1m", "food101n"
+]
 LARGEST = 2**31 - 1  # more is no count of anything here, and torch's whole numbers end not far above
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 CountOrOff = Annotated[int, Field(ge=0, le=LARGEST)]
@@ -51,17 +53,7 @@ class _Group(BaseModel):
 class _Data(_Group):
     """Data: which samples, and how their labels came to be wrong."""
 
-    dataset: Literal[
-        "digits",
-        "toy_clusters",
-        "toy_moons",
-        "cifar10",
-        "cifar100",
-        "clothes",
-        "image_folder",
-        "clothing1m",
-        "food101n",
-    ] = _setting("digits", "which data set")
+    dataset: Dataset = _setting("digits", "which data set")
     data_root: str = _setting("", "folder of a data set that lies on disk")
     test_root: str = _setting("", "folder of its test images, where they lie elsewhere")
     trust: bool = _setting(False, "images on disk, not verified: do not look at all first, stop at an unreadable one")
@@ -172,16 +164,9 @@ class Settings(_Correction, _Training, _Network, _Data):
     def _require_sense(self) -> Self:
         if self.noise_rate is None and self.dataset in SYNTHETIC:
             object.__setattr__(self, "noise_rate", 0.4)
-        _require_data(self)
-        if self.p > self.m:
-            raise ValueError(f"p must be at most m, but p is {self.p} and m is {self.m}. Lower p or raise m.")
-        fields = Settings.model_fields.items()
-        said = {name for name, field in fields if getattr(self, name) != field.default}
-        said -= {"noise_rate"} - self.model_fields_set  # what nobody named clashes with nothing
-        said.add(f"correct_by = {self.correct_by}")
-        for one, other, why in CLASHES:
-            if {one, other} <= said:
-                raise ValueError(f"{one} and {other} do not go together: {why} Set one of them back.")
+        for wrong, sentence in _clashes(self):
+            if wrong:
+                raise ValueError(sentence)
         return self
 
     def replace(self, **changes: Any) -> Settings:
@@ -214,6 +199,35 @@ class Settings(_Correction, _Training, _Network, _Data):
             raise ValueError(f"{path}: {error}") from error
 
 
+def _clashes(s: Settings) -> Iterator[tuple[bool, str]]:
+    """What is refused at once: whether it is so, and the sentence."""
+    yield s.dataset in ON_DISK and not s.data_root, f"data_root must name the folder of {s.dataset}, but it is empty."
+    no_test = s.dataset == "food101n" and not s.test_root
+    yield no_test, "test_root must name the folder of Food-101, which Food-101N is tested on; it is empty."
+    yield s.p > s.m, f"p must be at most m, but p is {s.p} and m is {s.m}. Lower p or raise m."
+    fields = Settings.model_fields.items()
+    said = {name for name, field in fields if getattr(s, name) != field.default}
+    said -= {"noise_rate"} - s.model_fields_set  # what nobody named clashes with nothing
+    timm = "a network of timm, timm:tf_efficientnet_lite0 say"
+    for name, home, at_home in (
+        ("noise_rate", "clean data, and these labels are wrong already", s.dataset not in ON_DISK[3:]),
+        ("noise_from", "clothes", s.dataset == "clothes"),
+        ("labels_file", ", ".join(HAVE_LABELS_FILE), s.dataset in HAVE_LABELS_FILE),
+        ("rarest_share", "digits", s.dataset == "digits"),
+        ("frozen_blocks", timm, s.network.startswith("timm:")),
+        ("correct_from", timm, s.network.startswith("timm:")),
+    ):
+        yield name in said and not at_home, f"{name} is for {home}; leave it out for {s.dataset} and {s.network}."
+    said.add(f"correct_by = {s.correct_by}")
+    for one, other, why in CLASHES:
+        yield {one, other} <= said, f"{one} and {other} do not go together: {why} Set one of them back."
+
+
+def without_places(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name, but for those that say where something lies: moving it changes nothing about a run."""
+    return {name: value for name, value in values.items() if name not in PLACES}
+
+
 CLASHES = (
     ("soft_temperature", "margin", "a soft label has no single class to keep."),
     ("mixup", "correction_mode", "embeddings gathered on the way would be those of mixed images."),
@@ -223,35 +237,36 @@ CLASHES = (
     ("agreeing_only", "correct_by = neighbours", "there are no prototypes to choose."),
     ("agreeing_only", "correct_by = head", "there are no prototypes to choose."),
     ("whitened", "correct_by = head", "no cosines are taken."),
+    ("correct_from", "correct_by = head", "the head takes embeddings of the network as it is now."),
+    ("correct_from", "correction_mode", "embeddings gathered on the way come from the network as it is now."),
 )
 """What excludes each other, and why: settings that differ from their defaults, or say who corrects."""
 
 
 def require_use(*runs: Settings) -> None:
-    """A ValueError if a setting is named that does nothing in every one of these runs that names it."""
-    useless = [idle(settings) for settings in runs]
-    used = {name for run, nothing in zip(runs, useless, strict=True) for name in run.model_fields_set - nothing.keys()}
-    for name, why in ((name, why) for nothing in useless for name, why in nothing.items() if name not in used):
-        raise ValueError(f"{name} is set, but it does nothing here: {why}. Leave it out, or change what it hangs on.")
-
-
-def idle(settings: Settings) -> dict[str, str]:
-    """The settings that somebody named and that do nothing in this run -> why.
+    """A ValueError if a setting is named that does nothing in every one of these runs that names it.
 
     Defaults never count, nor does what is named to be off. Settings that name all there are, as a run folder's do, are
     a record, not a wish.
     """
-    if settings.model_fields_set >= Settings.model_fields.keys():
-        return {}
-    values, fields = settings.to_dict(), Settings.model_fields
-    named = {name for name in settings.model_fields_set if values[name] or values[name] != fields[name].default}
-    return {name: why for names, nothing, why in _uses(settings) if nothing for name in sorted(named & set(names))}
+    used, useless = set[str](), dict[str, str]()
+    for s in runs:
+        values, fields = s.to_dict(), Settings.model_fields
+        named = {name for name in s.model_fields_set if values[name] or values[name] != fields[name].default}
+        rules = _uses(s) if s.model_fields_set < fields.keys() else ()
+        nothing = {name: why for names, idle, why in rules if idle for name in sorted(named & set(names))}
+        used |= s.model_fields_set - nothing.keys()
+        useless |= nothing
+    for name in useless:
+        if name not in used:
+            why = f"{useless[name]}. Leave it out, or change what it hangs on."
+            raise ValueError(f"{name} is set, but it does nothing here: {why}")
 
 
 def _uses(s: Settings) -> Iterator[tuple[Iterable[str], bool, str]]:
     """Settings, whether they do nothing in this run, and why then."""
     on_cifar, in_folders, own = s.dataset.startswith("cifar"), s.dataset in ON_DISK[2:], s.dataset in SYNTHETIC
-    yield ("data_root", "test_root"), own, f"{s.dataset} comes with the package"
+    yield ("data_root",), own, f"{s.dataset} comes with the package"
     yield ("test_root",), s.dataset not in ("image_folder", "food101n"), f"{s.dataset} has its own test images"
     yield ("trust",), not in_folders, f"{s.dataset} is not a folder of images"
     yield ("subset", "official_files"), not on_cifar, f"{s.dataset} is not CIFAR"
@@ -291,31 +306,6 @@ def help_text() -> dict[str, dict[str, str]]:
         str(group.__doc__).rstrip("."): {name: str(field.description) for name, field in group.model_fields.items()}
         for group in (_Correction, _Training, _Network, _Data)
     }
-
-
-def _require_data(s: Settings) -> None:
-    if s.dataset in ON_DISK and not s.data_root:
-        raise ValueError(f"data_root must name the folder of {s.dataset}, but it is empty.")
-    if s.dataset == "food101n" and not s.test_root:
-        raise ValueError("test_root must name the folder of Food-101, which Food-101N is tested on; it is empty.")
-    if s.noise_rate is not None and s.dataset in ON_DISK[3:]:
-        raise ValueError(f"noise_rate is for clean data; {s.dataset} comes with wrong labels of its own. Leave it out.")
-    if s.noise_from != "images" and s.dataset != "clothes":
-        raise ValueError(f"noise_from is for clothes; leave it out for {s.dataset}.")
-    if (s.frozen_blocks or s.correct_from == "untouched") and not s.network.startswith("timm:"):
-        name = "frozen_blocks" if s.frozen_blocks else "correct_from"
-        raise ValueError(
-            f"{name} is for a network of timm, timm:tf_efficientnet_lite0 say, but network is {s.network}."
-        )
-    if s.correct_from == "untouched" and (s.correct_by == "head" or s.correction_mode == "streamed"):
-        raise ValueError(
-            "correct_from = untouched takes no embeddings of the network: leave out correct_by = head and "
-            "correction_mode = streamed, which do."
-        )
-    if s.labels_file and s.dataset not in HAVE_LABELS_FILE:
-        raise ValueError(f"labels_file is for {', '.join(HAVE_LABELS_FILE)}; leave it out for {s.dataset}.")
-    if s.rarest_share != 1 and s.dataset != "digits":
-        raise ValueError(f"rarest_share is for digits; leave it out for {s.dataset}.")
 
 
 def _sentence(error: ValidationError) -> str:

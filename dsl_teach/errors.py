@@ -31,7 +31,11 @@ def sentence(error: BaseException) -> str:
     """What went wrong, what it is about, and what to do where that is known."""
     if isinstance(error, UnicodeDecodeError):
         return f"A file is not text in UTF-8: {error.reason} at byte {error.start}. Save it as UTF-8."
-    return _known(error) or _of_system(error) or str(error).strip() or type(error).__name__
+    if isinstance(error, OSError) and error.strerror is not None and not _known(error):
+        hints = {errno.ENOSPC: " Make room on the disk and run it again.", errno.EACCES: " Name one that you may use."}
+        about = f"{error.filename}: " if error.filename is not None else ""
+        return f"{about}{error.strerror}.{hints.get(error.errno or 0, '')}"
+    return _known(error) or str(error).strip() or type(error).__name__
 
 
 @contextmanager
@@ -54,7 +58,10 @@ def boundary(who: str) -> Iterator[None]:
             raise
         code = FAILED
         complain(who, sentence(error))
-    _forget_output()
+    try:  # what cannot be printed is dropped, or Python would try again at its end and say so
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     raise SystemExit(code)
 
 
@@ -75,19 +82,3 @@ def _known(error: BaseException) -> str:
     if isinstance(error, RuntimeError | AssertionError) and any(words in text for words in DEVICE):
         return f"device cannot be used: {first}. Name another one, cpu say."
     return ""
-
-
-def _of_system(error: BaseException) -> str:
-    if not isinstance(error, OSError) or error.strerror is None:
-        return ""
-    hints = {errno.ENOSPC: " Make room on the disk and run it again.", errno.EACCES: " Name one that you may use."}
-    about = f"{error.filename}: " if error.filename is not None else ""
-    return f"{about}{error.strerror}.{hints.get(error.errno or 0, '')}"
-
-
-def _forget_output() -> None:
-    """What cannot be printed is dropped, or Python would try again at its end and say so."""
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

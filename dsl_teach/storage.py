@@ -115,7 +115,8 @@ def damages(folder: Path) -> list[str]:
     """What is not as it was written, in a folder and those in it: a sentence each."""
     found = [f"{path} was found damaged and put aside." for path in sorted(folder.rglob("*.damaged"))]
     for inner in sorted({path.parent for path in folder.rglob(SUMS)}):
-        for name in sorted(checksums(inner).keys() | {path.name for path in inner.iterdir() if _is_kept(path)}):
+        kept = {path.name for path in inner.iterdir() if path.is_file() and path.suffix in (".pt", ".jsonl", ".yaml")}
+        for name in sorted(checksums(inner).keys() | kept):
             try:
                 read_checked(inner / name)
             except RunFolderError as error:
@@ -129,10 +130,6 @@ def reason(error: BaseException) -> str:
         return "it holds more than numbers"
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return words.splitlines()[0][:200]
-
-
-def _is_kept(path: Path) -> bool:
-    return path.is_file() and path.suffix in (".pt", ".jsonl", ".yaml")
 
 
 def checksums(folder: Path) -> dict[str, list[str]]:

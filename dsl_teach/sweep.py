@@ -32,7 +32,7 @@ import torch.distributed as dist
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dsl_teach.cluster import submit
-from dsl_teach.config import PLACES, CountOrOff, Settings, require_use
+from dsl_teach.config import CountOrOff, Settings, require_use, without_places
 from dsl_teach.errors import is_users, sentence
 from dsl_teach.files import read_json, read_yaml
 from dsl_teach.metrics import accuracy, interval
@@ -85,8 +85,7 @@ class Trial:
     def name(self) -> str:
         """Of its folder: words for people, and a hash of the labels and of the parameters without places."""
         said = [re.sub(r"[^\w.]+", "_", str(value)).strip("_") for value in self.labels.values() if value != ""]
-        kept = {name: value for name, value in self.parameters.items() if name not in PLACES}
-        whole = json.dumps([self.labels, kept], sort_keys=True)
+        whole = json.dumps([self.labels, without_places(self.parameters)], sort_keys=True)
         return f"{'-'.join(said)[:80]}-{hashlib.sha256(whole.encode()).hexdigest()[:10]}"
 
     def __str__(self) -> str:
@@ -141,7 +140,7 @@ class Sweep(BaseModel):
     def plan(self) -> dict[str, Any]:
         """What the rows were made by, without places on this machine."""
         said = self.model_dump(include={"base", "cases", "methods", "grid", "seeds"})
-        return said | {"base": {name: value for name, value in self.base.items() if name not in PLACES}}
+        return said | {"base": without_places(self.base)}
 
 
 def read_sweep(path: str | Path) -> Sweep:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsl_teach.config import CLASHES, Settings, help_text, idle, require_use
+from dsl_teach.config import CLASHES, Settings, help_text, require_use
 
 CIFAR = {"dataset": "cifar10", "data_root": "x"}
 FILES = {"dataset": "image_folder", "data_root": "x"}
@@ -74,6 +74,7 @@ def test_at_eta_max_2_everything_passes_and_a_whole_number_may_stand_for_a_numbe
 ON = {
     "soft_temperature": 0.1, "margin": 0.1, "mixup": 0.2, "correction_mode": "streamed", "balanced_sampling": True,
     "averaged_weights": 0.9, "whitened": True, "agreeing_only": True, "noise_rate": 0.2, "labels_file": "labels.npy",
+    "correct_from": "untouched",
 }  # fmt: skip
 
 
@@ -85,9 +86,9 @@ def on(name):
 @pytest.mark.parametrize(("one", "other"), [clash[:2] for clash in CLASHES])
 def test_settings_that_exclude_each_other_are_refused_and_each_goes_alone(one, other):
     with pytest.raises(ValueError, match=f"^{one} and {other} "):
-        Settings(**CIFAR, **on(one), **on(other))
+        Settings(**CIFAR, network="timm:resnet18", **on(one), **on(other))
     for alone in (on(one), on(other)):
-        assert alone.items() <= Settings(**CIFAR, **alone).to_dict().items()
+        assert alone.items() <= Settings(**CIFAR, network="timm:resnet18", **alone).to_dict().items()
 
 
 def test_a_noise_rate_that_nobody_named_hangs_on_the_data_set(tmp_path):
@@ -100,11 +101,6 @@ def test_a_noise_rate_that_nobody_named_hangs_on_the_data_set(tmp_path):
     for settings in (Settings(), Settings(**CIFAR), Settings(**FILES), Settings(**CIFAR, labels_file="labels.npy")):
         assert read(tmp_path, settings.to_yaml()) == settings
         assert settings.replace(seed=1).noise_rate == settings.noise_rate
-
-
-def test_yaml_round_trip(tmp_path):
-    settings = Settings(p=3, m=40, alpha=0.25, correction_start=7, fill_up=False, seed=11, learning_rate=1e-3)
-    assert read(tmp_path, settings.to_yaml()) == settings
 
 
 @pytest.mark.parametrize(("text", "settings"), [("p: 4\n", Settings(p=4)), ("", Settings())])
@@ -163,7 +159,6 @@ USED = [
 @pytest.mark.parametrize(("changes", "name"), IDLE)
 def test_a_setting_that_is_named_and_does_nothing_is_refused(changes, name):
     settings = Settings(**changes)
-    assert list(idle(settings)) == [name]
     with pytest.raises(ValueError, match=f"^{name} is set, but it does nothing here: "):
         require_use(settings)
     others = {other: value for other, value in changes.items() if other != name}

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dsl_teach.config import Settings, idle
+from dsl_teach.config import Settings, require_use
 from dsl_teach.files import DEEPEST, read_json, read_text, read_value, read_yaml
 from dsl_teach.sweep import read_sweep
 
@@ -70,7 +70,7 @@ def test_json_that_is_cut_short_names_its_file(tmp_path, lines):
 @given(CONTENTS)
 def test_any_bytes_are_settings_and_a_sweep_or_a_sentence(tmp_path, content):
     (path := tmp_path / "any.yaml").write_bytes(content)
-    for read in (lambda: idle(Settings.from_yaml(path)), lambda: read_sweep(path).trials()):
+    for read in (lambda: require_use(Settings.from_yaml(path)), lambda: read_sweep(path).trials()):
         try:
             read()
         except (ValueError, OSError) as error:

@@ -9,11 +9,11 @@ import pytest
 import torch
 from dsl_lessons import comparison, explain, figures, self_learning, tables, toy
 from dsl_lessons.methods import methods
+from dsl_lessons.parallel import run_many
 
 from dsl_teach import Settings, load_dataset, run
 from dsl_teach.data.toy import toy_clusters
 from dsl_teach.noise import noise_report
-from dsl_teach.training.runs import run_many
 
 QUICK = Settings(dataset="toy_clusters", network="mlp", width=8, epochs=3, correction_start=1, p=2)
 DIGITS = Settings(width=4, batch_size=256, epochs=2, correction_start=1, learning_rate_drop=0)
@@ -54,6 +54,17 @@ def test_pair_flips_go_to_the_next_class():
     assert int(wrong.sum()) == 150
     assert torch.equal(flipped.noisy_labels[wrong], (flipped.clean_labels[wrong] + 1) % 3)
     assert "input-dependent" not in flipped.made_from
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_changes_no_figure():
+    many, told = [DIGITS.replace(seed=seed) for seed in (0, 1)], []
+    alone, beside = run_many(many, workers=1), run_many(many, workers=2, on_run=told.append)
+    assert [done.settings.seed for done in beside] == [0, 1]
+    assert all(one is other for one, other in zip(told, beside, strict=True))
+    for one, other in zip(alone, beside, strict=True):
+        assert one.result.history[-1].loss == other.result.history[-1].loss
+        assert torch.equal(one.result.correction.labels, other.result.correction.labels)
 
 
 def test_rows_of_runs_on_data_of_ones_own(toys):

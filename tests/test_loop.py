@@ -412,7 +412,7 @@ class TestBalanced:
     def test_figures_leave_out_what_was_not_drawn(self, device):
         predicted = torch.tensor([0, 1, -1, 2, -1, 0])
         noisy, clean = torch.tensor([0, 1, 2, 0, 1, 2]), torch.tensor([0, 2, 0, 0, 0, -1])
-        figures = training_figures(torch.tensor([6.0, 6.0, 6.0]), predicted, noisy, clean, None, QUICK)
+        figures = training_figures(Pass(predicted, torch.tensor([6.0, 6.0, 6.0])), noisy, clean, None, QUICK)
         assert figures["train_accuracy"] == 2 / 4  # right: samples 0 and 1 of 0, 1, 3 and 5
         assert figures["memorised"] == 1.0  # of the wrong ones, 1, 2 and 4, only 1 was drawn
         assert figures["loss"] == 1.0

@@ -12,7 +12,6 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from dsl_teach.seeds import stream
 from dsl_teach.training.losses import (
-    early_learning_loss,
     early_learning_regularization,
     early_learning_targets,
     estimated_transition_matrix,
@@ -114,15 +113,6 @@ def test_what_each_loss_comes_to_at_its_ends():
     torch.testing.assert_close(symmetric_cross_entropy(logits, noisy, 0.3, 0.0), 0.3 * plain)
 
 
-def test_a_hopeless_sample_pulls_less_in_generalized_cross_entropy():
-    logits = torch.tensor([[6.0, 0.0]], requires_grad=True)
-    pulls = []
-    for loss in (cross_entropy, generalized_cross_entropy):
-        (gradient,) = torch.autograd.grad(loss(logits, torch.tensor([1])), logits)
-        pulls.append(float(gradient.abs().max()))
-    assert pulls[1] < 0.05 * pulls[0]
-
-
 class TestForwardCorrection:
     def test_a_label_that_seems_all_but_impossible_still_pulls(self):
         logits = torch.tensor([[30.0, 0.0]], requires_grad=True)
@@ -167,12 +157,6 @@ class TestEarlyLearning:
     def test_targets_carry_no_gradient(self):
         logits = torch.zeros(1, 3, requires_grad=True)
         assert not early_learning_targets(torch.zeros(1, 3), logits).requires_grad
-
-    def test_the_loss_is_cross_entropy_with_so_much_of_the_pull(self):
-        logits, noisy, _ = batch(4)
-        targets = batch(5)[0].softmax(dim=1)
-        expected = cross_entropy(logits, noisy) + 2.5 * early_learning_regularization(logits, targets)
-        torch.testing.assert_close(early_learning_loss(logits, noisy, targets=targets, weight=2.5), expected)
 
 
 class TestMixup:

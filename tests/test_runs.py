@@ -14,7 +14,7 @@ from dsl_teach.storage import RunFolderError
 from dsl_teach.training import runs
 from dsl_teach.training.checkpoint import Interrupted
 from dsl_teach.training.records import Callback
-from dsl_teach.training.runs import run, run_many, summary
+from dsl_teach.training.runs import run, summary
 from tests.run_driver import SETTINGS, samples
 from tests.test_resume import Stop
 
@@ -42,14 +42,6 @@ def test_a_run_leaves_everything_needed_to_read_it_again(finished):
     [environment] = [json.loads(line) for line in (folder / "environment.jsonl").read_text().splitlines()]
     assert (environment["device"], environment["precision"], environment["processes"]) == ("cpu", "float32", "1")
     assert not list(folder.rglob("*.part"))
-
-
-def test_another_run_is_not_overwritten(finished):
-    folder, _ = finished
-    before = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
-    with pytest.raises(RunFolderError, match="holds a run with other settings"):
-        run(QUICK.replace(seed=1), folder=folder)
-    assert {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()} == before
 
 
 def test_a_folder_that_cannot_be_written_to_stops_before_any_work(tmp_path, monkeypatch):
@@ -103,17 +95,6 @@ def test_of_labels_that_a_person_verified_it_says_how_many_were_kept():
     kept = (done.result.correction.labels == labels)[verified == 1].double().mean()
     assert summary(done)["verified_kept"] == pytest.approx(float(kept))
     assert summary(run(SETTINGS.replace(alpha=0.0), data))["verified_kept"] is None
-
-
-@pytest.mark.slow
-def test_the_number_of_workers_changes_no_figure():
-    many, told = [QUICK.replace(seed=seed, epochs=1) for seed in (0, 1)], []
-    alone, beside = run_many(many, workers=1), run_many(many, workers=2, on_run=told.append)
-    assert [done.settings.seed for done in beside] == [0, 1]
-    assert all(one is other for one, other in zip(told, beside, strict=True))
-    for one, other in zip(alone, beside, strict=True):
-        assert one.result.history[-1].loss == other.result.history[-1].loss
-        assert torch.equal(one.result.correction.labels, other.result.correction.labels)
 
 
 def test_importing_the_package_or_a_public_name_imports_nothing_slow():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from dsl_teach.data.backbones import frozen_maps
 from dsl_teach.data.batches import make_batches
 from dsl_teach.data.dataset import ImageFiles, Images
 from dsl_teach.data.folders import SUFFIXES, look
-from dsl_teach.files import read_json
 from dsl_teach.own_data.apply import csv_text
 from dsl_teach.storage import read_checked, write_atomically
 from dsl_teach.training.checkpoint import load_checkpoint
@@ -32,7 +32,8 @@ def predict_folder(run: Path, folder: Path, output: Path, *, device: torch.devic
     Raises:
         ValueError: if the run was not trained on image files, or has no whole checkpoint, or there is no image.
     """
-    settings, class_names = Settings.from_yaml(run / "settings.yaml"), read_json(run / "data.json")["class_names"]
+    settings = Settings.from_yaml(run / "settings.yaml")
+    class_names = json.loads(read_checked(run / "data.json"))["class_names"]
     require(settings.dataset in ON_DISK[2:], f"{run} was trained on {settings.dataset}, not on image files.")
     found = sorted(x for x in folder.rglob("*") if x.suffix.lower() in SUFFIXES)
     broken = {x: why for x in found if (why := look((str(x), folder))[0])}

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from dsl_teach import __version__
-from dsl_teach.config import PLACES, Settings
+from dsl_teach.config import Settings, without_places
 from dsl_teach.data.batches import Batch, Batches
 from dsl_teach.data.fingerprint import digest, first_difference
 from dsl_teach.signals import listening
@@ -53,7 +53,7 @@ class Interrupted(KeyboardInterrupt):
 
 def run_folder(parent: str | Path, settings: Settings) -> Path:
     """The folder under ``parent`` that belongs to these settings: other settings, other folder; places do not count."""
-    said = json.dumps(_without_places(settings), sort_keys=True)
+    said = json.dumps(without_places(settings.to_dict()), sort_keys=True)
     return Path(parent) / f"{settings.dataset}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
 
 
@@ -62,16 +62,13 @@ class RunFolder:
 
     def __init__(self, path: str | Path, settings: Settings):
         self.path = open_folder(path)
-        self.identity: dict[str, Any] = {"settings": _without_places(settings), "version": __version__}
+        self.identity: dict[str, Any] = {"settings": without_places(settings.to_dict()), "version": __version__}
         for inside in ("checkpoints", "labels"):
             open_folder(self.path / inside)
-        self._held = contextlib.ExitStack()
-        try:
-            self._held.enter_context(locked(self.path))
+        with contextlib.ExitStack() as held:
+            held.enter_context(locked(self.path))
             self._require_same(settings)
-        except RunFolderError:
-            self.close()
-            raise
+            self.close = held.pop_all().close  # lets others write to the folder
         for part in self.path.rglob("*.part"):  # what a killed process was writing
             part.unlink()
 
@@ -80,30 +77,28 @@ class RunFolder:
         if not before.exists():
             self.write_text(before.name, settings.to_yaml())
         read_checked(before)
-        if difference := _other_setting(_without_places(Settings.from_yaml(before)), self.identity["settings"]):
+        if difference := self._difference(Settings.from_yaml(before).to_dict()):
             advice = f"Name another folder, or take {before.name} from it to continue that run."
             raise RunFolderError(f"The run folder {self.path} holds a run with other settings: {difference}. {advice}")
         if (self.path / "result.json").exists() and not self.checkpoints():
             raise RunFolderError(f"{self.path} holds a finished run without its checkpoint. Name another folder.")
 
+    def _difference(self, before: dict[str, Any]) -> str | None:
+        """From the settings of this run, the first; what an older version did not know counts as its default."""
+        before, now = Settings().to_dict() | before, self.identity["settings"]
+        return next((f"{name} was {before[name]} and is {x}" for name, x in now.items() if before[name] != x), None)
+
     def require_same_data(self, found: dict[str, Any]) -> None:
         """Remember the fingerprint of the data; if the run in this folder was begun on others: RunFolderError."""
         path, said = self.path / "data.json", json.dumps(found)
         self.identity["data"] = digest(found)
-        difference = None
-        if path.exists():
-            difference = first_difference(json.loads(read_checked(path)), json.loads(said))
-        elif self.checkpoints():
-            difference = "Nothing in it says on which."
-        else:
+        if not path.exists() and not self.checkpoints():
             self.write_text(path.name, said + "\n")
+        before = json.loads(read_checked(path)) if path.exists() else None
+        difference = first_difference(before, json.loads(said)) if before else "Nothing in it says on which."
         if difference:
             advice = "Name another folder to start anew, or put the data back."
             raise RunFolderError(f"The run in {self.path} was trained on other data. {difference} {advice}")
-
-    def close(self) -> None:
-        """Let others write to the folder."""
-        self._held.close()
 
     def checkpoints(self) -> list[Path]:
         """Oldest first."""
@@ -135,9 +130,7 @@ class RunFolder:
                 warnings.warn(f"{error} {advice}", stacklevel=4)
             except RunFolderError:
                 raise
-            except (
-                Exception
-            ) as error:  # its checksum is right, so it is not damaged: memory is short, or it is another's
+            except Exception as error:  # of a right checksum, so not damaged: memory is short, or it is another's
                 raise RunFolderError(f"The checkpoint {path} cannot be read now ({reason(error)}).") from error
         if found:
             raise RunFolderError(f"No checkpoint in {self.path} can be read. Name another folder to start anew.")
@@ -145,9 +138,8 @@ class RunFolder:
 
     def _require_own(self, path: Path, before: dict[str, Any]) -> None:
         """A checkpoint must be of this run: its settings, its data; another version of the package is said."""
-        difference = _other_setting(before["settings"], self.identity["settings"])
-        if difference is None and before["data"] != self.identity["data"]:
-            difference = "it was trained on other data"
+        other_data = "it was trained on other data" if before["data"] != self.identity["data"] else None
+        difference = self._difference(before["settings"]) or other_data
         if difference:
             raise RunFolderError(f"The checkpoint {path} is of another run: {difference}. Take it out, or start anew.")
         if before["version"] != __version__:
@@ -167,20 +159,17 @@ def check(folder: str | Path) -> list[str]:
     """What is damaged or missing in a run folder, or in all inside a folder, in sentences; no run: RunFolderError."""
     runs = sorted({path.parent for name in ("settings.yaml", "checkpoints") for path in Path(folder).rglob(name)})
     if not runs:
-        raise RunFolderError(
-            f"{folder} holds no run: no settings.yaml and no checkpoints in it or below. Name another."
-        )
-    missing = [f"{run / name} is missing." for run in runs for name in _needed(run) if not (run / name).exists()]
-    return missing + damages(Path(folder))
-
-
-def _needed(run: Path) -> Iterator[str]:
-    """The files that a run folder cannot do without."""
-    yield from ("settings.yaml", SUMS)
-    if (run / "history.jsonl").exists():
-        yield from ("data.json", f"checkpoints/{SUMS}")
-    if (run / "result.json").exists() and b'"changed"' in (run / "result.json").read_bytes():
-        yield "corrected_labels.pt"
+        told = f"{folder} holds no run: no settings.yaml and no checkpoints in it or below. Name another."
+        raise RunFolderError(told)
+    found = []
+    for run in runs:
+        needed, result = ["settings.yaml", SUMS], run / "result.json"
+        if (run / "history.jsonl").exists():
+            needed += ["data.json", f"checkpoints/{SUMS}"]
+        if result.exists() and b'"changed"' in result.read_bytes():
+            needed.append("corrected_labels.pt")
+        found += [f"{run / name} is missing." for name in needed if not (run / name).exists()]
+    return found + damages(Path(folder))
 
 
 class Checkpoint(Callback):
@@ -207,7 +196,7 @@ class Checkpoint(Callback):
     def on_batch_end(self, state: State, batch: Batch, embeddings: Tensor) -> None:
         """Save if it is time to, stop if that was asked for."""
         late = time.monotonic() - self._saved_at > self.seconds
-        self._save_or_stop(state, late, everyone_is_here=_step(state) % AGREE_EVERY == 0)
+        self._save_or_stop(state, late, everyone_is_here=state.step % AGREE_EVERY == 0)
 
     def on_epoch_end(self, state: State) -> None:
         """Write the labels that were trained on, the history, and the checkpoint that they belong to."""
@@ -240,7 +229,7 @@ class Checkpoint(Callback):
         """Write a checkpoint; all processes come here together."""
         content = state.to_dict()
         if self.folder:
-            self.folder.save_checkpoint(content, state.epoch, _step(state))
+            self.folder.save_checkpoint(content, state.epoch, state.step)
         self._saved_at = time.monotonic()
 
     def _write_labels(self, state: State, epoch: int) -> None:
@@ -258,7 +247,7 @@ class Checkpoint(Callback):
         if late or (stop and state.under_way):
             self.save(state)
         if stop:
-            where = f"epoch {state.epoch}, step {_step(state)}"
+            where = f"epoch {state.epoch}, step {state.step}"
             raise Interrupted(f"Stopped by {signal.Signals(stop).name} in {where}. Run it again to continue.", stop)
 
     def __enter__(self) -> Checkpoint:
@@ -286,18 +275,3 @@ def load_checkpoint(content: bytes, device: torch.device | str = "cpu") -> dict[
     """What :meth:`State.to_dict` gave, its tensors on a device; it may hold no classes but SAVED."""
     with torch.serialization.safe_globals(list(SAVED)):
         return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-
-
-def _step(state: State) -> int:
-    return state.under_way.step if state.under_way else 0
-
-
-def _other_setting(before: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """The first difference in settings; what an older version did not know counts as its default."""
-    before = _without_places(Settings()) | before
-    differences = (f"{name} was {before[name]} and is {x}" for name, x in now.items() if before[name] != x)
-    return next(differences, None)
-
-
-def _without_places(settings: Settings) -> dict[str, Any]:
-    return {name: value for name, value in settings.to_dict().items() if name not in PLACES}

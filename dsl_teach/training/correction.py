@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +27,8 @@ from dsl_teach.training.networks import EmbeddingNetwork
 from dsl_teach.training.records import STREAMED, Correction, Memory
 
 LINEAR = ("ridge", "leave_one_out")
+READING = ("p", "m", "eta_max", "quantile", "diagonal", "rho_ties", "fill_up", "cut_ties", "small_class")
+"""What the settings say of the choice of prototypes, by the argument names of ``select_prototypes``."""
 
 
 def correct(
@@ -83,12 +84,6 @@ def agreeing(before: Correction | None, noisy_labels: Tensor, settings: Settings
     return (agree | (left == 0)[noisy_labels]).nonzero().flatten()
 
 
-def reading(settings: Settings) -> dict[str, Any]:
-    """What the settings say of the choice of prototypes, by the argument names of ``select_prototypes``."""
-    names = ("p", "m", "eta_max", "quantile", "diagonal", "rho_ties", "fill_up", "cut_ties", "small_class")
-    return {name: getattr(settings, name) for name in names}
-
-
 def choose_prototypes(
     embeddings: Tensor,
     noisy_labels: Tensor,
@@ -102,7 +97,7 @@ def choose_prototypes(
     if settings.correct_by in ("head", "neighbours", *LINEAR):
         return no_prototypes(embeddings, num_classes, settings.p)
     choose = {
-        "density_peaks": partial(select_prototypes, **reading(settings)),
+        "density_peaks": partial(select_prototypes, **{name: getattr(settings, name) for name in READING}),
         "random": partial(random_prototypes, p=settings.p),
         "class_means": partial(class_means, m=settings.m),
     }[settings.correct_by]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dsl_teach.config import Settings
 from dsl_teach.training.networks import EmbeddingNetwork
@@ -55,13 +54,6 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def averaged_weights(network: EmbeddingNetwork, settings: Settings) -> AveragedModel | None:
-    """A network whose weights are a moving average of another's, if asked for (Tarvainen, Valpola, NeurIPS 2017)."""
-    if not settings.averaged_weights:
-        return None
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.averaged_weights), use_buffers=True)
-
-
 def make_optimizer(
     network: torch.nn.Module, settings: Settings
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
@@ -79,21 +71,15 @@ def environment(folder: str | Path = ".") -> dict[str, str]:
 
     accelerator = "none: the CPU does all the work"
     if torch.cuda.is_available():
-        memory = torch.cuda.get_device_properties(0).total_memory
-        accelerator = f"{torch.cuda.get_device_name(0)}, {memory / 2**30:.0f} GiB"
+        gpu = torch.cuda.get_device_properties(0)
+        accelerator = f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB"
+    found = {name: next(iter(metadata.distributions(name=name)), None) for name in PACKAGES}
     return {
         "Python": platform.python_version(),
-        **{name: _version(name) for name in PACKAGES},
+        **{name: "missing" if package is None else package.version for name, package in found.items()},
         "system": f"{platform.system()} {platform.machine()}",
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()} cores",
         "accelerator": accelerator,
         "memory": f"{psutil.virtual_memory().available / 2**30:.0f} GiB free",
         "free disk": f"{shutil.disk_usage(folder).free / 2**30:.0f} GiB",
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "missing"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dsl_teach._validate import require
 from dsl_teach.config import Settings
@@ -22,9 +23,9 @@ from dsl_teach.metrics import accuracy
 from dsl_teach.seeds import stream
 from dsl_teach.training import losses
 from dsl_teach.training.correction import correct
-from dsl_teach.training.distributed import from_leader, own_part, total, world_size
+from dsl_teach.training.distributed import from_leader, own_part, world_size
 from dsl_teach.training.evaluation import evaluate, logits
-from dsl_teach.training.hardware import averaged_weights, make_optimizer, prepare
+from dsl_teach.training.hardware import make_optimizer, prepare
 from dsl_teach.training.losses import Loss, self_learning_loss
 from dsl_teach.training.networks import EmbeddingNetwork
 from dsl_teach.training.records import STREAMED, TARGETS, Callback, Correction, Memory, Pass, Result, State, announce
@@ -96,7 +97,9 @@ def begin(network: EmbeddingNetwork, train: Batches, settings: Settings) -> Stat
     prepare(network, settings)
     learner = network if world_size() == 1 else DistributedDataParallel(network)  # it averages gradients
     state = State(network, learner, optimizer, schedule, math.ceil(samples / train.batch_size))
-    state.averaged = averaged_weights(network, settings)
+    if settings.averaged_weights:  # a moving average (Tarvainen, Valpola, NeurIPS 2017)
+        average = get_ema_multi_avg_fn(settings.averaged_weights)
+        state.averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
     if settings.loss == "elr":
         state.memory[TARGETS] = torch.zeros(samples, network.num_classes, device=train.noisy_labels.device)
     return state
@@ -130,19 +133,17 @@ def train_epoch(
         announce(callbacks, "on_batch_end", state, own, embeddings[:count])
     for buffer in [*state.network.buffers(), *(state.averaged.buffers() if state.averaged else ())]:
         from_leader(buffer)  # batch-norm statistics; the weights agree anyway
-    sums = total(so_far.sums.clone())
-    return training_figures(sums, so_far.answers(), train.noisy_labels, clean_labels, state.correction, settings) | {
-        "seconds_training": before + time.perf_counter() - start,
-        "learning_rate": state.optimizer.param_groups[0]["lr"],
-    }
+    seconds, rate = before + time.perf_counter() - start, state.optimizer.param_groups[0]["lr"]
+    figures = training_figures(so_far.merged(), train.noisy_labels, clean_labels, state.correction, settings)
+    return figures | {"seconds_training": seconds, "learning_rate": rate}
 
 
 def batch_losses(state: State, batch: Batch, settings: Settings) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The self-learning loss of a batch, of mixed pairs if asked for; logits; embeddings; means for ``Pass.sums``."""
     images, partner, share = batch.images, None, 1.0
     if settings.mixup:
-        step = state.under_way.step if state.under_way else 0
-        images, partner, share = losses.mixup(images, settings.mixup, stream(settings.seed, "mixup", state.epoch, step))
+        generator = stream(settings.seed, "mixup", state.epoch, state.step)
+        images, partner, share = losses.mixup(images, settings.mixup, generator)
     logits, embeddings = state.learner(images)
     if settings.loss == "elr":
         targets = state.memory[TARGETS]
@@ -185,28 +186,28 @@ def estimate_transitions_if_due(state: State, train: Batches, settings: Settings
 
 
 def training_figures(
-    sums: Tensor,
-    predicted: Tensor,
+    seen: Pass,
     noisy_labels: Tensor,
     clean_labels: Tensor | None,
     correction: Correction | None,
     settings: Settings,
 ) -> dict[str, float | None]:
-    """Losses and accuracies of a training pass, from its sums and predictions; FloatingPointError if it diverged."""
-    loss, loss_noisy, loss_corrected = (sums / len(predicted)).tolist()
+    """Losses and accuracies of a training pass, from what was seen; FloatingPointError if it diverged."""
+    predicted = seen.answers()
+    loss, loss_noisy, loss_corrected = (seen.sums / len(predicted)).tolist()
     if not math.isfinite(loss):
         suspects = ("weight_decay", "momentum", "sce_a", "sce_b", "elr_weight")
         changed = [name for name in suspects if getattr(settings, name) > Settings.model_fields[name].default]
         advice = " or ".join(["learning_rate", *changed])
         raise FloatingPointError(f"The training loss is no longer finite: training has diverged. Lower {advice}.")
-    seen = predicted >= 0  # balanced sampling leaves some out
-    wrong = None if clean_labels is None else (noisy_labels != clean_labels) & (clean_labels >= 0) & seen
+    known = predicted >= 0  # balanced sampling leaves some out
+    wrong = None if clean_labels is None else (noisy_labels != clean_labels) & (clean_labels >= 0) & known
     return {
         "alpha": 0.0 if correction is None else settings.alpha,
         "loss": loss,
         "loss_noisy": loss_noisy,
         "loss_corrected": None if correction is None else loss_corrected,
-        "train_accuracy": accuracy(predicted[seen], noisy_labels[seen]),
+        "train_accuracy": accuracy(predicted[known], noisy_labels[known]),
         "memorised": None if wrong is None or not wrong.any() else accuracy(predicted[wrong], noisy_labels[wrong]),
     }
 

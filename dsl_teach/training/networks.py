@@ -133,7 +133,14 @@ def build_network(
     made elsewhere (torchvision's of ImageNet, or a file's), ImageNet's do.
     """
     if name.startswith(backbones.PREFIX):
-        return _timm_network(name, images, num_classes, generator, weights, frozen_blocks)
+        with lent(generator):
+            model = backbones.backbone(name, weights)
+            head = nn.Linear(int(str(model.num_features)), num_classes)
+        mean, deviation = backbones.scale_of(model)
+        if frozen_blocks:  # what stands behind them, for maps
+            model = backbones.cut_behind(model, frozen_blocks, name)[1]
+            mean, deviation = torch.zeros(()), torch.ones(())
+        return EmbeddingNetwork(nn.Sequential(model, nn.Flatten()), head, mean=mean, deviation=deviation)
     makers: dict[str, Callable[[int], tuple[nn.Module, int]]] = {
         "small_cnn": lambda channels: small_cnn(channels, width),
         "strided_cnn": lambda channels: strided_cnn(channels, width),
@@ -155,19 +162,6 @@ def build_network(
     if isinstance(images, Tensor) and weights == "none":
         mean, deviation = channel_statistics(images)
     return EmbeddingNetwork(embed, head, mean=mean, deviation=deviation)
-
-
-def _timm_network(
-    name: str, images: Tensor | Sized, num_classes: int, generator: torch.Generator, weights: str, frozen_blocks: int
-) -> EmbeddingNetwork:
-    """What stands behind the frozen blocks, for maps; for images, the whole network."""
-    with lent(generator):
-        model = backbones.backbone(name, weights)
-        head = nn.Linear(int(str(model.num_features)), num_classes)
-    mean, deviation = backbones.scale_of(model)
-    if frozen_blocks:
-        model, mean, deviation = backbones.cut_behind(model, frozen_blocks, name)[1], torch.zeros(()), torch.ones(())
-    return EmbeddingNetwork(nn.Sequential(model, nn.Flatten()), head, mean=mean, deviation=deviation)
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -107,20 +107,13 @@ class Pass:
         self.step += 1
 
     def answers(self) -> Tensor:
-        """(N,) int64, the last answer to each sample in any process; -1 for samples not seen."""
-        last = distributed.largest(self.predicted.clone())
-        return torch.where(last < 0, last, last % MANY)
+        """(N,) int64, the last answer to each sample; -1 for samples not seen."""
+        return torch.where(self.predicted < 0, -1, self.predicted % MANY)
 
     def merged(self) -> Pass:
         """The pass of all processes."""
         predicted, sums = distributed.largest(self.predicted.clone()), distributed.total(self.sums.clone())
         return Pass(predicted, sums, self.step, self.seconds)
-
-    def for_this_process(self) -> Pass:
-        """A merged pass as each process continues it: process 0 answers for what has been done."""
-        if distributed.is_leader():
-            return self
-        return Pass(torch.full_like(self.predicted, -1), self.sums * 0, self.step, self.seconds)
 
 
 @dataclass
@@ -152,9 +145,14 @@ class State:
         return len(self.history)
 
     @property
+    def step(self) -> int:
+        """Steps of the present epoch."""
+        return self.under_way.step if self.under_way else 0
+
+    @property
     def progress(self) -> float:
         """Epochs trained so far, 3.25 say."""
-        return self.epoch + (0 if self.under_way is None else self.under_way.step / self.steps)
+        return self.epoch + self.step / self.steps
 
     def record(self, figures: dict[str, Any], test_accuracy: float) -> None:
         """Enter a finished epoch; the time of a correction counts in the first epoch that uses it."""
@@ -193,7 +191,10 @@ class State:
         for name, part in self._parts().items():
             part.load_state_dict(saved[name])
         self.history, self.correction, self.memory = saved["history"], saved["correction"], saved["memory"]
-        self.under_way = saved["under_way"] and saved["under_way"].for_this_process()
+        self.under_way = saved["under_way"]
+        if self.under_way and not distributed.is_leader():  # which answers for what has been done
+            self.under_way.predicted.fill_(-1)
+            self.under_way.sums.zero_()
 
 
 SAVED = (EpochRecord, Correction, Prototypes, CorrectionReport, Pass)  # what a checkpoint may hold beside tensors

@@ -74,8 +74,7 @@ def run(
         if saving.folder:
             note_environment(saving.folder, settings, device)
         by_leader(lambda: saving.folder.require_same_data(identity) if saving.folder else None)
-        correct = with_untouched(correct, data, settings, device)
-        data = behind_frozen_blocks(data, settings, device)
+        correct, data = by_first_weights(correct, data, settings, device)
         train, test = map(saving.watch, make_batches(data, settings, device, loader_workers=loader_workers))
         network = first_network(data, settings).to(device)
         clean_labels = None if data.clean_labels is None else data.clean_labels.to(device)
@@ -120,64 +119,34 @@ def make_batches(
 
 def first_network(data: NoisyDataset, settings: Settings) -> EmbeddingNetwork:
     """The network that a run begins with; its first weights follow from the seed."""
-    shape: dict[str, Any] = {"images": data.images, "num_classes": data.num_classes, "width": settings.width}
-    generator = stream(settings.seed, "weights")
-    first: dict[str, Any] = {"weights": settings.weights, "frozen_blocks": settings.frozen_blocks}
-    network = build_network(settings.network, **shape, **first, generator=generator)
+    how: dict[str, Any] = {name: getattr(settings, name) for name in ("width", "weights", "frozen_blocks")}
+    how |= {"images": data.images, "num_classes": data.num_classes, "generator": stream(settings.seed, "weights")}
+    network = build_network(settings.network, **how)
     for images in (data.images, data.test_images):
         require_fit(network, settings.network, images)
     return network
 
 
-def behind_frozen_blocks(data: NoisyDataset, settings: Settings, device: torch.device) -> NoisyDataset:
-    """The same data as the trained part of the network sees them: maps in place of images."""
-    if not settings.frozen_blocks:
-        return data
-    train, test = maps_of(data, first_backbone(settings), settings.frozen_blocks, settings.network, device=device)
-    return dataclasses.replace(data, images=train, test_images=test)
-
-
-def with_untouched(
+def by_first_weights(
     correct: Callable[..., Correction], data: NoisyDataset, settings: Settings, device: torch.device
-) -> Callable[..., Correction]:
-    """The correction phase, by embeddings of the network before any training where the settings say so."""
-    if settings.correct_from == "network" or not settings.alpha:
-        return correct
-    train, _ = features_of(data, first_backbone(settings), settings.network, device=device)
-    return functools.partial(correct, untouched=train)
+) -> tuple[Callable[..., Correction], NoisyDataset]:
+    """The correction by embeddings of timm's network before any training, and maps in place of images, if asked for."""
+    untouched = settings.correct_from == "untouched" and settings.alpha > 0
+    if not untouched and not settings.frozen_blocks:
+        return correct, data
+    model = first_backbone(settings)
+    images, test = data.images, data.test_images
+    if settings.frozen_blocks:  # first: then the network still lies on the CPU
+        images, test = maps_of(data, model, settings.frozen_blocks, settings.network, device=device)
+    if untouched:
+        correct = functools.partial(correct, untouched=features_of(data, model, settings.network, device=device)[0])
+    return correct, dataclasses.replace(data, images=images, test_images=test)
 
 
 def first_backbone(settings: Settings) -> torch.nn.Module:
     """The network of timm as it is before training, whose weights follow from the seed if they are drawn."""
     with lent(stream(settings.seed, "weights")):
         return backbone(settings.network, settings.weights)
-
-
-def run_many(
-    many: Sequence[Settings | tuple[Settings, NoisyDataset]], *, workers: int = 1,
-    on_run: Callable[[Run], None] | None = None,
-) -> list[Run]:  # fmt: skip
-    """Several runs, of settings or of settings and the caller's own data; ``on_run`` is called after each, in order.
-
-    ``workers`` processes run at a time, with one thread each, so that their number changes no figure.
-    """
-    import joblib
-
-    finished, jobs = [], [joblib.delayed(_run_alone)(*(x if isinstance(x, tuple) else (x,))) for x in many]
-    for done in joblib.Parallel(n_jobs=workers, return_as="generator")(jobs):
-        finished.append(done)
-        if on_run is not None:
-            on_run(done)
-    return finished
-
-
-def _run_alone(settings: Settings, data: NoisyDataset | None = None) -> Run:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return run(settings, data)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def summary(finished: Run) -> dict[str, Any]:
