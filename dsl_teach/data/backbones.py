@@ -30,7 +30,7 @@ VIEWS: tuple[Sequence[float] | None, ...] = (None, (0.25, 0.75, 0.0))
 """What frozen parts see of an image: its centre; and mirrored, off the centre by a quarter of the room. See ``cut``."""
 FILES, PIXELS = (184, 160), (104, 96)
 """Short side and square that are cut out of it, of image files, and of small images in memory, which are scaled up."""
-AT_ONCE = 32
+AT_ONCE = 8
 
 
 class WeightsError(ValueError):

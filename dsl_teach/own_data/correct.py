@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,9 @@ from dsl_teach.data.fingerprint import digest, fingerprint
 from dsl_teach.data.folders import look
 from dsl_teach.files import require_regular
 from dsl_teach.metrics import chance_changed
+from dsl_teach.own_data.apply import csv_text
 from dsl_teach.own_data.folder import FORMULA, Folder, looked_at, read_folder
+from dsl_teach.own_data.report import Doubtful, write_report
 from dsl_teach.own_data.scores import Judgement, class_mean_scores, judge, principal_axes, wrong_in_first
 from dsl_teach.prototypes.correction import label_margin
 from dsl_teach.storage import locked, write_atomically, write_whole
@@ -179,29 +180,24 @@ def _facts(result: Corrected) -> dict[str, str]:
 def _write(result: Corrected, features: Tensor, output: Path, facts: dict[str, str]) -> None:
     folder, issues = result.folder, result.order[result.is_issue[result.order]]
     for name, which in (("labels.csv", result.order), ("changed.csv", issues)):
-        write_atomically(output / name, _table(COLUMNS, (row.values() for row in result.rows(which))))
-    write_atomically(output / "skipped.csv", _table(("file_name", "reason"), folder.skipped))
+        write_atomically(output / name, csv_text(COLUMNS, (row.values() for row in result.rows(which))))
+    write_atomically(output / "skipped.csv", csv_text(("file_name", "reason"), folder.skipped))
     write_whole(output / "embeddings.npy", lambda file: np.save(file, features[result.order].float().numpy()))
     none = take(folder.files, torch.empty(0, dtype=torch.int64))
     data = NoisyDataset(str(folder.files), folder.files, folder.labels, folder.class_names, none, folder.labels[:0])
     numbers = dict(zip(("expected", "low", "high", "most"), wrong_in_first(result.found), strict=True))
-    run = {"facts": facts, "wrong_in_first": numbers, "share_of_mistakes_at_random": result.found.mistakes}
+    run: dict[str, Any] = {
+        "folder": str(folder.files.root.resolve()),
+        "facts": facts,
+        "wrong_in_first": numbers,
+        "share_of_mistakes_at_random": result.found.mistakes,
+    }
     run |= {"sure": SURE, "fewest": FEWEST, "fingerprint": digest(fingerprint(data)), "versions": environment(output)}
     write_atomically(output / "run.json", json.dumps(run, indent=1, ensure_ascii=False))
 
 
-def _table(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def _report(result: Corrected, path: Path, facts: dict[str, str]) -> None:
     from tqdm import tqdm
-
-    from dsl_teach.own_data.report import Doubtful, write_report
 
     folder, names, k = result.folder, result.folder.class_names, len(result.folder.class_names)
     shown, near, predicted = result.order[:SHOWN], _nearest(result), result.found.predicted

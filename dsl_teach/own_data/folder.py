@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import re
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.data.folders import SUFFIXES, look
-from dsl_teach.files import read_text
+from dsl_teach.files import read_table
 
 SPLITS = frozenset(("train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"))
 """Folders of these names hold the class folders, if there is no other folder beside them."""
@@ -113,16 +112,15 @@ def _by_folder(found: list[str]) -> dict[str, str]:
 
 def _by_table(table: Path, found: set[str], skipped: list[tuple[str, str]]) -> dict[str, str]:
     """Path -> label as a CSV file says; rows without an image, or without a label, are skipped."""
-    rows = csv.DictReader(read_text(table).removeprefix("\ufeff").splitlines(keepends=True))
-    columns = rows.fieldnames or ()
-    path_column = next((name for name in ("file_name", "path") if name in columns), None)
-    if path_column is None or "label" not in columns:
-        raise ValueError(f"{table} must have the columns file_name (or path) and label, but has {', '.join(columns)}.")
+    rows = read_table(table, "label")
+    column = next((name for name in ("file_name", "path") if rows and name in rows[0]), None)
+    if column is None:
+        raise ValueError(f"{table} must have a column file_name, or path, and a row at least.")
     given: dict[str, str] = {}
     for row in rows:
-        path, label = PurePosixPath(row[path_column] or "").as_posix(), (row["label"] or "").strip()
+        path, label = PurePosixPath(row[column]).as_posix(), row["label"].strip()
         if given.get(path, label) != label:
-            raise ValueError(f"{table}, line {rows.line_num}: {path} stands there twice, with two labels.")
+            raise ValueError(f"{table}: {path} stands there twice, with two labels.")
         if path not in found:
             skipped.append((path, "the table names it, but no such image lies in the folder"))
         elif label:
