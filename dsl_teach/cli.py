@@ -121,7 +121,7 @@ def sweep(
 
         plan = read_sweep(file).changed(changes(set or ()))
         plan = plan.model_copy(update={"part": part, "rows": rows or plan.rows})
-        trials, asked = plan.trials(), changes(ask or ())
+        trials, asked = plan.trials(), changes(ask or (), "--ask")
         device = device if executor == "slurm" else find_device(device)
         output = open_folder(output or Path("runs") / file.stem)
     left = sum(finished_row(output / trial.name) is None for trial in trials)
@@ -271,7 +271,7 @@ DATA_SETS = {
 """A file that tells each data set, and the way to it."""
 
 
-def changes(said: Sequence[str]) -> dict[str, Any]:
+def changes(said: Sequence[str], option: str = "--set") -> dict[str, Any]:
     """``NAME=VALUE`` from the command line: as a YAML file would hold it."""
     from dsl_teach.files import read_value
 
@@ -279,7 +279,7 @@ def changes(said: Sequence[str]) -> dict[str, Any]:
     for text in said:
         name, equals, value = text.partition("=")
         if not equals:
-            raise ValueError(f"--set and --ask take NAME=VALUE, but got {text!r}.")
+            raise ValueError(f"{option} takes NAME=VALUE, but it got {text!r}.")
         found[name] = read_value(value)
     return found
 

@@ -241,8 +241,8 @@ def test_what_makes_no_sense_is_a_sentence(tmp_path):
         read_folder(tmp_path / "one")
     with pytest.raises(ValueError, match="lies in"):
         correct_folder(tmp_path / "one", tmp_path / "one" / "out")
-    (tmp_path / "bad.csv").write_text("name,label\n")
-    with pytest.raises(ValueError, match="must have the columns"):
+    (tmp_path / "bad.csv").write_text("name,label\n1.png,cat\n")
+    with pytest.raises(ValueError, match="must have a column file_name"):
         read_folder(tmp_path / "one", tmp_path / "bad.csv")
     how = folder_with(tmp_path, torch.tensor([0, 1, 0, 1]))
     np.save(tmp_path / "x.npy", np.zeros((3, 2)))

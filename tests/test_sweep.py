@@ -201,7 +201,7 @@ def test_the_folder_is_locked_as_long_as_the_trial_works(tmp_path, monkeypatch):
     monkeypatch.setattr(sweeps, "_train", is_locked)
     monkeypatch.setattr(sweeps, "_train_together", is_locked)
     for processes in (1, 2):
-        (tmp_path / sweeps.TRIAL).write_text(json.dumps({"processes": processes}))
+        (tmp_path / sweeps.TRIAL).write_text(json.dumps({"processes": processes, "device": "cpu"}))
         assert sweeps._main(tmp_path, os.getppid()) == 0
     is_locked()
     assert seen == [True, True, False]

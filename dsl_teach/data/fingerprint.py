@@ -45,6 +45,8 @@ def digest(of: dict[str, Any]) -> str:
 
 def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     """A sentence on the first difference between two fingerprints; None if there is none."""
+    if digest(before) == digest(now):
+        return None
     if before["class_names"] != now["class_names"]:
         was, is_now = (textwrap.shorten(", ".join(x["class_names"]), 200, placeholder=" …") for x in (before, now))
         return f"The classes were {was} and are now {is_now}."

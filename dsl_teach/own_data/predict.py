@@ -33,8 +33,8 @@ def predict_folder(run: Path, folder: Path, output: Path, *, device: torch.devic
         ValueError: if the run was not trained on image files, or has no whole checkpoint, or there is no image.
     """
     settings = Settings.from_yaml(run / "settings.yaml")
-    class_names = json.loads(read_checked(run / "data.json"))["class_names"]
     require(settings.dataset in ON_DISK[2:], f"{run} was trained on {settings.dataset}, not on image files.")
+    class_names = json.loads(read_checked(run / "data.json"))["class_names"]
     found = sorted(x for x in folder.rglob("*") if x.suffix.lower() in SUFFIXES)
     broken = {x: why for x in found if (why := look((str(x), folder))[0])}
     paths = tuple(x.relative_to(folder).as_posix() for x in found if x not in broken)
