@@ -102,7 +102,8 @@ def h1() -> str:
     ]
     for case, share, ours, theirs, found, p in zip(cases, memorised, smp, plain, contrasts, corrected, strict=True):
         means = f"{100 * share.mean():.0f} | {100 * theirs.mean():.1f} | {100 * ours.mean():.1f}"
-        lines.append(f"| {case} | {means} | {found.mean:+.1f} ± {found.half:.1f} | {p:.3f} | {found.verdict(p)} |")
+        small = "< 0.001" if p < 0.001 else f"{p:.3f}"
+        lines.append(f"| {case} | {means} | {found.mean:+.1f} ± {found.half:.1f} | {small} | {found.verdict(p)} |")
     rise, low, high = slope(100 * memorised, 100 * (np.stack(smp) - np.stack(plain)))
     little = memorised.mean(axis=1) < LITTLE
     gains_there = [
