@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nbformat
 import pytest
 import yaml
 
@@ -117,7 +118,8 @@ def test_a_figure_is_described_in_words(pages):
 def test_colab_and_folders_are_linked_once_there_is_an_address(tmp_path):
     (tmp_path / "notebooks").mkdir()
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("*.md", "_build", "*.png"))
-    shutil.copy(NOTEBOOKS[0], tmp_path / "notebooks")
+    lesson = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A lesson")])
+    nbformat.write(lesson, tmp_path / "notebooks" / NOTEBOOKS[0].name)
     (tmp_path / "docs" / "index.md").write_text(
         "# Front\n\n[all](../notebooks)\n\n```{toctree}\n:glob:\n../notebooks/*\n```\n"
     )
