@@ -12,6 +12,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests import jupyter_page
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "data_scripts"))
 
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -70,3 +72,12 @@ def true_labels(files):
     root = next(x for x in (files.root, files.root.parent) if (x / "SYNTHETIC_truth.txt").exists())
     truth = dict(line.rsplit(" ", 1) for line in (root / "SYNTHETIC_truth.txt").read_text().splitlines())
     return torch.tensor([int(truth[path]) for path in files.paths])
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    """A browser; without one its tests are skipped."""
+    if jupyter_page.chromium() is None:
+        pytest.skip(jupyter_page.HOW_TO_INSTALL)
+    with jupyter_page.browser() as started:
+        yield started

@@ -25,7 +25,6 @@ from dsl_lessons.explorers.training import TrainingExplorer, training_sliders
 from dsl_teach import Settings, load_dataset
 from dsl_teach.data.toy import toy_clusters
 from dsl_teach.prototypes import cosine_similarity
-from tests import jupyter_page
 from tests.explorer_cases import by_the_library, difference, file_page, module_page, random_set, random_values
 
 SMALL = Settings(network="mlp", width=8, m=40, epochs=6, correction_start=2, learning_rate_drop=0)
@@ -124,14 +123,6 @@ def test_the_widget_keeps_a_picture_and_no_address(sets):
     bundle, _ = explorer._repr_mimebundle_()
     assert ElementTree.fromstring(bundle["image/svg+xml"]).tag.endswith("svg")
     assert bundle["text/plain"].startswith("Explorer(set=0, p=3, m=200")
-
-
-@pytest.fixture(scope="module")
-def chrome():
-    if jupyter_page.chromium() is None:
-        pytest.skip(jupyter_page.HOW_TO_INSTALL)
-    with jupyter_page.browser() as started:
-        yield started
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ from PIL import Image
 
 from dsl_teach.own_data import report
 from dsl_teach.own_data.report import LARGEST, SHOWN, Doubtful, write_report
-from tests import jupyter_page
 
 HOSTILE = [
     "cat/<img src=x onerror=alert(1)>.jpg", "cat/</script><script>alert(2)</script>.jpg", "cat/<!--<script>.jpg",
@@ -97,14 +96,6 @@ def test_counts_of_many_classes_and_labels_outside_them(tmp_path):
     data = data_of(page_of(tmp_path / "report.html", doubtful(["a.jpg"]), classes=classes))
     assert data["classes"] == [*classes, "cat", "dog"]
     assert all(n == (5 if c == d else (c + d) % 3) > 0 for c, d, n in data["counts"])
-
-
-@pytest.fixture(scope="module")
-def chrome():
-    if jupyter_page.chromium() is None:
-        pytest.skip(jupyter_page.HOW_TO_INSTALL)
-    with jupyter_page.browser() as started:
-        yield started
 
 
 @pytest.mark.slow

@@ -277,14 +277,18 @@ def look(place: tuple[str, Path], *, decode: bool = False) -> Look:
     return "", (size, zlib.crc32(tail))
 
 
-def _look_at(train: Listed, test: Listed) -> Found:
-    """Look at every file of both sides, a few at a time; what cannot be used."""
+def look_at_all(places: Sequence[tuple[str, Path]]) -> list[Look]:
+    """What :func:`look` finds at each place, a few at a time."""
     from tqdm import tqdm
 
-    places = train.places() + test.places()
     with ThreadPool(8) as pool:
-        looks = tqdm(pool.imap(look, places, 100), "looking at files", len(places), disable=None, delay=1)
-        seen = {path: found for (path, _), found in zip(places, looks, strict=True)}
+        return list(tqdm(pool.imap(look, places, 100), "looking at files", len(places), disable=None, delay=1))
+
+
+def _look_at(train: Listed, test: Listed) -> Found:
+    """Look at every file of both sides; what cannot be used."""
+    places = train.places() + test.places()
+    seen = {path: found for (path, _), found in zip(places, look_at_all(places), strict=True)}
     return unusable(train, seen, [test]) | unusable(test, seen)
 
 

@@ -7,14 +7,13 @@ import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from multiprocessing.pool import ThreadPool
 from pathlib import Path, PurePosixPath
 
 import torch
 from torch import Tensor
 
 from dsl_teach.data.dataset import ImageFiles
-from dsl_teach.data.folders import SUFFIXES, look
+from dsl_teach.data.folders import SUFFIXES, look_at_all
 from dsl_teach.files import read_table
 
 SPLITS = frozenset(("train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"))
@@ -130,11 +129,7 @@ def _by_table(table: Path, found: set[str], skipped: list[tuple[str, str]]) -> d
 
 def looked_at(folder: Folder) -> tuple[Folder, Tensor]:
     """Leave out what has no readable header and find files of the same bytes and other labels; the rows that stay."""
-    from tqdm import tqdm
-
-    places = [(f"{folder.files.root}/{path}", folder.files.root) for path in folder.files.paths]
-    with ThreadPool(8) as pool:
-        looks = list(tqdm(pool.imap(look, places, 100), "looking at files", len(places), disable=None, delay=1))
+    looks = look_at_all([(f"{folder.files.root}/{path}", folder.files.root) for path in folder.files.paths])
     kept, rows = folder.without({row: why for row, (why, _) in enumerate(looks) if why})
     by_mark = defaultdict[tuple[int, int], list[int]](list)
     for place, row in enumerate(rows.tolist()):
