@@ -97,6 +97,7 @@ def module_page(started: Browser) -> Iterator[Page]:
     script = (
         (HERE / "explorer.mjs").read_text()
         + """
+    globalThis.mount = mount;
     globalThis.compute = (set, values) => {
       const loaded = load(JSON.parse(set));
       const { classes, scores, corrected } = correct(loaded, values);

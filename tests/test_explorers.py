@@ -135,6 +135,28 @@ def test_the_browser_computes_what_the_library_computes(chrome):
             assert apart <= 1e-9
 
 
+@pytest.mark.slow
+def test_built_where_it_has_no_room_it_is_drawn_when_it_gets_some(chrome, sets):
+    """As in a notebook whose cell is far below: the browser lays it out only when the reader comes near."""
+    shown = "() => [...document.querySelectorAll('canvas.dsl-canvas')].map((c) => c.toDataURL())"
+    with module_page(chrome) as page:
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.evaluate(
+            """([sets, values]) => {
+              document.body.insertAdjacentHTML("beforeend",
+                "<style>canvas { width: 300px; height: 200px }</style><div id=far style='display: none'></div>");
+              mount(document.getElementById("far"), { sets, values });
+            }""",
+            [[packed(sets[0])], Explorer(sets[0]).values],
+        )
+        before = page.evaluate(shown)
+        assert "of 194 pass" in page.locator(".dsl-class small").first.text_content()
+        page.evaluate("() => { document.getElementById('far').style.display = 'block'; }")
+        page.wait_for_function(f"(before) => ({shown})().every((picture, side) => picture !== before[side])", arg=before)
+        assert errors == []
+
+
 @pytest.fixture
 def opened(chrome, sets, tmp_path):
     """The page, from a file, as narrow as a telephone; it may ask for nothing else and report no error."""

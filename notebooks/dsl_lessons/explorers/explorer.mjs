@@ -479,7 +479,8 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
   const setOf = (place) => loaded.get(place) ?? loaded.set(place, load(packed[place])).get(place);
   let values = { set: 0, focus: -1, sample: -1, ...start };
   let hover = -1;
-  let set, view, places, theme;
+  let set, view, theme;
+  let places = [[], []]; // where each sample was drawn in the two pictures
   el.replaceChildren();
   el.classList.add("dsl-explorer");
 
@@ -582,7 +583,8 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
 
   function draw() {
     const sample = hover >= 0 ? hover : values.sample;
-    places = [drawMap, drawGraph].map((paint, side) => paint(canvases[side], view, values, theme, sample));
+    // Not laid out yet, as in a cell far below: the observer of sizes draws it as soon as there is room.
+    if (canvases[0].clientWidth) places = [drawMap, drawGraph].map((paint, side) => paint(canvases[side], view, values, theme, sample));
     tellSample(sample);
   }
 
