@@ -181,6 +181,7 @@ function sheet(canvas) {
   const g = canvas.getContext("2d");
   g.setTransform(scale, 0, 0, scale, 0, 0);
   g.clearRect(0, 0, width, height);
+  g.lineJoin = "round";
   return { g, width, height };
 }
 
@@ -233,7 +234,6 @@ function haloed(g, text, x, y, theme, align = "center", weight = 600) {
   g.font = `${weight} 13px ${theme.font}`;
   g.textAlign = align;
   g.textBaseline = "middle";
-  g.lineJoin = "round";
   g.lineWidth = 4;
   g.strokeStyle = theme.paper;
   g.strokeText(text, x, y);
