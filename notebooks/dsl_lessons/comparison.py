@@ -127,8 +127,10 @@ def labels_before_and_after(rows: pd.DataFrame) -> Figure:
         axes.plot([given, now], [place, place], color=colour, linewidth=2)
         axes.plot(given, place, "o", color=NEUTRAL)
         axes.plot(now, place, ">" if now > given else "<", color=colour, markersize=9)
-        axes.annotate(f"{now - given:+.1f}", (max(given, now), place), xytext=(9, -3), textcoords="offset points")
-    axes.set_yticks(range(len(means)), [", ".join(names) for names in means.index])
+        moved = f"{now - given:+.1f}".replace("-", "−")
+        axes.annotate(moved, (max(given, now), place), xytext=(9, -3), textcoords="offset points")
+    alone = known["method"].nunique() == 1
+    axes.set_yticks(range(len(means)), [names[0] if alone else ", ".join(names) for names in means.index])
     axes.invert_yaxis()
     axes.margins(x=0.15, y=0.3 / len(means))
     axes.set_xlabel("labels right, %: dot as given, arrow head as corrected")
