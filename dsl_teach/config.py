@@ -132,11 +132,6 @@ class _Correction(_Group):
         "network", "embeddings of the network as it is now, or, timm, of the network before any training"
     )
     neighbours: Count = _setting(50, "how many neighbours vote, with correct_by neighbours")
-    soft_temperature: Weight = _setting(0.0, "corrected labels are softmax(scores / temperature); 0: hard")
-    margin: Weight = _setting(0.0, "change a label only if its score is beaten by more than this")
-    whitened: bool = _setting(False, "scale embeddings by their spread within classes before cosines are taken")
-    agreeing_only: bool = _setting(False, "choose prototypes where the last corrected label and the noisy one agree")
-    score_momentum: Rate = _setting(0.0, "share of the old class scores kept in each correction; 0: new ones")
     eta_max: Gate = _setting(0.95, "the gate: samples this similar to a denser one are no prototypes; at 2 all pass")
     quantile: Quantile = _setting(0.6, "share of the similarities at or below S_c; the paper's top 40 % is 0.6")
     diagonal: bool = _setting(True, "whether a sample's similarity to itself takes part in S_c")
@@ -229,14 +224,10 @@ def without_places(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 CLASHES = (
-    ("soft_temperature", "margin", "a soft label has no single class to keep."),
     ("mixup", "correction_mode", "embeddings gathered on the way would be those of mixed images."),
     ("balanced_sampling", "correction_mode", "samples not drawn in an epoch would have no embedding."),
     ("averaged_weights", "correction_mode", "embeddings gathered on the way come from the moving weights."),
     ("noise_rate", "labels_file", "one makes labels wrong, the other takes published wrong labels."),
-    ("agreeing_only", "correct_by = neighbours", "there are no prototypes to choose."),
-    ("agreeing_only", "correct_by = head", "there are no prototypes to choose."),
-    ("whitened", "correct_by = head", "no cosines are taken."),
     ("correct_from", "correct_by = head", "the head takes embeddings of the network as it is now."),
     ("correct_from", "correction_mode", "embeddings gathered on the way come from the network as it is now."),
 )
@@ -282,8 +273,6 @@ def _uses(s: Settings) -> Iterator[tuple[Iterable[str], bool, str]]:
     yield _Correction.model_fields, s.alpha > 0 and s.epochs < s.correction_start, never
     rest = _Correction.model_fields.keys() - KNOBS  # alpha 0 is how cross-entropy is written
     yield rest, s.alpha == 0, "alpha is 0, so no label is corrected"
-    again = ("agreeing_only", "score_momentum", "soft_temperature")
-    yield again, s.epochs == s.correction_start, "labels are corrected only once, when training is over"
     for name, correctors in OF_CORRECTOR.items():
         kept = name == "m" and s.small_class == "error"
         yield (name,), s.alpha > 0 and s.correct_by not in correctors and not kept, f"correct_by is {s.correct_by}"

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dsl_lessons.figures import NEUTRAL, RIGHT, WRONG, styled
-from dsl_lessons.methods import BASELINE, PRESET, SMP, methods
+from dsl_lessons.methods import BASELINE, SMP, methods
 from dsl_lessons.power import seeds_needed
 from dsl_lessons.self_learning import clean_labels_of, prototypes_right
 from dsl_lessons.tables import BETTER, WORSE, against, pairs_of, signed, verdict
@@ -103,7 +103,7 @@ def seeds_table(rows: pd.DataFrame, *, wished: Sequence[float] = (0.5, 1, 2, 5))
 def best_other(rows: pd.DataFrame) -> str | None:
     """The method outside SMP's family with the greatest mean accuracy over the seeds it shares with the baseline."""
     found = differences_of(rows)
-    others = [name for name in found if name != PRESET and not name.startswith(SMP)]
+    others = [name for name in found if not name.startswith(SMP)]
     return others[0] if others else None
 
 

@@ -40,7 +40,6 @@ CLASS_COLOURS = (
 METHOD_COLOURS = {
     "cross-entropy": "#8a8a8a",
     "SMP": "#1f5fa8",
-    "careful SMP": "#7b4ab2",
     "GCE": "#a85a00",
     "balanced sampling": "#c79a2b",
     "SMP on balanced samples": "#2a9db0",

@@ -11,7 +11,7 @@ import yaml
 
 from dsl_lessons.paths import CONFIGS
 
-BASELINE, SMP, PRESET = "cross-entropy", "SMP", "careful SMP"
+BASELINE, SMP = "cross-entropy", "SMP"
 
 
 def methods() -> dict[str, dict[str, Any]]:

@@ -91,13 +91,12 @@ GROUPS: dict[str, list[Variant]] = {
     ],
     "what the article proposes": [
         Variant("alpha 0.25", "half the usual weight for corrected labels", {"alpha": 0.25}),
-        Variant("soft labels", "each label is the softmax of the class scores over 0.05", {"soft_temperature": 0.05}),
     ],
 }
 """Title of a group -> its variants."""
 
 VARIANTS = {variant.name: variant for group in GROUPS.values() for variant in group}
-MANY_CLASSES = ["cross-entropy", "SMP", "alpha 0.25", "soft labels", "even shares"]
+MANY_CLASSES = ["cross-entropy", "SMP", "alpha 0.25", "even shares"]
 """The runs that are compared where digits are divided into many classes."""
 
 
