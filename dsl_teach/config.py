@@ -145,13 +145,17 @@ class _Correction(_Group):
 class Settings(_Correction, _Training, _Network, _Data):
     """One run of the method. ``alpha = 0`` is plain cross-entropy on the noisy labels.
 
+    ``preset``, no setting itself, stands for those of :data:`PRESETS`; what else is named goes over it.
+
     Raises:
         ValueError: if a name is unknown, or a value is of a wrong type or out of range; the sentence names the setting.
     """
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, *, preset: str | None = None, **values: Any) -> None:
+        if preset is not None and preset not in list(PRESETS):
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, but it is {preset!r}.")
         try:
-            super().__init__(**values)
+            super().__init__(**(PRESETS[preset] | values if preset else values))
         except ValidationError as error:
             raise ValueError(_sentence(error)) from None
 
@@ -216,6 +220,17 @@ def _clashes(s: Settings) -> Iterator[tuple[bool, str]]:
     said.add(f"correct_by = {s.correct_by}")
     for one, other, why in CLASHES:
         yield {one, other} <= said, f"{one} and {other} do not go together: {why} Set one of them back."
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "untouched_features": {
+        "network": "timm:tf_efficientnet_lite0", "weights": "bundled", "frozen_blocks": 14, "augment": True,
+        "epochs": 15, "batch_size": 32, "learning_rate": 0.01, "learning_rate_drop": 8,
+        "correct_by": "leave_one_out", "correct_from": "untouched", "correction_start": 0, "alpha": 0.9,
+    },
+}  # fmt: skip
+"""Settings by the name of a preset. Untouched features: a network with ImageNet weights is trained on the labels of a
+linear fit on its features before any training, each sample judged without its own label. See docs/findings.md."""
 
 
 def without_places(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -292,8 +307,11 @@ OF_CORRECTOR = {
 def help_text() -> dict[str, dict[str, str]]:
     """Title of each group of settings -> one line of help for each setting in it."""
     return {
-        str(group.__doc__).rstrip("."): {name: str(field.description) for name, field in group.model_fields.items()}
-        for group in (_Correction, _Training, _Network, _Data)
+        "Preset": {"preset": f"several settings at once: {', '.join(PRESETS)}; what else is named goes over it"},
+        **{
+            str(group.__doc__).rstrip("."): {name: str(field.description) for name, field in group.model_fields.items()}
+            for group in (_Correction, _Training, _Network, _Data)
+        },
     }
 
 

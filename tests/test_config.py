@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsl_teach.config import CLASHES, Settings, help_text, require_use
+from dsl_teach.config import CLASHES, PRESETS, Settings, help_text, require_use
 
 CIFAR = {"dataset": "cifar10", "data_root": "x"}
 FILES = {"dataset": "image_folder", "data_root": "x"}
@@ -24,7 +24,7 @@ def test_settings_are_frozen_and_each_has_a_line_of_help_in_one_group():
     with pytest.raises(ValueError, match="frozen"):
         Settings().p = 3
     helped = [name for group in help_text().values() for name in group]
-    assert sorted(helped) == sorted(Settings.model_fields)
+    assert sorted(helped) == sorted(["preset", *Settings.model_fields])
     assert all(line for group in help_text().values() for line in group.values())
 
 
@@ -173,3 +173,14 @@ def test_of_several_runs_one_use_is_enough():
     require_use(Settings(loss="gce", gce_q=0.5), Settings(gce_q=0.5))
     with pytest.raises(ValueError, match=r"^gce_q "):
         require_use(Settings(), Settings(gce_q=0.5))
+
+
+def test_a_preset_stands_for_settings_and_what_is_named_goes_over_it():
+    [name] = PRESETS
+    found = Settings(**FILES, preset=name, alpha=0.5)
+    assert PRESETS[name] | {"alpha": 0.5} == {key: getattr(found, key) for key in PRESETS[name]}
+    assert found.model_fields_set == {*PRESETS[name], *FILES}
+    assert found.replace(epochs=9).alpha == 0.5
+    for wrong in ("none", ["untouched_features"], 1):
+        with pytest.raises(ValueError, match=r"^preset must be one of untouched_features"):
+            Settings(preset=wrong)
