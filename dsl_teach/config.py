@@ -132,11 +132,6 @@ class _Correction(_Group):
         "network", "embeddings of the network as it is now, or, timm, of the network before any training"
     )
     neighbours: Count = _setting(50, "how many neighbours vote, with correct_by neighbours")
-    soft_temperature: Weight = _setting(0.0, "corrected labels are softmax(scores / temperature); 0: hard")
-    margin: Weight = _setting(0.0, "change a label only if its score is beaten by more than this")
-    whitened: bool = _setting(False, "scale embeddings by their spread within classes before cosines are taken")
-    agreeing_only: bool = _setting(False, "choose prototypes where the last corrected label and the noisy one agree")
-    score_momentum: Rate = _setting(0.0, "share of the old class scores kept in each correction; 0: new ones")
     eta_max: Gate = _setting(0.95, "the gate: samples this similar to a denser one are no prototypes; at 2 all pass")
     quantile: Quantile = _setting(0.6, "share of the similarities at or below S_c; the paper's top 40 % is 0.6")
     diagonal: bool = _setting(True, "whether a sample's similarity to itself takes part in S_c")
@@ -150,13 +145,17 @@ class _Correction(_Group):
 class Settings(_Correction, _Training, _Network, _Data):
     """One run of the method. ``alpha = 0`` is plain cross-entropy on the noisy labels.
 
+    ``preset``, no setting itself, stands for those of :data:`PRESETS`; what else is named goes over it.
+
     Raises:
         ValueError: if a name is unknown, or a value is of a wrong type or out of range; the sentence names the setting.
     """
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, *, preset: str | None = None, **values: Any) -> None:
+        if preset is not None and preset not in list(PRESETS):
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}, but it is {preset!r}.")
         try:
-            super().__init__(**values)
+            super().__init__(**(PRESETS[preset] | values if preset else values))
         except ValidationError as error:
             raise ValueError(_sentence(error)) from None
 
@@ -223,20 +222,27 @@ def _clashes(s: Settings) -> Iterator[tuple[bool, str]]:
         yield {one, other} <= said, f"{one} and {other} do not go together: {why} Set one of them back."
 
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "untouched_features": {
+        "network": "timm:tf_efficientnet_lite0", "weights": "bundled", "frozen_blocks": 14, "augment": True,
+        "epochs": 15, "batch_size": 32, "learning_rate": 0.01, "learning_rate_drop": 8,
+        "correct_by": "leave_one_out", "correct_from": "untouched", "correction_start": 0, "alpha": 0.9,
+    },
+}  # fmt: skip
+"""Settings by the name of a preset. Untouched features: a network with ImageNet weights is trained on the labels of a
+linear fit on its features before any training, each sample judged without its own label. See docs/findings.md."""
+
+
 def without_places(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by name, but for those that say where something lies: moving it changes nothing about a run."""
     return {name: value for name, value in values.items() if name not in PLACES}
 
 
 CLASHES = (
-    ("soft_temperature", "margin", "a soft label has no single class to keep."),
     ("mixup", "correction_mode", "embeddings gathered on the way would be those of mixed images."),
     ("balanced_sampling", "correction_mode", "samples not drawn in an epoch would have no embedding."),
     ("averaged_weights", "correction_mode", "embeddings gathered on the way come from the moving weights."),
     ("noise_rate", "labels_file", "one makes labels wrong, the other takes published wrong labels."),
-    ("agreeing_only", "correct_by = neighbours", "there are no prototypes to choose."),
-    ("agreeing_only", "correct_by = head", "there are no prototypes to choose."),
-    ("whitened", "correct_by = head", "no cosines are taken."),
     ("correct_from", "correct_by = head", "the head takes embeddings of the network as it is now."),
     ("correct_from", "correction_mode", "embeddings gathered on the way come from the network as it is now."),
 )
@@ -282,8 +288,6 @@ def _uses(s: Settings) -> Iterator[tuple[Iterable[str], bool, str]]:
     yield _Correction.model_fields, s.alpha > 0 and s.epochs < s.correction_start, never
     rest = _Correction.model_fields.keys() - KNOBS  # alpha 0 is how cross-entropy is written
     yield rest, s.alpha == 0, "alpha is 0, so no label is corrected"
-    again = ("agreeing_only", "score_momentum", "soft_temperature")
-    yield again, s.epochs == s.correction_start, "labels are corrected only once, when training is over"
     for name, correctors in OF_CORRECTOR.items():
         kept = name == "m" and s.small_class == "error"
         yield (name,), s.alpha > 0 and s.correct_by not in correctors and not kept, f"correct_by is {s.correct_by}"
@@ -303,8 +307,11 @@ OF_CORRECTOR = {
 def help_text() -> dict[str, dict[str, str]]:
     """Title of each group of settings -> one line of help for each setting in it."""
     return {
-        str(group.__doc__).rstrip("."): {name: str(field.description) for name, field in group.model_fields.items()}
-        for group in (_Correction, _Training, _Network, _Data)
+        "Preset": {"preset": f"several settings at once: {', '.join(PRESETS)}; what else is named goes over it"},
+        **{
+            str(group.__doc__).rstrip("."): {name: str(field.description) for name, field in group.model_fields.items()}
+            for group in (_Correction, _Training, _Network, _Data)
+        },
     }
 
 

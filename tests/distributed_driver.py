@@ -26,9 +26,7 @@ RUNS = {
     "plain": SETTINGS,
     "one over": SETTINGS.replace(batch_size=20, epochs=2),  # the second process has no part in the last batch
     "streamed": SETTINGS.replace(correction_mode="streamed", epochs=3),
-    "options": SETTINGS.replace(
-        epochs=3, loss="elr", whitened=True, score_momentum=0.5, agreeing_only=True, averaged_weights=0.8
-    ),
+    "options": SETTINGS.replace(epochs=3, loss="elr", averaged_weights=0.8),
     "batch norm": SETTINGS.replace(epochs=2, network="small_cnn"),  # statistics are those of a process's part
     "balanced": SETTINGS.replace(
         epochs=3, balanced_sampling=True, correct_by="neighbours", neighbours=9, loss="forward"

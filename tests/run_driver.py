@@ -57,7 +57,6 @@ def outcome(done):
             {k: v for k, v in vars(r).items() if not k.startswith("seconds")} for r in done.result.history
         ],
         "labels": None if made is None else made.labels,
-        "soft": None if made is None else made.soft,
     }  # fmt: skip
 
 

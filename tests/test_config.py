@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dsl_teach.config import CLASHES, Settings, help_text, require_use
+from dsl_teach.config import CLASHES, PRESETS, Settings, help_text, require_use
 
 CIFAR = {"dataset": "cifar10", "data_root": "x"}
 FILES = {"dataset": "image_folder", "data_root": "x"}
@@ -24,7 +24,7 @@ def test_settings_are_frozen_and_each_has_a_line_of_help_in_one_group():
     with pytest.raises(ValueError, match="frozen"):
         Settings().p = 3
     helped = [name for group in help_text().values() for name in group]
-    assert sorted(helped) == sorted(Settings.model_fields)
+    assert sorted(helped) == sorted(["preset", *Settings.model_fields])
     assert all(line for group in help_text().values() for line in group.values())
 
 
@@ -34,7 +34,7 @@ OUT_OF_RANGE = {
     "epochs": [0, None], "batch_size": [0], "learning_rate": [0.0], "quantile": [0.0, 1.1], "width": [0],
     "eta_max": [5, 2.1, -1.0], "network": ["resnet_9000", 3], "rho_ties": ["none"], "seed": [-1], "loss": ["mse"],
     "gce_q": [0.0, 1.1], "sce_a": [-0.1], "elr_momentum": [1.0], "smoothing": [1.0], "mixup": [-1.0],
-    "averaged_weights": [1.0], "score_momentum": [1.0], "soft_temperature": [-1.0], "margin": [-0.1],
+    "averaged_weights": [1.0],
     "correct_by": ["oracle"], "neighbours": [0], "fill_up": [1], "precision": ["float16"], "dataset": ["mnist"],
 }  # fmt: skip
 
@@ -72,8 +72,8 @@ def test_at_eta_max_2_everything_passes_and_a_whole_number_may_stand_for_a_numbe
 
 
 ON = {
-    "soft_temperature": 0.1, "margin": 0.1, "mixup": 0.2, "correction_mode": "streamed", "balanced_sampling": True,
-    "averaged_weights": 0.9, "whitened": True, "agreeing_only": True, "noise_rate": 0.2, "labels_file": "labels.npy",
+    "mixup": 0.2, "correction_mode": "streamed", "balanced_sampling": True,
+    "averaged_weights": 0.9, "noise_rate": 0.2, "labels_file": "labels.npy",
     "correct_from": "untouched",
 }  # fmt: skip
 
@@ -135,8 +135,7 @@ IDLE = [
     ({"neighbours": 9}, "neighbours"),
     ({"quantile": 0.5, "correct_by": "class_means"}, "quantile"),
     ({"m": 50, "correct_by": "random"}, "m"),
-    ({"margin": 0.1, "alpha": 0.0}, "margin"),
-    ({"score_momentum": 0.5, "epochs": 3, "correction_start": 3}, "score_momentum"),
+    ({"quantile": 0.5, "alpha": 0.0}, "quantile"),
     ({"noise_temperature": 1.0, "noise_rate": 0.0}, "noise_temperature"),
     ({"width": 8, "network": "resnet18", **FILES}, "width"),
     ({"augment": True, **FILES}, "augment"),
@@ -174,3 +173,14 @@ def test_of_several_runs_one_use_is_enough():
     require_use(Settings(loss="gce", gce_q=0.5), Settings(gce_q=0.5))
     with pytest.raises(ValueError, match=r"^gce_q "):
         require_use(Settings(), Settings(gce_q=0.5))
+
+
+def test_a_preset_stands_for_settings_and_what_is_named_goes_over_it():
+    [name] = PRESETS
+    found = Settings(**FILES, preset=name, alpha=0.5)
+    assert PRESETS[name] | {"alpha": 0.5} == {key: getattr(found, key) for key in PRESETS[name]}
+    assert found.model_fields_set == {*PRESETS[name], *FILES}
+    assert found.replace(epochs=9).alpha == 0.5
+    for wrong in ("none", ["untouched_features"], 1):
+        with pytest.raises(ValueError, match=r"^preset must be one of untouched_features"):
+            Settings(preset=wrong)

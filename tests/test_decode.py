@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from dsl_teach.data import decode
-from dsl_teach.data.decode import UnreadableImage, cut, decode_image, resize_short_side, torchcodec_decoder
+from dsl_teach.data.decode import MOST_BYTES, UnreadableImage, cut, decode_image, resize_short_side, torchcodec_decoder
 
 DECODERS = ["torchcodec", "pillow"]
 PICTURE = Image.fromarray(np.kron(np.arange(60, dtype=np.uint8).reshape(5, 4, 3) * 4, np.ones((12, 15, 1), np.uint8)))
@@ -134,3 +134,11 @@ def test_cut_from_corner_to_corner():
     assert torch.equal(cut(image, 4, [0.0, 0.0, 0.9]), image[:, :4, :4])
     assert torch.equal(cut(image, 4, [0.999, 0.999, 0.9]), image[:, 2:, 4:])
     assert torch.equal(cut(image, 4, [0.0, 0.0, 0.1]), image[:, :4, :4].flip(-1))
+
+
+def test_too_many_bytes_are_refused_before_any_is_read(tmp_path):
+    path = tmp_path / "long.png"
+    with path.open("wb") as file:
+        file.truncate(MOST_BYTES + 1)  # a file with a hole: no disk is filled
+    with pytest.raises(UnreadableImage, match="bytes that its file may have"):
+        decode_image(path)

@@ -60,7 +60,7 @@ def test_a_vote_is_the_cosines_to_the_prototypes_and_their_mean_the_score(fitted
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("whitened", True), ("averaged_weights", 0.9), ("margin", 0.05)]
+    [("averaged_weights", 0.9)]
     + [("correct_by", way) for way in ("density_peaks", "class_means", "random", "neighbours", "head")],
 )
 def test_every_way_to_correct_can_be_explained_and_drawn(option, value):
@@ -72,7 +72,7 @@ def test_every_way_to_correct_can_be_explained_and_drawn(option, value):
         was_changed = found.corrected_label != found.noisy_label
         assert ("was changed to" in explain.in_words(found, fitted.data.class_names)) == was_changed
         assert found.corrected_label == int(labels[sample])
-        assert (-found.margin > fitted.settings.margin) == was_changed
+        assert (found.margin < 0) == was_changed
         assert not was_changed or found.rival.label == found.corrected_label
         changed += was_changed
         if len(found.given.index):

@@ -153,7 +153,9 @@ def test_built_where_it_has_no_room_it_is_drawn_when_it_gets_some(chrome, sets):
         before = page.evaluate(shown)
         assert "of 194 pass" in page.locator(".dsl-class small").first.text_content()
         page.evaluate("() => { document.getElementById('far').style.display = 'block'; }")
-        page.wait_for_function(f"(before) => ({shown})().every((picture, side) => picture !== before[side])", arg=before)
+        page.wait_for_function(
+            f"(before) => ({shown})().every((picture, side) => picture !== before[side])", arg=before
+        )
         assert errors == []
 
 

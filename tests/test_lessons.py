@@ -114,7 +114,7 @@ def test_without_cifar_the_lesson_goes_on_with_digits_and_says_how_to_get_it(tmp
 
 
 def test_a_plan_gives_every_method_the_same_data_and_only_its_own_changes():
-    plans = comparison.plan(DIGITS, ["cross-entropy", "GCE", "careful SMP"], 2)
+    plans = comparison.plan(DIGITS, ["cross-entropy", "GCE", "SMP"], 2)
     assert plans[0][2] is plans[2][2] is not plans[3][2]
     assert all(settings == DIGITS.replace(seed=settings.seed, **methods()[name]) for name, settings, _ in plans)
 

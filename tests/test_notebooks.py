@@ -151,6 +151,7 @@ def papermill(output: Path, *words: str, cwd: Path = ROOT) -> subprocess.Complet
     [
         ("data_root", "data_root names none_such, and there is no such folder"),
         ("sedes", "This notebook has no parameter sedes. Did you mean seeds?"),
+        ("workers", "workers must be of the kind of 1, but it is 'none_such'."),
     ],
 )
 def test_a_notebook_that_cannot_run_says_why_without_a_traceback_and_is_kept(tmp_path, name, sentence):

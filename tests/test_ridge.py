@@ -27,6 +27,8 @@ def test_it_is_the_textbooks_ridge_and_left_out_means_left_out(d):
     head, y = ridge_head(x, labels, num_classes=3), torch.nn.functional.one_hot(labels, 3).double()
     whole = plain_ridge(x, y, head.penalty)
     torch.testing.assert_close(head.fitted, x.double() @ whole[:-1] + whole[-1], rtol=1e-6, atol=1e-8)
+    new = drawn(d=d, seed=1)[0]
+    torch.testing.assert_close(head.scores(new), new.double() @ whole[:-1] + whole[-1], rtol=1e-6, atol=1e-8)
     for i in range(len(x)):
         others = torch.arange(len(x)) != i
         without = plain_ridge(x[others], y[others], head.penalty)

@@ -179,6 +179,14 @@ class TestRunning:
         assert len(caught[0].rows) == 4
         assert {path: path.stat().st_mtime for path in folder.glob("trials/*/row.json")} == before
 
+    def test_rows_of_another_sweep_are_not_written_over(self, finished):
+        folder, _, _ = finished
+        before = (folder / "rows.json").read_bytes()
+        other = read_sweep(folder / "sweep.yaml").model_copy(update={"made_by": "other.yaml"})
+        with pytest.raises(ValueError, match=r"rows names .*rows\.json, which holds the rows of sweep\.yaml"):
+            run_sweep(other, folder / "others")
+        assert (folder / "rows.json").read_bytes() == before
+
     def test_a_part_writes_no_rows(self, finished):
         folder, _, _ = finished
         sweep = read_sweep(folder / "sweep.yaml")

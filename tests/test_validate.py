@@ -22,7 +22,6 @@ from dsl_teach.prototypes import (
     select_prototypes,
     similarity_threshold,
 )
-from dsl_teach.prototypes.correction import keep_unless_beaten, soft_labels
 from dsl_teach.prototypes.ridge import ridge_head
 from dsl_teach.prototypes.variants import neighbour_scores
 from dsl_teach.training import losses
@@ -126,9 +125,6 @@ LOGITS = torch.zeros(3, 2)
         (lambda: noise.noise_report(LABELS * 0 - 1, LABELS, 3), "nothing to report"),
         (lambda: noise.noise_report(LABELS, LABELS[1:], 3), "noisy_labels must have one entry"),
         (lambda: label_margin(BAD, LABELS), "NaN or infinity in 6 entries"),
-        (lambda: soft_labels(BAD, 1.0), "NaN or infinity"),
-        (lambda: soft_labels(ROWS, NAN), "temperature must"),
-        (lambda: keep_unless_beaten(ROWS, LABELS, LABELS, NAN), "margin must"),
         (lambda: class_scores([["a"]], FOUND), "embeddings must be numbers"),
         (lambda: correct_labels(ROWS, FOUND, [0.5] * 6), "noisy_labels must be one int64 number"),
         (lambda: metrics.accuracy(LABELS, LABELS[:1]), "one prediction a label"),
@@ -144,10 +140,6 @@ LOGITS = torch.zeros(3, 2)
 def test_numbers_that_mean_nothing_are_refused(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
-
-
-def test_the_smallest_temperature_makes_hard_labels():
-    assert torch.equal(soft_labels(torch.tensor([[0.1, 0.3]]), 1e-300), torch.tensor([[0.0, 1.0]]))
 
 
 def points(bad, n=20):

@@ -16,6 +16,8 @@ LONGEST = 50
 """An image may be this many times as long as it is short; beyond, scaling its short side would fill the memory."""
 MOST_PIXELS = 100_000_000
 """Of an image, by its header: decoded they take three bytes each."""
+MOST_BYTES = 2**28
+"""Of its file, all of which is read at once."""
 
 
 class UnreadableImage(ValueError):
@@ -53,8 +55,11 @@ def require_image_file(path: str | os.PathLike[str], within: str | os.PathLike[s
     """Refuse by its name and header what must not be read: no file, outside the data folder, or too many pixels."""
     if within is not None and not leads_into(path, within):
         raise UnreadableImage(path, "a link that leads out of the data folder")
-    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for, and a device never ends
+    told = os.stat(path)
+    if not stat.S_ISREG(told.st_mode):  # a pipe would be waited for, and a device never ends
         raise UnreadableImage(path, "a folder, a pipe or a device, not a file")
+    if told.st_size > MOST_BYTES:
+        raise UnreadableImage(path, f"more than the {MOST_BYTES:,} bytes that its file may have")
     from PIL import Image, UnidentifiedImageError
 
     try:

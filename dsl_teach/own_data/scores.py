@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from dsl_teach.prototypes.variants import SHRINKAGE
-
+SHRINKAGE = 0.1
+"""How far whitening draws the covariance towards a sphere, so that directions without spread do not explode."""
 MOST_AXES = 256
 """Principal axes of the features that count."""
 BLOCK = 8192

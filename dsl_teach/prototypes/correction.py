@@ -100,29 +100,3 @@ def label_margin(scores: Tensor, noisy_labels: Tensor) -> Tensor:
     given = scores.gather(1, noisy_labels[:, None]).squeeze(1)
     others = scores.scatter(1, noisy_labels[:, None], -torch.inf).amax(dim=1)
     return torch.where(given == others, 0, given - others)  # where both are minus infinity nothing is known
-
-
-def soft_labels(scores: Tensor, temperature: float) -> Tensor:
-    r"""Corrected labels that say how sure they are: (N, K), rows sum to 1.
-
-    .. math:: \hat{y}_c = \frac{\exp(\sigma_c / \tau)}{\sum_k \exp(\sigma_k / \tau)}
-
-    with tau, the temperature, above 0; near 0 the labels are hard. A class that scores minus infinity gets 0.
-
-    Raises:
-        ValueError: if ``temperature`` is not above 0, or a score is NaN.
-    """
-    require(0 < temperature < torch.inf, f"temperature must be above 0 and finite, but it is {temperature}.")
-    scores = require_scores(scores)
-    least = torch.finfo(scores.dtype).tiny  # what is smaller would be 0, and 0 / 0 no label
-    return torch.softmax((scores - scores.amax(dim=1, keepdim=True)) / max(temperature, least), dim=1)
-
-
-def keep_unless_beaten(scores: Tensor, noisy_labels: Tensor, corrected_labels: Tensor, margin: float) -> Tensor:
-    r"""Change a label only if its score is clearly beaten: by more than ``margin``, 0 or more.
-
-    .. math:: \hat{y} = y \quad \text{if} \quad \max_c \sigma_c - \sigma_y \le \text{margin}
-    """
-    require(margin >= 0, f"margin must be at least 0, but it is {margin}.")
-    given = scores.gather(1, noisy_labels[:, None]).squeeze(1)
-    return torch.where(scores.amax(dim=1) - given > margin, corrected_labels, noisy_labels)

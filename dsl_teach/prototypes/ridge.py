@@ -22,6 +22,14 @@ class RidgeHead(NamedTuple):
     """(N, K) scores."""
     left_out: Tensor
     """(N, K) scores of each sample by a head that was fitted without it."""
+    weights: Tensor
+    """(D, K)."""
+    offset: Tensor
+    """(K,)."""
+
+    def scores(self, embeddings: Tensor) -> Tensor:
+        """(B, K) float64, what the head says of other samples, (B, D)."""
+        return embeddings.double() @ self.weights + self.offset
 
 
 def ridge_head(embeddings: Tensor, noisy_labels: Tensor, *, num_classes: int) -> RidgeHead:
@@ -58,5 +66,6 @@ def ridge_head(embeddings: Tensor, noisy_labels: Tensor, *, num_classes: int) ->
         fitted = z @ (shrunk[:, None] * projected) + y_mean
         leverage = (squares @ shrunk + 1 / len(x))[:, None].clamp(max=1 - 1e-9)
         left_out = (fitted - leverage * y) / (1 - leverage)
-        tried.append(RidgeHead(penalty, fitted, left_out))
+        weights = directions @ (shrunk[:, None] * projected)
+        tried.append(RidgeHead(penalty, fitted, left_out, weights, y_mean - x_mean @ weights))
     return min(tried, key=lambda head: float((head.left_out - y).square().mean()))

@@ -1,5 +1,4 @@
-"""Beyond the paper: random prototypes, class means and a vote of neighbours, to measure density peaks against; and
-whitened embeddings, another space to take cosines in.
+"""Beyond the paper: random prototypes, class means and a vote of neighbours, to measure density peaks against.
 
 Throughout, ``embeddings`` are (N, D), ``noisy_labels`` (N,) int64 below K = ``num_classes``, and ``generator`` is a CPU
 generator; without one, one seeded with 0.
@@ -14,9 +13,6 @@ from torch.nn.functional import one_hot
 from dsl_teach._validate import require
 from dsl_teach.prototypes.density import unit_rows
 from dsl_teach.prototypes.selection import Prototypes, no_prototypes, sample_by_class
-
-SHRINKAGE = 0.1
-"""How far whitening draws the covariance towards a sphere, so that directions without spread do not explode."""
 
 
 def random_prototypes(
@@ -74,33 +70,3 @@ def neighbour_scores(
         similarity.masked_fill_(index[:, None] == rows[None, :], -torch.inf)
         scores.append(votes[similarity.topk(k, dim=1).indices].mean(dim=1))
     return torch.cat(scores)
-
-
-def whitened(embeddings: Tensor, noisy_labels: Tensor, *, num_classes: int) -> Tensor:
-    r"""Centre, and scale every direction by the spread within classes: what varies inside a class counts less.
-
-    .. math:: x' = \Bigl((1 - s) W + s \, \frac{\mathrm{tr} W}{D} I\Bigr)^{-1/2} (x - \bar\mu), \qquad
-              \bar\mu = \frac{1}{K} \sum_c \mu_c
-    .. math:: W = \frac{1}{N} \sum_i (x_i - \mu_{y_i}) (x_i - \mu_{y_i})^\top
-                = \frac{1}{N} \Bigl( \sum_i x_i x_i^\top - \sum_c n_c \mu_c \mu_c^\top \Bigr)
-
-    with s the ``SHRINKAGE``. After a ReLU all embeddings lie in one corner of space and all cosines are large; seen
-    from the middle of the classes they point in different directions.
-
-    Returns:
-        (N, D), float32 at least.
-    """
-    size, features = torch.bincount(noisy_labels, minlength=num_classes).double(), embeddings.shape[1]
-    first, second = size.new_zeros(num_classes, features), size.new_zeros(features, features)
-    for x, labels in zip(embeddings.split(8192), noisy_labels.split(8192), strict=True):  # so many rows are float64
-        first.index_add_(0, labels, x.double())
-        second += x.double().T @ x.double()
-    means = first / size.clamp(min=1)[:, None]
-    middle = means[size > 0].mean(dim=0)  # each class counts the same, however large it is
-    within = (second - first.T @ means) / size.sum()
-    sphere = torch.eye(len(within), dtype=within.dtype, device=within.device) * within.trace() / len(within)
-    spread, directions = torch.linalg.eigh((1 - SHRINKAGE) * within + SHRINKAGE * sphere)
-    rounding = 1e-15 * second.trace() / size.sum()  # classes of one point each: no spread but this
-    scale = spread.clamp(min=rounding).clamp(min=torch.finfo(torch.float32).tiny).rsqrt()
-    rows = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-    return (rows - middle.to(rows.dtype)) @ (directions * scale @ directions.T).to(rows.dtype)

@@ -16,10 +16,9 @@ from dsl_teach.config import Settings
 from dsl_teach.data.batches import Batches
 from dsl_teach.metrics import correction_report
 from dsl_teach.prototypes import Prototypes, class_scores, correct_labels, select_prototypes
-from dsl_teach.prototypes.correction import keep_unless_beaten, soft_labels
 from dsl_teach.prototypes.ridge import ridge_head
 from dsl_teach.prototypes.selection import no_prototypes, sample_by_class
-from dsl_teach.prototypes.variants import class_means, neighbour_scores, random_prototypes, whitened
+from dsl_teach.prototypes.variants import class_means, neighbour_scores, random_prototypes
 from dsl_teach.seeds import stream
 from dsl_teach.training.distributed import from_leader
 from dsl_teach.training.evaluation import embed
@@ -45,7 +44,7 @@ def correct(
     """The correction phase: embed every sample in its fixed view, choose prototypes, let them vote.
 
     The epoch names the random draw of the m samples a class. The memory holds embeddings gathered in training, which
-    are taken out, and class scores of former corrections, which are kept up to date. Clean labels are for the report.
+    are taken out. Clean labels are for the report.
     ``untouched``, (N, D), are embeddings to correct by in place of the network's.
     """
     start, memory = time.perf_counter(), {} if memory is None else memory
@@ -53,35 +52,16 @@ def correct(
     if untouched is not None and before is not None and settings.correct_by in LINEAR:
         return replace(before, epoch=epoch, seconds=0.0)  # from the same features by the same rule
     if untouched is not None:
-        raw = untouched.to(noisy_labels.device)
+        embeddings = untouched.to(noisy_labels.device)
     else:
-        raw = memory.pop(STREAMED) if STREAMED in memory else embed(network, train)
-    embeddings = in_space(raw, noisy_labels, settings, num_classes=k)
-    generator, among = stream(settings.seed, "sample", epoch), agreeing(before, noisy_labels, settings, num_classes=k)
-    prototypes = choose_prototypes(embeddings, noisy_labels, settings, num_classes=k, generator=generator, among=among)
-    scores = score(embeddings, raw, prototypes, noisy_labels, network.head, settings, epoch)
-    scores = running_mean(memory, "scores", scores, settings.score_momentum)
+        embeddings = memory.pop(STREAMED) if STREAMED in memory else embed(network, train)
+    generator = stream(settings.seed, "sample", epoch)
+    prototypes = choose_prototypes(embeddings, noisy_labels, settings, num_classes=k, generator=generator)
+    scores = score(embeddings, prototypes, noisy_labels, network.head, settings, epoch)
     labels = correct_labels(embeddings, prototypes, noisy_labels, scores=scores, score_ties=settings.score_ties)
-    if settings.margin:
-        labels = keep_unless_beaten(scores, noisy_labels, labels, settings.margin)
     labels = from_leader(labels)  # other hardware may round otherwise
-    soft = from_leader(soft_labels(scores, settings.soft_temperature)) if settings.soft_temperature else None
     report = correction_report(noisy_labels, labels, clean_labels, num_classes=k)
-    return Correction(labels, prototypes, report, time.perf_counter() - start, epoch, soft)
-
-
-def in_space(embeddings: Tensor, noisy_labels: Tensor, settings: Settings, *, num_classes: int) -> Tensor:
-    """(N, D), the embeddings as cosines see them: as they are, or whitened."""
-    return whitened(embeddings, noisy_labels, num_classes=num_classes) if settings.whitened else embeddings
-
-
-def agreeing(before: Correction | None, noisy_labels: Tensor, settings: Settings, *, num_classes: int) -> Tensor | None:
-    """The samples whose label the last correction left as it was; a class without any such sample keeps all."""
-    if before is None or not settings.agreeing_only:
-        return None
-    agree = before.labels == noisy_labels
-    left = torch.bincount(noisy_labels[agree], minlength=num_classes)
-    return (agree | (left == 0)[noisy_labels]).nonzero().flatten()
+    return Correction(labels, prototypes, report, time.perf_counter() - start, epoch)
 
 
 def choose_prototypes(
@@ -91,9 +71,8 @@ def choose_prototypes(
     *,
     num_classes: int,
     generator: torch.Generator,
-    among: Tensor | None = None,
 ) -> Prototypes:
-    """The prototypes that ``correct_by`` names, among these rows only; none where the head or neighbours decide."""
+    """The prototypes that ``correct_by`` names; none where the head or neighbours decide."""
     if settings.correct_by in ("head", "neighbours", *LINEAR):
         return no_prototypes(embeddings, num_classes, settings.p)
     choose = {
@@ -101,25 +80,21 @@ def choose_prototypes(
         "random": partial(random_prototypes, p=settings.p),
         "class_means": partial(class_means, m=settings.m),
     }[settings.correct_by]
-    if among is None:
-        return choose(embeddings, noisy_labels, num_classes=num_classes, generator=generator)
-    found = choose(embeddings[among], noisy_labels[among], num_classes=num_classes, generator=generator)
-    return replace(found, index=torch.where(found.index < 0, -1, among[found.index]))
+    return choose(embeddings, noisy_labels, num_classes=num_classes, generator=generator)
 
 
 def score(
     embeddings: Tensor,
-    raw: Tensor,
     prototypes: Prototypes,
     noisy_labels: Tensor,
     head: nn.Linear,
     settings: Settings,
     epoch: int,
 ) -> Tensor:
-    """(N, K) class scores, by what ``correct_by`` names; the head takes raw embeddings."""
+    """(N, K) class scores, by what ``correct_by`` names."""
     if settings.correct_by == "head":
         with torch.no_grad():
-            return torch.softmax(head(raw.to(head.weight.dtype)), dim=1)
+            return torch.softmax(head(embeddings.to(head.weight.dtype)), dim=1)
     if settings.correct_by == "neighbours":
         k, generator = head.out_features, stream(settings.seed, "sample", epoch)
         rows = torch.cat(sample_by_class(noisy_labels, num_classes=k, m=settings.m, generator=generator))
@@ -129,15 +104,3 @@ def score(
         found = ridge_head(embeddings, noisy_labels, num_classes=head.out_features)
         return (found.left_out if settings.correct_by == "leave_one_out" else found.fitted).to(embeddings.dtype)
     return class_scores(embeddings, prototypes)
-
-
-def running_mean(memory: Memory, name: str, new: Tensor, momentum: float) -> Tensor:
-    """Mix what is new with what is remembered, and remember the mixture; what is not finite says nothing."""
-    if momentum == 0:
-        return new
-    old = memory.setdefault(name, new)
-    if old is new:  # the first: nothing to mix, nor to round
-        return new
-    mixed = torch.where(old.isfinite() & new.isfinite(), momentum * old + (1 - momentum) * new, new)
-    memory[name] = torch.where(new.isfinite(), mixed, old)
-    return memory[name]

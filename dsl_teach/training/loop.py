@@ -148,7 +148,7 @@ def batch_losses(state: State, batch: Batch, settings: Settings) -> tuple[Tensor
     if settings.loss == "elr":
         targets = state.memory[TARGETS]
         targets[batch.index] = losses.early_learning_targets(targets[batch.index], logits, settings.elr_momentum)
-    corrected_labels = None if state.correction is None else state.correction.of(batch.index)
+    corrected_labels = None if state.correction is None else state.correction.labels[batch.index]
     against = noisy_loss(settings, state.memory, batch.index)
 
     def loss_of(noisy_labels: Tensor, corrected_labels: Tensor | None) -> Tensor:

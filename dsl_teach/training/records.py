@@ -66,12 +66,6 @@ class Correction:
     report: CorrectionReport
     seconds: float
     epoch: int = 0
-    soft: Tensor | None = None
-    """(N, K) class probabilities to train on, where labels are soft; else None."""
-
-    def of(self, index: Tensor) -> Tensor:
-        """What to train the samples with this index on: (B,) classes, or (B, K) probabilities."""
-        return self.labels[index] if self.soft is None else self.soft[index]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from dsl_lessons.figures import NEUTRAL, PALE, pixels, plain, show_image, styled
 from dsl_teach.data.dataset import UNKNOWN, NoisyDataset
 from dsl_teach.prototypes import Prototypes, best_class, cosine_similarity, label_margin
-from dsl_teach.training.correction import correct, in_space, score
+from dsl_teach.training.correction import correct, score
 from dsl_teach.training.evaluation import embed
 from dsl_teach.training.records import Callback, State
 from dsl_teach.training.runs import Run, make_batches
@@ -51,11 +51,11 @@ class Sight:
     """What a finished network sees in every training sample, and by whom it judges them; all on the CPU."""
 
     embeddings: Tensor
-    """(N, D), in the space that cosines are taken in: whitened if the settings say so."""
+    """(N, D), by which labels are corrected."""
     prototypes: Prototypes
     """None in any class where labels are corrected by neighbours or by the network's head."""
     class_scores: Tensor
-    """(N, K), by the last correction alone, without any mean over former ones."""
+    """(N, K), by the last correction."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,8 @@ def sight_of(run: Run) -> Sight:
     settings, network = run.settings, run.network
     train = make_batches(run.data, settings, next(network.parameters()).device)[0]
     correction = run.result.correction or correct(network, train, settings, settings.epochs)
-    raw, labels, prototypes = embed(network, train), train.noisy_labels, correction.prototypes
-    embeddings = in_space(raw, labels, settings, num_classes=network.num_classes)
-    scores = score(embeddings, raw, prototypes, labels, network.head, settings, correction.epoch)
+    embeddings, labels, prototypes = embed(network, train), train.noisy_labels, correction.prototypes
+    scores = score(embeddings, prototypes, labels, network.head, settings, correction.epoch)
     return Sight(embeddings.cpu(), prototypes.to("cpu"), scores.cpu())
 
 

@@ -89,7 +89,7 @@ def run_trials(sweep: Sweep, output: Path, **how: Any) -> tuple[pd.DataFrame, di
     device = "cuda" if how["device"] == "auto" and torch.cuda.is_available() else how["device"].replace("auto", "cpu")
     for trial in sweep.trials():
         settings, method = Settings(**trial.parameters), trial.labels["method"]
-        knobs.append({name: getattr(settings, name) for name in (*KNOBS, "soft_temperature")})
+        knobs.append({name: getattr(settings, name) for name in KNOBS})
         if method not in runs:
             runs[method] = run(settings, folder=output / trial.name / "run", device=device)
     return pd.DataFrame([row | more for row, more in zip(rows, knobs, strict=True)]), runs
@@ -109,7 +109,7 @@ def vote(run: Run, images: Images) -> Tensor:
     """
     if run.result.correction is None:
         raise ValueError("With alpha = 0 there is no correction, so there are no prototypes to ask.")
-    if run.settings.whitened or run.settings.correct_by in ("neighbours", "head"):
+    if run.settings.correct_by in ("neighbours", "head"):
         raise ValueError("Only prototypes in the space of the embeddings can be asked about other images.")
     embeddings = embed(run.network, batches_of(run, images))
     return class_scores(embeddings, run.result.correction.prototypes).argmax(dim=1).cpu()

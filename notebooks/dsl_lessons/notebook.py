@@ -16,7 +16,7 @@ INJECTED = "# Parameters"
 
 
 def begin() -> None:
-    """For a lesson's first cell behind its parameters; a ValueError if papermill gave one that the lesson has not."""
+    """For a lesson's first cell behind its parameters; a ValueError if papermill gave one that it has not, or a wrong kind."""
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()
@@ -29,16 +29,27 @@ def begin() -> None:
             _require_known(_assigned(given), _assigned(own))
 
 
-def _assigned(cell: str) -> list[str]:
+def _assigned(cell: str) -> dict[str, Any]:
+    """The plain values that a cell gives to names."""
     lines = [line for line in ast.parse(cell).body if isinstance(line, ast.Assign)]
-    return [target.id for line in lines for target in line.targets if isinstance(target, ast.Name)]
+    return {
+        target.id: ast.literal_eval(line.value)
+        for line in lines
+        for target in line.targets
+        if isinstance(target, ast.Name)
+    }
 
 
-def _require_known(given: list[str], own: list[str]) -> None:
-    for name in (name for name in given if name not in own):
-        close = difflib.get_close_matches(name, own, n=1)
-        hint = f"Did you mean {close[0]}?" if close else f"They are {', '.join(own)}."
-        raise ValueError(f"This notebook has no parameter {name}. {hint}")
+def _require_known(given: dict[str, Any], own: dict[str, Any]) -> None:
+    for name, value in given.items():
+        if name not in own:
+            close = difflib.get_close_matches(name, own, n=1)
+            hint = f"Did you mean {close[0]}?" if close else f"They are {', '.join(own)}."
+            raise ValueError(f"This notebook has no parameter {name}. {hint}")
+        usual = own[name]
+        kinds = (int, float) if type(usual) is float else (type(usual),)
+        if usual is not None and type(value) not in kinds:
+            raise ValueError(f"{name} must be of the kind of {usual!r}, but it is {value!r}.")
 
 
 def _tell(shell: Any, kind: type, error: Exception, trace: TracebackType, tb_offset: int | None = None) -> None:

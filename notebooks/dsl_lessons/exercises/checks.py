@@ -42,7 +42,6 @@ from dsl_teach.data.toy import toy_clusters
 from dsl_teach.metrics import accuracy, chance_changed, class_shares
 from dsl_teach.noise import noise_report
 from dsl_teach.prototypes import cosine_similarity, density, eta, label_margin, similarity_threshold
-from dsl_teach.prototypes.correction import soft_labels
 from dsl_teach.seeds import lent, stream
 from dsl_teach.training.evaluation import evaluate
 from dsl_teach.training.loop import fit
@@ -161,12 +160,6 @@ def check_direction(f: Function) -> Verdict:
     ]
     wrong = told("direction", mistakes_labels.DIRECTION)
     return judge(f, lambda t, y, k: noise_report(t, y, k).share_to_frequent, cases, wrong)
-
-
-def check_soft(f: Function) -> Verdict:
-    """Check ``f(class_scores, temperature)``: (N, K) soft labels, each row sums to 1."""
-    cases = [(_points(2, 3, 82).double(), 0.5), (_points(4, 2, 84).double(), 2.0)]
-    return judge(f, soft_labels, cases, told("soft", mistakes_labels.SOFT))
 
 
 def check_hours(f: Function) -> Verdict:

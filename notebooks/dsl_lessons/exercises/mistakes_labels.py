@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from dsl_lessons.exercises.judge import Function, Wrong
 from dsl_teach.metrics import class_shares
@@ -109,14 +108,6 @@ DIRECTION: Wrong = {
     "noisy sizes": lambda t, y, k: share((counts(y, k)[y] > counts(y, k)[t])[y != t]),
     "to rarer": lambda t, y, k: 1 - noise_report(t, y, k).share_to_frequent,
     "wrong labels": lambda t, y, k: share(y != t),
-}
-
-SOFT: Wrong = {
-    "no temperature": lambda s, t: s.softmax(dim=1),
-    "multiplied": lambda s, t: (s * t).softmax(dim=1),
-    "after the softmax": lambda s, t: s.softmax(dim=1) / t,
-    "over samples": lambda s, t: (s / t).softmax(dim=0),
-    "hard": lambda s, t: one_hot(s.argmax(dim=1), s.shape[1]).double(),
 }
 
 

@@ -78,7 +78,6 @@ def runs_summary(runs: Runs, chosen: int) -> str:
 def knobs_in_words(run: Mapping[str, Any]) -> str:
     """What a run is called in a title or a legend."""
     knobs = f"p = {run['p']}, m = {run['m']}, alpha = {run['alpha']:g}, correction_start = {run['correction_start']}"
-    knobs += f", soft_temperature = {run['soft_temperature']:g}" if run.get("soft_temperature") else ""
     return f"{knobs if run['alpha'] else 'cross-entropy'}, seed {run['seed']}"
 
 

@@ -65,7 +65,7 @@ def even_shares(network: EmbeddingNetwork, train: Batches, *when: Any, **known: 
     """No mistake, a comparison: in place of corrected labels, every sample gets the same share of every class."""
     right, k = correct(network, train, *when, **known), network.num_classes
     kept = with_labels(right, train.noisy_labels.clone(), train, known.get("clean_labels"))
-    return dataclasses.replace(kept, soft=torch.full((len(kept.labels), k), 1 / k))
+    return dataclasses.replace(kept, labels=torch.full((len(kept.labels), k), 1 / k))
 
 
 def with_labels(correction: Correction, labels: Tensor, train: Batches, clean_labels: Tensor | None) -> Correction:
