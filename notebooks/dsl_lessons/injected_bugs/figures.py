@@ -89,7 +89,8 @@ def many_classes(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
     """The difference of each of these runs to cross-entropy, in points of test accuracy: a panel a number of classes."""
     counts = sorted(rows["classes"].unique())
     figure = Figure(figsize=(4.6 * len(counts) + 1, 0.34 * len(names) + 1.1))
-    for axes, count in zip(figure.subplots(1, len(counts), squeeze=False, sharey=True, sharex=True)[0], counts, strict=True):
+    panels = figure.subplots(1, len(counts), squeeze=False, sharey=True, sharex=True)[0]
+    for axes, count in zip(panels, counts, strict=True):
         for place, (name, colour) in enumerate(zip(names, figures.colours_of(names), strict=True)):
             apart = against(rows[rows["classes"] == count], name)
             if apart is not None:
