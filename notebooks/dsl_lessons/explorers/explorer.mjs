@@ -471,6 +471,42 @@ export function explain(view, values, i) {
   return { label, choice, rho: rho[place], eta: eta_[place] };
 }
 
+/** A labelled slider over a range, or over a list of values. */
+function sliderRow({ name, words, min = 0, max, step = 1, values: list }, values, change) {
+  const row = make("label", "dsl-row");
+  const label = make("span", "dsl-label", name);
+  label.append(make("small", "", words));
+  const range = { type: "range", name, min, max: list ? list.length - 1 : max, step, "aria-label": `${name}: ${words}` };
+  const input = make("input", "", "", range);
+  input.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys
+  const readout = make("output", "dsl-readout");
+  input.show = () => {
+    const value = values()[name];
+    input.value = list ? list.indexOf(value) : value;
+    readout.textContent = value;
+    input.setAttribute("aria-valuetext", value);
+  };
+  input.addEventListener("input", () => change({ [name]: list ? list[input.value] : Number(input.value) }));
+  row.append(label, input, readout);
+  return row;
+}
+
+/** The command of a batch run with the present values, and a button that copies it. */
+function commandRow() {
+  const row = make("div", "dsl-command");
+  const code = make("code");
+  const copy = make("button", "dsl-button", "Copy as batch run", { type: "button" });
+  copy.addEventListener("click", async () => {
+    getSelection().selectAllChildren(code); // where the clipboard is closed to us, the text stands selected
+    const done = await navigator.clipboard?.writeText(code.textContent).then(() => true, () => false);
+    copy.textContent = done ? "Copied" : "Selected: press Ctrl+C";
+    setTimeout(() => (copy.textContent = "Copy as batch run"), 2000);
+  });
+  row.append(copy, code);
+  row.show = (text, values) => (code.textContent = text.replace(/\{(\w+)\}/g, (_, name) => values[name]));
+  return row;
+}
+
 const SIGNS = ["★ prototype", "☆ did not pass, fills up", "◉ changed: rim given, core corrected (its area is α)", "× wrong after correction"];
 
 /** Build the explorer inside an element. `say` is told every new state. Returns how to show a state from outside. */
@@ -500,17 +536,14 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
   const bar = make("div", "dsl-bar", "", { "aria-hidden": "true" });
   const summary = make("p", "dsl-summary", "", { role: "status" });
   const card = make("div", "dsl-card", "", { role: "region", "aria-live": "polite", "aria-label": "The sample pointed at" });
-  const command = make("div", "dsl-command");
-  const code = make("code");
-  const copy = make("button", "dsl-button", "Copy as batch run", { type: "button" });
-  command.append(copy, code);
+  const command = commandRow();
   el.append(controls, legend, figure, signs, bar, summary, card, command);
 
   function build() {
     set = setOf(values.set);
     theme = themeOf(el, set);
     card.style.minHeight = `${Math.max(124, 17 * set.k + 30)}px`;
-    controls.replaceChildren(...(packed.length > 1 ? [setRow()] : []), ...sliders(set).map(sliderRow));
+    controls.replaceChildren(...(packed.length > 1 ? [setRow()] : []), ...sliders(set).map((slider) => sliderRow(slider, () => values, change)));
     legend.replaceChildren(...set.classes.map(classButton));
   }
 
@@ -520,24 +553,6 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
     packed.forEach((one, place) => choice.append(new Option(one.name, place, false, place === values.set)));
     choice.addEventListener("change", () => change({ set: Number(choice.value), focus: -1, sample: -1 }));
     row.append(make("span", "dsl-label", "samples"), choice);
-    return row;
-  }
-
-  function sliderRow({ name, words, min = 0, max, step = 1, values: list }) {
-    const row = make("label", "dsl-row");
-    const label = make("span", "dsl-label", name);
-    label.append(make("small", "", words));
-    const input = make("input", "", "", { type: "range", name, min, max: list ? list.length - 1 : max, step, "aria-label": `${name}: ${words}` });
-    input.dataset.lmSuppressShortcuts = "true";
-    const readout = make("output", "dsl-readout");
-    const value = () => (list ? list[input.value] : Number(input.value));
-    input.show = () => {
-      input.value = list ? list.indexOf(values[name]) : values[name];
-      readout.textContent = values[name];
-      input.setAttribute("aria-valuetext", values[name]);
-    };
-    input.addEventListener("input", () => change({ [name]: value() }));
-    row.append(label, input, readout);
     return row;
   }
 
@@ -610,7 +625,7 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
     });
     canvases[0].setAttribute("aria-label", `${set.told}. ${summary.textContent} Arrow keys right and left: changed labels; up and down: prototypes.`);
     canvases[1].setAttribute("aria-label", `Decision graph, density over eta. ${classes.map((c, i) => `${set.classes[i]}: ${c.passed} of ${c.rows.length} pass the gate`).join("; ")}.`);
-    code.textContent = set.command.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+    command.show(set.command, values);
   }
 
   function tellSample(i) {
@@ -712,12 +727,6 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
       event.preventDefault();
     });
   });
-  copy.addEventListener("click", async () => {
-    getSelection().selectAllChildren(code); // where the clipboard is closed to us, the text stands selected
-    const done = await navigator.clipboard?.writeText(code.textContent).then(() => true, () => false);
-    copy.textContent = done ? "Copied" : "Selected: press Ctrl+C";
-    setTimeout(() => (copy.textContent = "Copy as batch run"), 2000);
-  });
   const repaint = () => {
     if (!el.isConnected || !canvases[0].clientWidth) return;
     theme = themeOf(el, set);
@@ -753,24 +762,203 @@ function themeOf(el, set) {
   return { ink, soft, faint, shade, paper, colours, scale, font: style.fontFamily, stamps: new Map() };
 }
 
+// ---- Runs: the curves of training, stored or live -----------------------------------------------------------------
+
+const CURVES = [["test_accuracy", "test samples right"], ["label_accuracy", "corrected labels right"], ["memorised", "wrong labels memorised"]];
+const KNOBS = ["p", "m", "alpha", "correction_start"];
+
+/** The place of the run whose knobs lie nearest; p and m count by their ratio, each knob by the range it covers. */
+export function nearestRun(runs, values) {
+  const place = (name, value) => (name === "p" || name === "m" ? Math.log(value) : value);
+  const width = (name) => {
+    const all = runs.map((run) => place(name, run.knobs[name]));
+    return Math.max(...all) - Math.min(...all) || 1;
+  };
+  const widths = Object.fromEntries(KNOBS.map((name) => [name, width(name)]));
+  const far = (run) => KNOBS.reduce((sum, name) => sum + Math.abs(place(name, run.knobs[name]) - place(name, values[name])) / widths[name], 0);
+  return runs.reduce((best, run, at) => (far(run) < far(runs[best]) ? at : best), 0);
+}
+
+/** Build the explorer of runs inside an element. `press` is told of the buttons that train and stop. */
+export function mountRuns(el, { runs, sliders: specs, values: start, command: text }, say = () => {}, press) {
+  let values = { ...start };
+  let live = {};
+  let upto = Infinity;
+  let playing;
+  let places = [];
+  el.replaceChildren();
+  el.classList.add("dsl-explorer");
+  const controls = make("div", "dsl-controls");
+  const buttons = make("div", "dsl-legend");
+  const figure = make("div", "dsl-figure");
+  const canvases = ["Epoch by epoch", `All ${runs.length} stored runs, from worst to best`].map((title, side) => {
+    const box = make("figure", "dsl-panel");
+    const canvas = make("canvas", "dsl-canvas dsl-low", "", { role: "img" });
+    box.hidden = side === 1 && !runs.length;
+    box.append(make("figcaption", "dsl-title", title), canvas);
+    figure.append(box);
+    return canvas;
+  });
+  const signs = make("p", "dsl-signs");
+  const summary = make("p", "dsl-summary", "", { role: "status" });
+  const command = commandRow();
+  command.hidden = !text;
+  controls.append(...specs.map((spec) => sliderRow(spec, () => values, change)));
+  el.append(controls, buttons, figure, signs, summary, command);
+  const button = (name, label, act) => {
+    const made = make("button", "dsl-button", label, { type: "button", name });
+    made.addEventListener("click", act);
+    buttons.append(made);
+    return made;
+  };
+  if (runs.length) button("play", "Play", play);
+  const pressed = press ? ["train", "stop"].map((name) => button(name, name === "train" ? "Train" : "Stop", () => press(name))) : [];
+
+  function change(wanted) {
+    values = { ...values, ...wanted };
+    upto = Infinity;
+    say(values);
+    draw();
+  }
+
+  /** Let the curves of the nearest run grow epoch by epoch. */
+  function play() {
+    clearInterval(playing);
+    upto = 0;
+    const last = runs[nearestRun(runs, values)].curves.test_accuracy.length;
+    playing = setInterval(() => (++upto >= last && clearInterval(playing), draw()), 120);
+  }
+
+  function draw() {
+    for (const input of controls.querySelectorAll("input")) input.show();
+    const theme = themeOf(el, { colours: ["#1f5fa8", "#1b7f5c", "#c4452f"] });
+    const chosen = runs.length ? nearestRun(runs, values) : -1;
+    drawCurves(canvases[0], runs, chosen, live, values, upto, theme);
+    if (runs.length) places = drawStrip(canvases[1], runs, chosen, theme);
+    signs.replaceChildren(...CURVES.map(([, words], at) => {
+      const sign = make("span", "", words);
+      const swatch = make("span", "dsl-swatch");
+      swatch.style.background = theme.colours[at];
+      sign.prepend(swatch);
+      return sign;
+    }), ...(runs.length && press ? [make("span", "", "dashed: stored; full: your run")] : []));
+    summary.textContent = [chosen >= 0 ? tellRun(runs[chosen], values) : "", live.state ? tellLive(live) : ""].join(" ").trim();
+    canvases[0].setAttribute("aria-label", summary.textContent || "No run yet.");
+    canvases[1].setAttribute("aria-label", "Test accuracy of every stored run. Click on one to see it.");
+    pressed.forEach((one) => (one.disabled = !(live.enabled ?? []).includes(one.name)));
+    command.show(text, values);
+  }
+
+  canvases[1].addEventListener("click", (event) => {
+    const x = event.clientX - canvases[1].getBoundingClientRect().left;
+    const far = (place) => Math.abs(place.x - x);
+    change(runs[places.reduce((best, place) => (far(place) < far(best) ? place : best)).run].knobs);
+  });
+  const sizes = new ResizeObserver(() => el.isConnected && draw());
+  sizes.observe(canvases[0]);
+  draw();
+  const show = (wanted) => ((values = { ...values, ...wanted }), draw());
+  return { show, live: (now) => ((live = now), draw()), remove: () => (sizes.disconnect(), clearInterval(playing)) };
+}
+
+const tellRun = (run, values) => {
+  const knobs = KNOBS.map((name) => `${name} = ${run.knobs[name]}`).join(", ");
+  const exact = KNOBS.every((name) => Math.abs(run.knobs[name] - values[name]) < 1e-9);
+  return `Stored run with ${knobs}${exact ? "" : ", the nearest"}: ${run.told}`;
+};
+
+const tellLive = (live) => {
+  const shares = CURVES.map(([name, words]) => [words, live.curves[name].at(-1)]).filter(([, share]) => share != null);
+  return `${live.state}: ${live.curves.test_accuracy.length} of ${live.epochs} epochs${shares.map(([words, share]) => `; ${words} ${percent(share)}`).join("")}.`;
+};
+
+function drawCurves(canvas, runs, chosen, live, values, upto, theme) {
+  const { g, width, height } = sheet(canvas);
+  const [left, top, right, bottom] = [46, 14, width - 12, height - 40];
+  const lengths = [...runs.map((run) => run.curves.test_accuracy.length), live.epochs ?? 2, live.before?.test_accuracy.length ?? 0];
+  const epochs = Math.max(2, ...lengths);
+  const x = (epoch) => left + ((epoch - 1) / (epochs - 1)) * (right - left);
+  const y = (share) => bottom - share * (bottom - top);
+  g.font = `12px ${theme.font}`;
+  g.textBaseline = "middle";
+  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
+    line(g, left, y(share), right, y(share), theme.faint);
+    g.fillStyle = theme.soft;
+    g.textAlign = "right";
+    g.fillText(`${100 * share} %`, left - 6, y(share));
+  }
+  g.textAlign = "center";
+  const step = Math.max(1, Math.round(epochs / 5));
+  for (let epoch = 1; epoch <= epochs; epoch += epoch === 1 && step > 1 ? step - 1 : step) g.fillText(epoch, x(epoch), bottom + 14);
+  g.fillText("epoch", (left + right) / 2, bottom + 31);
+  const curve = (shares, ink, thick, end = Infinity) => {
+    g.strokeStyle = ink;
+    g.lineWidth = thick;
+    g.beginPath();
+    (shares ?? []).forEach((share, at) => share != null && at < end && g.lineTo(x(at + 1), y(share)));
+    g.stroke();
+  };
+  for (const run of runs) curve(run.curves.test_accuracy, theme.faint, 1);
+  for (const shares of Object.values(live.before ?? {})) curve(shares, theme.soft, 1);
+  const own = live.curves?.test_accuracy.length;
+  g.setLineDash(own ? [5, 4] : []);
+  if (chosen >= 0) CURVES.forEach(([name], at) => curve(runs[chosen].curves[name], theme.colours[at], 2, upto));
+  g.setLineDash([2, 4]);
+  const first = x(values.correction_start + 1);
+  if (values.alpha > 0 && values.correction_start < epochs) {
+    line(g, first, top, first, bottom, theme.soft);
+    haloed(g, "first correction", first + 5, top + 8, theme, first > right - 110 ? "right" : "left", 400);
+  }
+  g.setLineDash([]);
+  if (own) CURVES.forEach(([name], at) => curve(live.curves[name], theme.colours[at], 2.2));
+}
+
+/** Every run by its test accuracy, the chosen one as a star. Returns where each was drawn. */
+function drawStrip(canvas, runs, chosen, theme) {
+  const { g, width, height } = sheet(canvas);
+  const [left, top, right, bottom] = [52, 14, width - 16, height - 40];
+  const ordered = runs.map((run, at) => ({ run: at, share: run.accuracy })).sort((a, b) => a.share - b.share);
+  const [low, high] = [ordered[0].share - 0.01, ordered.at(-1).share + 0.01];
+  const y = (share) => bottom - ((share - low) / (high - low)) * (bottom - top);
+  g.font = `12px ${theme.font}`;
+  g.fillStyle = theme.soft;
+  g.textAlign = "right";
+  g.textBaseline = "middle";
+  for (const share of [low, (low + high) / 2, high]) g.fillText(percent(share), left - 6, y(share));
+  line(g, left, top, left, bottom, theme.soft);
+  line(g, left, bottom, right, bottom, theme.soft);
+  const places = ordered.map(({ run, share }, at) => ({ run, x: left + ((at + 0.5) / ordered.length) * (right - left), y: y(share) }));
+  for (const place of places) disc(g, place.x, place.y, 3, theme.soft);
+  const own = places.find((place) => place.run === chosen);
+  star(g, own.x, own.y, 9, theme.colours[0], theme.ink);
+  return places;
+}
+
 /** In a notebook: data and values come from the model, and values go back. */
 function render({ model, el }) {
+  const given = Object.fromEntries(["sets", "runs", "sliders", "values", "command"].map((name) => [name, model.get(name)]));
   let own;
-  const explorer = mount(el, { sets: model.get("sets"), values: model.get("values") }, (values) => {
+  const say = (values) => {
     own = values;
     model.set("values", values);
     model.save_changes();
-  });
+  };
+  const press = model.get("live")?.enabled && ((name) => model.send({ button: name }));
+  const explorer = given.sets ? mount(el, given, say) : mountRuns(el, given, say, press);
   const follow = () => model.get("values") !== own && explorer.show(model.get("values"));
+  const grow = () => explorer.live?.(model.get("live") ?? {});
   model.on("change:values", follow);
-  return () => (model.off("change:values", follow), explorer.remove());
+  model.on("change:live", grow);
+  grow();
+  return () => (model.off("change:values", follow), model.off("change:live", grow), explorer.remove());
 }
 
 /** On a page of its own: data stand in the page, and all values in the part of its address behind #. */
 function open(data) {
   const read = () => Object.fromEntries([...new URLSearchParams(location.hash.slice(1))].map(([name, value]) => [name, Number(value)]));
+  const given = JSON.parse(data.textContent);
   let waiting;
-  const explorer = mount(document.getElementById("explorer"), JSON.parse(data.textContent), (values) => {
+  const explorer = (given.sets ? mount : mountRuns)(document.getElementById("explorer"), given, (values) => {
     clearTimeout(waiting); // browsers allow some hundred changes of an address in ten seconds
     waiting = setTimeout(() => history.replaceState(null, "", `#${new URLSearchParams(values)}`), 150);
   });
