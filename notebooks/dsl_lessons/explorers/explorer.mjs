@@ -835,11 +835,13 @@ export function mountRuns(el, { runs, sliders: specs, values: start, command: te
     const chosen = runs.length ? nearestRun(runs, values) : -1;
     drawCurves(canvases[0], runs, chosen, live, values, upto, theme);
     if (runs.length) places = drawStrip(canvases[1], runs, chosen, theme);
-    signs.replaceChildren(...CURVES.map(([, words], at) => {
+    const known = (name) => [live.curves, runs[chosen]?.curves].some((curves) => curves?.[name]?.some((share) => share != null));
+    signs.replaceChildren(...CURVES.map(([name, words], at) => {
       const sign = make("span", "", words);
       const swatch = make("span", "dsl-swatch");
       swatch.style.background = theme.colours[at];
       sign.prepend(swatch);
+      sign.hidden = !known(name);
       return sign;
     }), ...(runs.length && press ? [make("span", "", "dashed: stored; full: your run")] : []));
     summary.textContent = [chosen >= 0 ? tellRun(runs[chosen], values) : "", live.state ? tellLive(live) : ""].join(" ").trim();

@@ -89,7 +89,7 @@ class TrainingExplorer(anywidget.AnyWidget):
         self._stop, self._thread = threading.Event(), threading.Thread()
         self._history: list[EpochRecord] = []
         if data is not None:
-            self.live = {"enabled": ["train"]}
+            self.live = {"enabled": ["train"], "epochs": self.settings.epochs}
         self.on_msg(lambda _widget, content, _buffers: {"train": self.train, "stop": self.stop}[content["button"]]())
 
     @property
