@@ -17,6 +17,7 @@ import pytest
 import torch
 from dsl_lessons.explorers.page import FEATURES, HERE, Explorer, chosen, explorer_page, first_frame, packed, reduced
 from dsl_lessons.explorers.prototypes import digits_set, toy_set
+from dsl_lessons.explorers.runs import RunsExplorer, runs_page
 from dsl_lessons.explorers.training import TrainingExplorer, batch_command
 
 from dsl_teach import Settings, load_dataset
@@ -143,7 +144,9 @@ def test_built_where_it_has_no_room_it_is_drawn_when_it_gets_some(chrome, sets):
         before = page.evaluate(shown)
         assert "of 194 pass" in page.locator(".dsl-class small").first.text_content()
         page.evaluate("() => { document.getElementById('far').style.display = 'block'; }")
-        page.wait_for_function(f"(before) => ({shown})().every((picture, side) => picture !== before[side])", arg=before)
+        page.wait_for_function(
+            f"(before) => ({shown})().every((picture, side) => picture !== before[side])", arg=before
+        )
         assert errors == []
 
 
@@ -155,8 +158,11 @@ def opened(chrome, sets, tmp_path):
         yield page
 
 
+SHOWN = "() => [...document.querySelectorAll('canvas.dsl-canvas')].map((c) => c.toDataURL()).join()"
+
+
 def picture(page):
-    return page.evaluate("() => [...document.querySelectorAll('canvas.dsl-canvas')].map((c) => c.toDataURL()).join()")
+    return page.evaluate(SHOWN)
 
 
 @pytest.mark.slow
@@ -258,23 +264,69 @@ def test_values_in_a_command_stand_for_themselves_and_the_notebook_is_quoted():
 def knob_rows():
     return pd.DataFrame(
         {"p": p, "m": 40, "alpha": alpha, "correction_start": start, "seed": seed,
-         "test_accuracy": 0.6 + alpha / 10 + p / 1000, "label_accuracy": 0.5,
-         "test_curve": [0.1, 0.6 + seed / 10], "label_curve": [None, 0.5]}
+         "test_accuracy": 0.6 + alpha / 10 + p / 1000 + start / 10_000, "label_accuracy": 0.5,
+         "test_curve": [0.1] + 15 * [0.6 + seed / 10], "label_curve": [None] + 15 * [0.5]}
         for p in (1, 8) for alpha in (0.25, 0.5) for start in (0, 5) for seed in (0, 1)
     )  # fmt: skip
 
 
 def test_stored_runs_are_means_over_seeds(knob_rows):
-    explorer = TrainingExplorer(rows=knob_rows, made_by="<a>.yaml")
+    explorer = RunsExplorer(knob_rows, made_by="<a>.yaml")
     assert len(explorer.runs) == 8
-    assert explorer.values == {"p": 8, "m": 40, "alpha": 0.5, "correction_start": 0}  # the best
-    assert explorer.runs[0]["curves"] == {"test_accuracy": [0.1, pytest.approx(0.65)], "label_accuracy": [None, 0.5]}
+    assert explorer.values == {"p": 8, "m": 40, "alpha": 0.5, "correction_start": 5}  # the best
+    assert {one["name"]: one["values"] for one in explorer.sliders} == {
+        "p": [1, 8], "alpha": [0.25, 0.5], "correction_start": [0, 5]
+    }  # fmt: skip
+    curves = explorer.runs[0]["curves"]
+    assert curves["test_accuracy"] == pytest.approx([0.1] + 15 * [0.65])
+    assert curves["label_accuracy"] == [None] + 15 * [0.5]
     assert "over 2 seed(s), corrected labels right 50.0% (<a>.yaml)." in explorer.runs[0]["told"]
-    assert explorer.live == {}  # without data nothing can be trained
     frame = ElementTree.fromstring(explorer._repr_mimebundle_()[0]["image/svg+xml"])
     assert len(frame.findall("{*}polyline")) == 9
     with pytest.raises(ValueError, match="There is no finished run"):
-        TrainingExplorer(rows=pd.DataFrame())
+        RunsExplorer(pd.DataFrame())
+
+
+def test_methods_with_the_same_knobs_stay_apart(knob_rows):
+    both = pd.concat([knob_rows.assign(method="SMP"), knob_rows.assign(method="soft", test_accuracy=0.7)])
+    assert [one["name"] for one in RunsExplorer(both, made_by="a.yaml").runs] == ["SMP", "soft"] * 8
+
+
+def test_the_rows_of_a_yaml_file_come_with_the_command_of_one_run():
+    explorer = RunsExplorer("digits_knobs.yaml")
+    assert len(explorer.runs) == 36
+    assert "notebooks/configs/digits_knobs.yaml" in explorer.runs[0]["told"]
+    settings, train = explorer.command.split(" > run.yaml && ")
+    assert json.loads(shlex.split(settings)[1])["noise_rate"] == 0.4
+    assert train.startswith("dsl-teach train run.yaml --set p={p} --set m={m}")
+
+
+@pytest.mark.slow
+def test_stored_runs_on_a_page_by_keys_taps_and_the_address(chrome, knob_rows, tmp_path):
+    path = runs_page(tmp_path / "runs.html", knob_rows, made_by="a.yaml", command="train p={p} alpha={alpha}")
+    with file_page(chrome, path, width=390) as page:
+        summary, before = page.locator(".dsl-summary"), picture(page)
+        assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+        assert summary.inner_text().startswith("Stored run with p = 8, m = 40, alpha = 0.5, correction_start = 5: ")
+        for name in ("p", "alpha", "correction_start"):
+            now = picture(page)
+            page.locator(f"input[name={name}]").press("ArrowLeft")
+            assert picture(page) != now
+        assert page.locator("code").inner_text() == "train p=1 alpha=0.25"
+        page.wait_for_function("() => location.hash.includes('correction_start=0')")
+        state, worst = page.evaluate("() => location.hash"), picture(page)
+        strip = page.locator("canvas").nth(1)
+        strip.tap(position={"x": strip.bounding_box()["width"] - 20, "y": 40})
+        assert picture(page) == before
+        strip.press("ArrowLeft")
+        assert "correction_start = 0: test accuracy 65.8" in summary.inner_text()
+        page.get_by_role("button", name="Play").tap()
+        growing = picture(page)
+        page.wait_for_function(f"(growing) => ({SHOWN})() !== growing", arg=growing)
+        page.evaluate("(state) => { location.hash = state; }", state)
+        page.wait_for_function(f"(worst) => ({SHOWN})() === worst", arg=worst)
+        page.evaluate("() => { location.hash = '#p=99&alpha=oops&correction_start=9&run=99'; }")
+        page.wait_for_function(f"(before) => ({SHOWN})() === before", arg=before)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from dsl_lessons import full_runs
-from dsl_lessons.explorers.training import TrainingExplorer
+from dsl_lessons.explorers.runs import RunsExplorer
 from dsl_lessons.paths import CONFIGS
 
 from dsl_teach import Settings, load_dataset
@@ -127,7 +127,7 @@ def test_the_full_runs_are_the_papers(name, epochs, drop):
 
 
 def test_finished_runs_are_handed_over_with_their_figures(trained):
-    explorer = TrainingExplorer(rows=trained[2])
+    explorer = RunsExplorer(trained[2])
     assert sorted(one["knobs"]["alpha"] for one in explorer.runs) == [0.0, 0.5]
     assert [len(one["curves"]["test_accuracy"]) for one in explorer.runs] == [2, 2]
     assert explorer.values["alpha"] == 0.5

@@ -1,4 +1,5 @@
-// The prototype explorer: the correction phase, computed and drawn here. Python hands over points, labels and an order.
+// The explorers. Prototypes: the correction phase, computed and drawn here; Python hands over points, labels and an order.
+// Runs, at the end: the curves of training, stored or live.
 //
 //   S_ij = cos(G(x_i), G(x_j))    rho_i = sum_j sign(S_ij - S_c)    eta_i = max_{rho_j > rho_i} S_ij, else min_j S_ij
 //   prototypes of a class: of those with eta < eta_max the p with the greatest rho
@@ -507,6 +508,35 @@ function commandRow() {
   return row;
 }
 
+/** Pictures beside each other, each with its title; arrow keys reach them. */
+function panels(figure, titles, className = "dsl-canvas") {
+  return titles.map((title) => {
+    const box = make("figure", "dsl-panel");
+    const canvas = make("canvas", className, "", { tabindex: 0, role: "img" });
+    canvas.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys
+    box.append(make("figcaption", "dsl-title", title), canvas);
+    figure.append(box);
+    return canvas;
+  });
+}
+
+/** Paint anew when a picture gets room or another size, or the page another scheme. Returns how to end that. */
+function repainted(el, canvases, paint) {
+  const repaint = () => el.isConnected && canvases[0].clientWidth && paint();
+  const sizes = new ResizeObserver(repaint);
+  canvases.forEach((canvas) => sizes.observe(canvas));
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  dark.addEventListener("change", repaint);
+  return () => (sizes.disconnect(), dark.removeEventListener("change", repaint));
+}
+
+/** The value nearest to the wanted one that a slider can take, whatever a link or a kernel says. */
+function within({ name, min, max, step, values: list }, wanted, start) {
+  const value = Number.isFinite(wanted[name]) ? wanted[name] : start[name];
+  const near = list ?? [Math.min(max, Math.max(min, Math.round(value / step) * step))];
+  return Number(near.reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a)).toFixed(6));
+}
+
 const SIGNS = ["★ prototype", "☆ did not pass, fills up", "◉ changed: rim given, core corrected (its area is α)", "× wrong after correction"];
 
 /** Build the explorer inside an element. `say` is told every new state. Returns how to show a state from outside. */
@@ -523,14 +553,7 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
   const controls = make("div", "dsl-controls");
   const legend = make("div", "dsl-legend", "", { role: "group", "aria-label": "Classes: choose one to see it alone" });
   const figure = make("div", "dsl-figure");
-  const canvases = ["Map of all samples", "Decision graph"].map((title) => {
-    const box = make("figure", "dsl-panel");
-    const canvas = make("canvas", "dsl-canvas", "", { tabindex: 0, role: "img" });
-    canvas.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys
-    box.append(make("figcaption", "dsl-title", title), canvas);
-    figure.append(box);
-    return canvas;
-  });
+  const canvases = panels(figure, ["Map of all samples", "Decision graph"]);
   const signs = make("p", "dsl-signs");
   SIGNS.forEach((sign) => signs.append(make("span", "", sign)));
   const bar = make("div", "dsl-bar", "", { "aria-hidden": "true" });
@@ -570,12 +593,7 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
     const clean = { ...values, ...wanted };
     clean.set = packed[clean.set] ? clean.set : 0;
     const next = setOf(clean.set);
-    for (const { name, min, max, step, values: list } of sliders(next)) {
-      const value = Number.isFinite(clean[name]) ? clean[name] : start[name];
-      const near = list ?? [Math.min(max, Math.max(min, Math.round(value / step) * step))];
-      clean[name] = near.reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a));
-      clean[name] = Number(clean[name].toFixed(6));
-    }
+    for (const slider of sliders(next)) clean[slider.name] = within(slider, clean, start);
     if (!(clean.focus >= 0 && clean.focus < next.k)) clean.focus = -1;
     if (!(clean.sample >= 0 && clean.sample < next.n)) clean.sample = -1;
     return clean;
@@ -727,17 +745,12 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
       event.preventDefault();
     });
   });
-  const repaint = () => {
-    if (!el.isConnected || !canvases[0].clientWidth) return;
+  const remove = repainted(el, canvases, () => {
     theme = themeOf(el, set);
     draw();
-  };
-  const sizes = new ResizeObserver(repaint);
-  canvases.forEach((canvas) => sizes.observe(canvas));
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  dark.addEventListener("change", repaint);
+  });
   show({});
-  return { show, remove: () => (sizes.disconnect(), dark.removeEventListener("change", repaint)) };
+  return { show, remove };
 }
 
 /** The colours of the page around the explorer; on dark paper the colours of classes are lighter. */
@@ -764,7 +777,12 @@ function themeOf(el, set) {
 
 // ---- Runs: the curves of training, stored or live -----------------------------------------------------------------
 
-const CURVES = [["test_accuracy", "test samples right"], ["label_accuracy", "corrected labels right"], ["memorised", "wrong labels memorised"]];
+const CURVES = [
+  ["test_accuracy", "test samples right", "#1f5fa8"],
+  ["label_accuracy", "corrected labels right", "#1b7f5c"],
+  ["memorised", "wrong labels memorised", "#c4452f"],
+];
+const STRIP = { left: 52, right: 16 }; // room beside the picture of all runs
 const KNOBS = ["p", "m", "alpha", "correction_start"];
 
 /** The place of the run whose knobs lie nearest; p and m count by their ratio, each knob by the range it covers. */
@@ -776,97 +794,121 @@ export function nearestRun(runs, values) {
   };
   const widths = Object.fromEntries(KNOBS.map((name) => [name, width(name)]));
   const far = (run) => KNOBS.reduce((sum, name) => sum + Math.abs(place(name, run.knobs[name]) - place(name, values[name])) / widths[name], 0);
-  return runs.reduce((best, run, at) => (far(run) < far(runs[best]) ? at : best), 0);
+  return runs.reduce((best, run, at) => (best < 0 || far(run) < far(runs[best]) ? at : best), -1);
 }
 
 /** Build the explorer of runs inside an element. `press` is told of the buttons that train and stop. */
 export function mountRuns(el, { runs, sliders: specs, values: start, command: text }, say = () => {}, press) {
-  let values = { ...start };
+  let values = { ...start, run: -1 };
   let live = {};
   let upto = Infinity;
-  let playing;
-  let places = [];
+  let theme, playing;
   el.replaceChildren();
   el.classList.add("dsl-explorer");
   const controls = make("div", "dsl-controls");
   const buttons = make("div", "dsl-legend");
   const figure = make("div", "dsl-figure");
-  const canvases = ["Epoch by epoch", `All ${runs.length} stored runs, from worst to best`].map((title, side) => {
-    const box = make("figure", "dsl-panel");
-    const canvas = make("canvas", "dsl-canvas dsl-low", "", { role: "img" });
-    box.hidden = side === 1 && !runs.length;
-    box.append(make("figcaption", "dsl-title", title), canvas);
-    figure.append(box);
-    return canvas;
-  });
+  const titles = ["Epoch by epoch", ...(runs.length > 1 ? [`All ${runs.length} stored runs, from worst to best`] : [])];
+  const canvases = panels(figure, titles, "dsl-canvas dsl-low");
+  const ordered = [...runs.keys()].sort((a, b) => runs[a].accuracy - runs[b].accuracy);
   const signs = make("p", "dsl-signs");
   const summary = make("p", "dsl-summary", "", { role: "status" });
   const command = commandRow();
   command.hidden = !text;
-  controls.append(...specs.map((spec) => sliderRow(spec, () => values, change)));
+  controls.append(...specs.map((spec) => sliderRow(spec, () => values, (wanted) => change({ ...wanted, run: -1 }))));
   el.append(controls, buttons, figure, signs, summary, command);
-  const button = (name, label, act) => {
-    const made = make("button", "dsl-button", label, { type: "button", name });
+  const button = (name, act) => {
+    const made = make("button", "dsl-button", name, { type: "button" });
     made.addEventListener("click", act);
     buttons.append(made);
     return made;
   };
-  if (runs.length) button("play", "Play", play);
-  const pressed = press ? ["train", "stop"].map((name) => button(name, name === "train" ? "Train" : "Stop", () => press(name))) : [];
+  if (runs.length) button("Play", play);
+  const pressed = press ? ["Train", "Stop"].map((name) => button(name, () => press(name.toLowerCase()))) : [];
+  const chosen = () => (values.run >= 0 ? values.run : nearestRun(runs, values));
 
   function change(wanted) {
     values = { ...values, ...wanted };
-    upto = Infinity;
+    whole();
     say(values);
     draw();
   }
 
-  /** Let the curves of the nearest run grow epoch by epoch. */
+  /** Let the curves of the chosen run grow epoch by epoch. */
   function play() {
-    clearInterval(playing);
+    whole();
     upto = 0;
-    const last = runs[nearestRun(runs, values)].curves.test_accuracy.length;
-    playing = setInterval(() => (++upto >= last && clearInterval(playing), draw()), 120);
+    const last = runs[chosen()].curves.test_accuracy.length;
+    playing = setInterval(() => (++upto >= last && whole(), draw()), 120);
+  }
+
+  function whole() {
+    clearInterval(playing);
+    upto = Infinity;
   }
 
   function draw() {
     for (const input of controls.querySelectorAll("input")) input.show();
-    const theme = themeOf(el, { colours: ["#1f5fa8", "#1b7f5c", "#c4452f"] });
-    const chosen = runs.length ? nearestRun(runs, values) : -1;
-    drawCurves(canvases[0], runs, chosen, live, values, upto, theme);
-    if (runs.length) places = drawStrip(canvases[1], runs, chosen, theme);
-    const known = (name) => [live.curves, runs[chosen]?.curves].some((curves) => curves?.[name]?.some((share) => share != null));
-    signs.replaceChildren(...CURVES.map(([name, words], at) => {
-      const sign = make("span", "", words);
-      const swatch = make("span", "dsl-swatch");
-      swatch.style.background = theme.colours[at];
-      sign.prepend(swatch);
-      sign.hidden = !known(name);
-      return sign;
-    }), ...(runs.length && press ? [make("span", "", "dashed: stored; full: your run")] : []));
-    summary.textContent = [chosen >= 0 ? tellRun(runs[chosen], values) : "", live.state ? tellLive(live) : ""].join(" ").trim();
-    canvases[0].setAttribute("aria-label", summary.textContent || "No run yet.");
-    canvases[1].setAttribute("aria-label", "Test accuracy of every stored run. Click on one to see it.");
-    pressed.forEach((one) => (one.disabled = !(live.enabled ?? []).includes(one.name)));
+    const run = runs[chosen()];
+    theme ??= themeOf(el, { colours: CURVES.map(([, , colour]) => colour) });
+    if (canvases[0].clientWidth) {
+      drawCurves(canvases[0], runs, run, live, values, upto, theme);
+      if (canvases[1]) drawStrip(canvases[1], runs, ordered, chosen(), theme);
+    }
+    const known = (name) => [live.curves, run?.curves].some((curves) => curves?.[name]?.some((share) => share != null));
+    const shown = CURVES.map(([name, words], at) => [words, theme.colours[at], known(name)]);
+    const others = [["test samples right, all stored runs", theme.faint, runs.length > 1], ["your run before", theme.soft, live.before]];
+    const dashes = run && live.curves ? [make("span", "", "dashed: stored; full: your run")] : [];
+    signs.replaceChildren(...[...shown, ...others].filter(([, , there]) => there).map(sign), ...dashes);
+    summary.textContent = [run ? tellRun(run, values) : "", live.state ? tellLive(live) : ""].join(" ").trim() || "No run yet: press Train.";
+    canvases[0].setAttribute("aria-label", `Curves of training. ${summary.textContent}`);
+    canvases[1]?.setAttribute("aria-label", `Test accuracy of every stored run. ${summary.textContent} Arrow keys: the next better or worse run.`);
+    pressed.forEach((one) => (one.disabled = !live.enabled?.includes(one.textContent.toLowerCase())));
     command.show(text, values);
   }
 
-  canvases[1].addEventListener("click", (event) => {
-    const x = event.clientX - canvases[1].getBoundingClientRect().left;
-    const far = (place) => Math.abs(place.x - x);
-    change(runs[places.reduce((best, place) => (far(place) < far(best) ? place : best)).run].knobs);
+  const pick = (place) => change({ ...runs[ordered[place]].knobs, run: ordered[place] });
+  canvases[1]?.addEventListener("click", ({ clientX }) => {
+    const box = canvases[1].getBoundingClientRect();
+    const place = Math.floor(((clientX - box.left - STRIP.left) / (box.width - STRIP.left - STRIP.right)) * runs.length);
+    pick(Math.min(runs.length - 1, Math.max(0, place)));
   });
-  const sizes = new ResizeObserver(() => el.isConnected && draw());
-  sizes.observe(canvases[0]);
+  canvases[1]?.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    pick(Math.min(runs.length - 1, Math.max(0, ordered.indexOf(chosen()) + step)));
+  });
+  const stop = repainted(el, canvases, () => {
+    theme = undefined;
+    draw();
+  });
   draw();
-  const show = (wanted) => ((values = { ...values, ...wanted }), draw());
-  return { show, live: (now) => ((live = now), draw()), remove: () => (sizes.disconnect(), clearInterval(playing)) };
+  return {
+    show(wanted) {
+      values = { ...values, ...wanted };
+      for (const spec of specs) values[spec.name] = within(spec, values, start);
+      if (runs[values.run]) Object.assign(values, runs[values.run].knobs);
+      else values.run = -1;
+      draw();
+    },
+    live: (now) => ((live = now), draw()),
+    remove: () => (stop(), whole()),
+  };
+}
+
+function sign([words, colour]) {
+  const made = make("span", "", words);
+  const swatch = make("span", "dsl-swatch");
+  swatch.style.background = colour;
+  made.prepend(swatch);
+  return made;
 }
 
 const tellRun = (run, values) => {
   const knobs = KNOBS.map((name) => `${name} = ${run.knobs[name]}`).join(", ");
   const exact = KNOBS.every((name) => Math.abs(run.knobs[name] - values[name]) < 1e-9);
-  return `Stored run with ${knobs}${exact ? "" : ", the nearest"}: ${run.told}`;
+  return `${run.name || "Stored run"} with ${knobs}${exact ? "" : ", the nearest"}: ${run.told}`;
 };
 
 const tellLive = (live) => {
@@ -874,10 +916,10 @@ const tellLive = (live) => {
   return `${live.state}: ${live.curves.test_accuracy.length} of ${live.epochs} epochs${shares.map(([words, share]) => `; ${words} ${percent(share)}`).join("")}.`;
 };
 
-function drawCurves(canvas, runs, chosen, live, values, upto, theme) {
+function drawCurves(canvas, runs, run, live, values, upto, theme) {
   const { g, width, height } = sheet(canvas);
   const [left, top, right, bottom] = [46, 14, width - 12, height - 40];
-  const lengths = [...runs.map((run) => run.curves.test_accuracy.length), live.epochs ?? 2, live.before?.test_accuracy.length ?? 0];
+  const lengths = [...runs.map((other) => other.curves.test_accuracy.length), live.epochs ?? 2, live.before?.test_accuracy.length ?? 0];
   const epochs = Math.max(2, ...lengths);
   const x = (epoch) => left + ((epoch - 1) / (epochs - 1)) * (right - left);
   const y = (share) => bottom - share * (bottom - top);
@@ -900,11 +942,11 @@ function drawCurves(canvas, runs, chosen, live, values, upto, theme) {
     (shares ?? []).forEach((share, at) => share != null && at < end && g.lineTo(x(at + 1), y(share)));
     g.stroke();
   };
-  for (const run of runs) curve(run.curves.test_accuracy, theme.faint, 1);
+  for (const other of runs) curve(other.curves.test_accuracy, theme.faint, 1);
   for (const shares of Object.values(live.before ?? {})) curve(shares, theme.soft, 1);
   const own = live.curves?.test_accuracy.length;
   g.setLineDash(own ? [5, 4] : []);
-  if (chosen >= 0) CURVES.forEach(([name], at) => curve(runs[chosen].curves[name], theme.colours[at], 2, upto));
+  if (run) CURVES.forEach(([name], at) => curve(run.curves[name], theme.colours[at], 2, upto));
   g.setLineDash([2, 4]);
   const first = x(values.correction_start + 1);
   if (values.alpha > 0 && values.correction_start < epochs) {
@@ -915,12 +957,12 @@ function drawCurves(canvas, runs, chosen, live, values, upto, theme) {
   if (own) CURVES.forEach(([name], at) => curve(live.curves[name], theme.colours[at], 2.2));
 }
 
-/** Every run by its test accuracy, the chosen one as a star. Returns where each was drawn. */
-function drawStrip(canvas, runs, chosen, theme) {
+/** Every run by its test accuracy, the chosen one as a star. */
+function drawStrip(canvas, runs, ordered, chosen, theme) {
   const { g, width, height } = sheet(canvas);
-  const [left, top, right, bottom] = [52, 14, width - 16, height - 40];
-  const ordered = runs.map((run, at) => ({ run: at, share: run.accuracy })).sort((a, b) => a.share - b.share);
-  const [low, high] = [ordered[0].share - 0.01, ordered.at(-1).share + 0.01];
+  const [left, top, right, bottom] = [STRIP.left, 14, width - STRIP.right, height - 40];
+  const [low, high] = [runs[ordered[0]].accuracy - 0.01, runs[ordered.at(-1)].accuracy + 0.01];
+  const x = (place) => left + ((place + 0.5) / ordered.length) * (right - left);
   const y = (share) => bottom - ((share - low) / (high - low)) * (bottom - top);
   g.font = `12px ${theme.font}`;
   g.fillStyle = theme.soft;
@@ -929,11 +971,8 @@ function drawStrip(canvas, runs, chosen, theme) {
   for (const share of [low, (low + high) / 2, high]) g.fillText(percent(share), left - 6, y(share));
   line(g, left, top, left, bottom, theme.soft);
   line(g, left, bottom, right, bottom, theme.soft);
-  const places = ordered.map(({ run, share }, at) => ({ run, x: left + ((at + 0.5) / ordered.length) * (right - left), y: y(share) }));
-  for (const place of places) disc(g, place.x, place.y, 3, theme.soft);
-  const own = places.find((place) => place.run === chosen);
-  star(g, own.x, own.y, 9, theme.colours[0], theme.ink);
-  return places;
+  ordered.forEach((run, place) => disc(g, x(place), y(runs[run].accuracy), 3, theme.soft));
+  star(g, x(ordered.indexOf(chosen)), y(runs[chosen].accuracy), 9, theme.colours[0], theme.ink);
 }
 
 /** In a notebook: data and values come from the model, and values go back. */

@@ -1,0 +1,139 @@
+"""Stored runs of a sweep behind the four sliders of the method; the browser finds the nearest and draws its curves."""
+
+from __future__ import annotations
+
+import html
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import pandas as pd
+import traitlets
+
+from dsl_lessons.explorers.page import HERE, write_page
+from dsl_lessons.paths import CONFIGS
+from dsl_lessons.tables import read_results
+from dsl_teach.config import KNOBS
+from dsl_teach.metrics import interval
+from dsl_teach.sweep import read_sweep
+
+KNOB_WORDS = dict(
+    zip(KNOBS, ("prototypes a class", "samples a class", "weight of corrected labels", "epochs without"), strict=True)
+)
+
+
+class KnobsWidget(anywidget.AnyWidget):
+    """What ``mountRuns`` in ``explorer.mjs`` takes; ``values`` are those of the sliders, in both directions."""
+
+    _esm, _css = HERE / "explorer.mjs", HERE / "explorer.css"
+    sliders: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    runs: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    values = traitlets.Dict().tag(sync=True, echo_update=False)
+    command = traitlets.Unicode().tag(sync=True)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.values.items())})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Beside the widget a picture of the stored runs, which stays where there is no kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if not bundle or not self.runs:
+            return bundle
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return data | {"image/svg+xml": runs_frame(self.runs)}, metadata
+
+
+class RunsExplorer(KnobsWidget):
+    """Each place of the sliders shows the stored run that lies nearest; a second picture has all runs to choose from.
+
+    Args:
+        rows: one a run, with the four knobs and ``test_curve``; or a YAML file, by default of ``notebooks/configs``,
+            whose rows are committed. Runs that differ by their seed alone are shown by their mean.
+        made_by: which file made the rows.
+        command: of a batch run; ``{p}`` and the like stand for values.
+
+    Raises:
+        ValueError: if there is no row.
+    """
+
+    def __init__(self, rows: pd.DataFrame | str | Path, *, made_by: str = "", command: str = ""):
+        if not isinstance(rows, pd.DataFrame):
+            rows, made_by, command = committed_rows(rows)
+        runs = stored_runs(rows, made_by)
+        if not runs:
+            raise ValueError("There is no finished run to show. Train one first, or name the folder of those you have.")
+        super().__init__(runs=runs, sliders=list_sliders(runs), values=best_of(runs)["knobs"], command=command)
+
+
+def runs_page(path: str | Path, rows: pd.DataFrame | str | Path, **about: str) -> Path:
+    """Write stored runs as one file that opens in a browser without a server; arguments as of ``RunsExplorer``."""
+    shown = RunsExplorer(rows, **about)
+    given = {name: getattr(shown, name) for name in ("runs", "sliders", "values", "command")}
+    return write_page(path, given, runs_frame(shown.runs))
+
+
+def committed_rows(path: str | Path) -> tuple[pd.DataFrame, str, str]:
+    """The committed rows of a sweep's YAML file, its name in the repository, and the command of a single run."""
+    sweep, found = read_sweep(CONFIGS / path), read_results(Path(path).stem)
+    settings = shlex.quote(json.dumps(sweep.base))
+    changes = " ".join(f"--set {name}={{{name}}}" for name in KNOBS)
+    return found.rows, sweep.made_by, f"echo {settings} > run.yaml && dsl-teach train run.yaml {changes}"
+
+
+def stored_runs(rows: pd.DataFrame, made_by: str) -> list[dict[str, Any]]:
+    """One for each case, method and choice of knobs: its curves, means over the seeds, and its figures in words."""
+    names, found = [name for name in ("case", "method") if name in rows], []
+    for key, group in rows.groupby([*KNOBS, *names]) if len(rows) else ():
+        around = interval([100 * share for share in group["test_accuracy"]])
+        labels = group["label_accuracy"].dropna() if "label_accuracy" in group else pd.Series(dtype=float)
+        told = [f"test accuracy {f'{around.mean:.1f}' if around.n == 1 else around} % over {around.n} seed(s)"]
+        told += [f"corrected labels right {labels.mean():.1%}"] if len(labels) else []
+        found.append({
+            "knobs": {name: group[name].iloc[0].item() for name in KNOBS},
+            "name": ", ".join(str(text) for text in key[len(KNOBS):] if text),
+            "accuracy": around.mean / 100,
+            "told": f"{', '.join(told)} ({made_by or group['made_from'].iloc[0]}).",
+            "curves": {f"{name}_accuracy": _mean_curve(group[f"{name}_curve"]) for name in ("test", "label")
+                       if f"{name}_curve" in group},
+        })  # fmt: skip
+    return found
+
+
+def _mean_curve(column: pd.Series) -> list[float | None]:
+    """The mean over runs, epoch by epoch; None where one of them has no figure."""
+    known = [list(curve) for curve in column if isinstance(curve, Sequence)]
+    shares = np.array([curve[: min(map(len, known))] for curve in known], dtype=float)
+    return [None if np.isnan(mean) else float(mean) for mean in shares.mean(axis=0)] if len(known) else []
+
+
+def best_of(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The stored run with the greatest test accuracy among those that correct labels."""
+    return max([one for one in runs if one["knobs"]["alpha"]] or runs, key=lambda one: one["accuracy"])
+
+
+def list_sliders(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A slider for each knob that differs among stored runs, over the values that there are."""
+    known = {name: sorted({one["knobs"][name] for one in runs}) for name in KNOBS}
+    return [{"name": name, "words": KNOB_WORDS[name], "values": all_} for name, all_ in known.items() if len(all_) > 1]
+
+
+def runs_frame(runs: Sequence[Mapping[str, Any]]) -> str:
+    """An SVG picture of the test curves of all stored runs, the best one in colour."""
+    best, lines = best_of(runs), []
+    for one in (*runs, best):
+        shares = one["curves"]["test_accuracy"]
+        step = 560 / max(len(shares) - 1, 1)
+        points = " ".join(f"{50 + step * x:.1f},{230 - 210 * y:.1f}" for x, y in enumerate(shares) if y is not None)
+        ink, width = ("#1f5fa8", 2.5) if one is best else ("#c9c9c9", 1)
+        lines.append(f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="{width}"/>')
+    told = html.escape(f"Best of {len(runs)} stored runs: {best['told']}")
+    names = '<text x="6" y="26">100 %</text><text x="22" y="234">0 %</text><text x="300" y="252">epochs</text>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 290" width="620" role="img" font-size="13" '
+        f'font-family="sans-serif" fill="#5b6572"><title>{told}</title>{names}{"".join(lines)}'
+        f'<text x="6" y="280">{told}</text></svg>'
+    )
