@@ -273,14 +273,14 @@ def knob_rows():
 def test_stored_runs_are_means_over_seeds(knob_rows):
     explorer = RunsExplorer(knob_rows, made_by="<a>.yaml")
     assert len(explorer.runs) == 8
-    assert explorer.values == {"p": 8, "m": 40, "alpha": 0.5, "correction_start": 5}  # the best
+    assert explorer.values == {"p": 8, "m": 40, "alpha": 0.5, "correction_start": 5, "run": 7}  # the best
     assert {one["name"]: one["values"] for one in explorer.sliders} == {
         "p": [1, 8], "alpha": [0.25, 0.5], "correction_start": [0, 5]
     }  # fmt: skip
     curves = explorer.runs[0]["curves"]
     assert curves["test_accuracy"] == pytest.approx([0.1] + 15 * [0.65])
     assert curves["label_accuracy"] == [None] + 15 * [0.5]
-    assert "over 2 seed(s), corrected labels right 50.0% (<a>.yaml)." in explorer.runs[0]["told"]
+    assert explorer.runs[0]["told"] == "test accuracy 62.6 ± 0.0 % (2 seeds), corrected labels right 50.0 %; <a>.yaml."
     frame = ElementTree.fromstring(explorer._repr_mimebundle_()[0]["image/svg+xml"])
     assert len(frame.findall("{*}polyline")) == 9
     with pytest.raises(ValueError, match="There is no finished run"):

@@ -799,7 +799,7 @@ export function nearestRun(runs, values) {
 
 /** Build the explorer of runs inside an element. `press` is told of the buttons that train and stop. */
 export function mountRuns(el, { runs, sliders: specs, values: start, command: text }, say = () => {}, press) {
-  let values = { ...start, run: -1 };
+  let values = { run: -1, ...start };
   let live = {};
   let upto = Infinity;
   let theme, playing;
@@ -808,7 +808,7 @@ export function mountRuns(el, { runs, sliders: specs, values: start, command: te
   const controls = make("div", "dsl-controls");
   const buttons = make("div", "dsl-legend");
   const figure = make("div", "dsl-figure");
-  const titles = ["Epoch by epoch", ...(runs.length > 1 ? [`All ${runs.length} stored runs, from worst to best`] : [])];
+  const titles = ["Epoch by epoch", ...(runs.length > 1 ? [`Test accuracy of all ${runs.length} stored runs`] : [])];
   const canvases = panels(figure, titles, "dsl-canvas dsl-low");
   const ordered = [...runs.keys()].sort((a, b) => runs[a].accuracy - runs[b].accuracy);
   const signs = make("p", "dsl-signs");
@@ -886,7 +886,7 @@ export function mountRuns(el, { runs, sliders: specs, values: start, command: te
   draw();
   return {
     show(wanted) {
-      values = { ...values, ...wanted };
+      values = { ...values, run: -1, ...wanted };
       for (const spec of specs) values[spec.name] = within(spec, values, start);
       if (runs[values.run]) Object.assign(values, runs[values.run].knobs);
       else values.run = -1;
@@ -960,7 +960,7 @@ function drawCurves(canvas, runs, run, live, values, upto, theme) {
 /** Every run by its test accuracy, the chosen one as a star. */
 function drawStrip(canvas, runs, ordered, chosen, theme) {
   const { g, width, height } = sheet(canvas);
-  const [left, top, right, bottom] = [STRIP.left, 14, width - STRIP.right, height - 40];
+  const [left, top, right, bottom] = [STRIP.left, 14, width - STRIP.right, height - 16];
   const [low, high] = [runs[ordered[0]].accuracy - 0.01, runs[ordered.at(-1)].accuracy + 0.01];
   const x = (place) => left + ((place + 0.5) / ordered.length) * (right - left);
   const y = (share) => bottom - ((share - low) / (high - low)) * (bottom - top);
@@ -1003,7 +1003,7 @@ function open(data) {
     clearTimeout(waiting); // browsers allow some hundred changes of an address in ten seconds
     waiting = setTimeout(() => history.replaceState(null, "", `#${new URLSearchParams(values)}`), 150);
   });
-  explorer.show(read());
+  if (location.hash) explorer.show(read());
   addEventListener("hashchange", () => explorer.show(read()));
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ import traitlets
 from dsl_lessons.explorers.page import HERE, write_page
 from dsl_lessons.paths import CONFIGS
 from dsl_lessons.tables import read_results
-from dsl_teach.config import KNOBS
+from dsl_teach.config import KNOBS, Settings
 from dsl_teach.metrics import interval
 from dsl_teach.sweep import read_sweep
 
+DEFAULTS = Settings()
 KNOB_WORDS = dict(
     zip(KNOBS, ("prototypes a class", "samples a class", "weight of corrected labels", "epochs without"), strict=True)
 )
@@ -66,7 +67,9 @@ class RunsExplorer(KnobsWidget):
         runs = stored_runs(rows, made_by)
         if not runs:
             raise ValueError("There is no finished run to show. Train one first, or name the folder of those you have.")
-        super().__init__(runs=runs, sliders=list_sliders(runs), values=best_of(runs)["knobs"], command=command)
+        best = best_of(runs)
+        values = best["knobs"] | {"run": runs.index(best)}
+        super().__init__(runs=runs, sliders=list_sliders(runs), values=values, command=command)
 
 
 def runs_page(path: str | Path, rows: pd.DataFrame | str | Path, **about: str) -> Path:
@@ -78,10 +81,13 @@ def runs_page(path: str | Path, rows: pd.DataFrame | str | Path, **about: str) -
 
 def committed_rows(path: str | Path) -> tuple[pd.DataFrame, str, str]:
     """The committed rows of a sweep's YAML file, its name in the repository, and the command of a single run."""
-    sweep, found = read_sweep(CONFIGS / path), read_results(Path(path).stem)
+    sweep, rows = read_sweep(CONFIGS / path), read_results(Path(path).stem).rows
+    of = [(sweep.cases.get(row["case"], {}), sweep.methods.get(row["method"], {})) for row in rows.to_dict("records")]
+    known = [sweep.base | case | method for case, method in of]
+    own = {name: [one.get(name, getattr(DEFAULTS, name)) for one in known] for name in KNOBS if name not in rows}
     settings = shlex.quote(json.dumps(sweep.base))
     changes = " ".join(f"--set {name}={{{name}}}" for name in KNOBS)
-    return found.rows, sweep.made_by, f"echo {settings} > run.yaml && dsl-teach train run.yaml {changes}"
+    return rows.assign(**own), sweep.made_by, f"echo {settings} > run.yaml && dsl-teach train run.yaml {changes}"
 
 
 def stored_runs(rows: pd.DataFrame, made_by: str) -> list[dict[str, Any]]:
@@ -90,13 +96,14 @@ def stored_runs(rows: pd.DataFrame, made_by: str) -> list[dict[str, Any]]:
     for key, group in rows.groupby([*KNOBS, *names]) if len(rows) else ():
         around = interval([100 * share for share in group["test_accuracy"]])
         labels = group["label_accuracy"].dropna() if "label_accuracy" in group else pd.Series(dtype=float)
-        told = [f"test accuracy {f'{around.mean:.1f}' if around.n == 1 else around} % over {around.n} seed(s)"]
-        told += [f"corrected labels right {labels.mean():.1%}"] if len(labels) else []
+        mean, seeds = (f"{around.mean:.1f}", "one seed") if around.n == 1 else (around, f"{around.n} seeds")
+        told = [f"test accuracy {mean} % ({seeds})"]
+        told += [f"corrected labels right {100 * labels.mean():.1f} %"] if len(labels) else []
         found.append({
             "knobs": {name: group[name].iloc[0].item() for name in KNOBS},
             "name": ", ".join(str(text) for text in key[len(KNOBS):] if text),
             "accuracy": around.mean / 100,
-            "told": f"{', '.join(told)} ({made_by or group['made_from'].iloc[0]}).",
+            "told": f"{', '.join(told)}; {made_by or group['made_from'].iloc[0]}.",
             "curves": {f"{name}_accuracy": _mean_curve(group[f"{name}_curve"]) for name in ("test", "label")
                        if f"{name}_curve" in group},
         })  # fmt: skip
@@ -110,18 +117,18 @@ def _mean_curve(column: pd.Series) -> list[float | None]:
     return [None if np.isnan(mean) else float(mean) for mean in shares.mean(axis=0)] if len(known) else []
 
 
-def best_of(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def best_of(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The stored run with the greatest test accuracy among those that correct labels."""
     return max([one for one in runs if one["knobs"]["alpha"]] or runs, key=lambda one: one["accuracy"])
 
 
-def list_sliders(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def list_sliders(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """A slider for each knob that differs among stored runs, over the values that there are."""
     known = {name: sorted({one["knobs"][name] for one in runs}) for name in KNOBS}
     return [{"name": name, "words": KNOB_WORDS[name], "values": all_} for name, all_ in known.items() if len(all_) > 1]
 
 
-def runs_frame(runs: Sequence[Mapping[str, Any]]) -> str:
+def runs_frame(runs: Sequence[dict[str, Any]]) -> str:
     """An SVG picture of the test curves of all stored runs, the best one in colour."""
     best, lines = best_of(runs), []
     for one in (*runs, best):

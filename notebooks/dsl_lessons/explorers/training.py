@@ -43,7 +43,7 @@ class TrainingExplorer(KnobsWidget):
     Args:
         data: to train on.
         settings: everything that has no slider.
-        rows: of stored runs, or their YAML file, as for ``RunsExplorer``.
+        rows: of stored runs, or their YAML file, as for ``RunsExplorer``; a knob that is no column is that of the settings.
         made_by: which file made the rows.
         notebook: that the batch command runs.
     """
@@ -63,11 +63,9 @@ class TrainingExplorer(KnobsWidget):
         if isinstance(rows, (str, Path)):
             rows, made_by, single = committed_rows(rows)
             command = command or single
-        runs = [] if rows is None else stored_runs(rows, made_by)
-        super().__init__(
-            runs=runs, sliders=range_sliders(runs, settings), command=command,
-            values={name: getattr(settings, name) for name in KNOBS},
-        )  # fmt: skip
+        own = {name: getattr(settings, name) for name in KNOBS}
+        runs = [] if rows is None else stored_runs(pd.DataFrame(own, rows.index).assign(**rows), made_by)
+        super().__init__(runs=runs, sliders=range_sliders(runs, settings), command=command, values=own)
         self.data, self.settings = data, settings
         self.error: Exception | None = None
         self._stop, self._thread = threading.Event(), threading.Thread()
