@@ -62,11 +62,6 @@ def gce(logits, labels, q):
     return sum((1 - p**q) / q for p in chosen) / len(chosen)
 
 
-def forward(logits, labels, matrix):
-    rows = zip(torch.softmax(logits, 1).tolist(), labels.tolist(), strict=True)
-    return np.mean([-np.log(sum(p * float(matrix[i, label]) for i, p in enumerate(row))) for row, label in rows])
-
-
 def margin(scores, labels):
     rows = zip(scores.tolist(), labels.tolist(), strict=True)
     return [row[label] - max(x for c, x in enumerate(row) if c != label) for row, label in rows]
@@ -99,7 +94,6 @@ RIGHT = {
     "transition": lambda clean, y, k: confusion_matrix(clean, y, normalize="true"),
     "symmetric_matrix": lambda r, k: np.where(np.eye(k) > 0, 1 - r, r / (k - 1)),
     "gce": gce,
-    "forward": forward,
     "margin": margin,
     "paired": paired,
     "shares": lambda y, k: torch.stack([(y == c).sum() / (y >= 0).sum() for c in range(k)]),

@@ -119,22 +119,23 @@ def test_a_plan_gives_every_method_the_same_data_and_only_its_own_changes():
     assert all(settings == DIGITS.replace(seed=settings.seed, **methods()[name]) for name, settings, _ in plans)
 
 
-def test_correctors_are_compared_on_one_network(digits_run):
-    before = {name: weight.clone() for name, weight in digits_run.network.state_dict().items()}
-    found = comparison.compare_correctors(digits_run)
-    assert found.index.tolist() == list(comparison.CORRECTORS)
-    assert (found["prototypes right %"] != "").tolist() == [True, True, False, False, False]
-    moved = found["fixed %"].astype(float) - found["broken %"].astype(float)
-    assert (found["labels right afterwards %"].astype(float) - moved).between(59.8, 60.2).all()
-    assert all(torch.equal(weight, before[name]) for name, weight in digits_run.network.state_dict().items())
-
-
 def test_differences_are_coloured_by_their_verdict():
     lines = [("SMP", 0, 0.7), ("SMP", 1, 0.8), ("a", 0, 0.5), ("a", 1, 0.6), ("b", 0, 0.3), ("b", 1, 0.9)]
     rows = pd.DataFrame(lines, columns=["method", "seed", "test_accuracy"])
     found = comparison.differences_of(rows, baseline="a", methods=["SMP", "b"])
     axes = comparison.differences(found, "title", baseline="a").axes[0]
     assert [line.lines[0].get_color() for line in axes.containers] == [figures.RIGHT, figures.NEUTRAL]
+
+
+def test_gains_stand_over_the_share_that_cross_entropy_memorised():
+    lines = [("SMP", 0, 0.6, 0.1), ("SMP", 1, 0.7, 0.1), ("cross-entropy", 0, 0.5, 0.3), ("cross-entropy", 1, 0.5, 0.5)]
+    rows = pd.DataFrame(lines, columns=["method", "seed", "test_accuracy", "memorised"])
+    both = pd.concat([rows.assign(case=f"idn_40, {view}, 30 epochs") for view in ("plain", "augmented")])
+    axes = comparison.gain_against_memorised(both, {"elsewhere": -4.0}).axes[0]
+    marks = [container.lines[0] for container in axes.containers]
+    assert [mark.get_xydata().round(6).tolist() for mark in marks] == [[[40, 15]]] * 2
+    assert [mark.get_marker() for mark in marks] == ["o", "^"]
+    assert "elsewhere" in [text.get_text() for text in axes.texts]
 
 
 def test_every_figure_can_be_drawn(toys, fitted):
@@ -149,6 +150,7 @@ def test_every_figure_can_be_drawn(toys, fitted):
         self_learning.memorising(fitted.result.history, 0.3, 3),
         self_learning.fixed_and_broken(fitted),
         comparison.labels_before_and_after(rows),
+        comparison.labels_before_and_after(pd.concat([rows, rows.assign(method="SMP, head")])),
         figures.curves(rows, mark={1.5: "here"}),
         figures.curves(rows.drop(columns="case"), by="alpha", column="label_curve", label="alpha {}"),
         figures.intervals(rows, "alpha", {"test_accuracy": "a", "label_accuracy": "b"}, reference=rows),

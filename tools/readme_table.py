@@ -15,7 +15,7 @@ FIRST = (
     ("CIFAR-10, augmented", "memorised_cifar10", "idn_40, augmented, 30 epochs", ""),
     ("CIFAR-10, augmented", "memorised_cifar10", "random-1, augmented, 30 epochs", ""),
     ("CIFAR-10, plain", "memorised_cifar10", "idn_40, plain, 30 epochs", ""),
-    ("digits", "digits_methods", "digits, 40 % wrong", "ELR"),
+    ("digits", "digits_methods", "digits, 40 % wrong", "ELR, mixup, averaged weights"),
     ("digits", "digits_noise", "digits, 20 % wrong", "GCE"),
     ("digits", "digits_noise", "digits, clean", "GCE"),
 )

@@ -11,18 +11,12 @@ from matplotlib.figure import Figure
 
 from dsl_lessons.figures import NEUTRAL, RIGHT, WRONG, styled
 from dsl_lessons.methods import BASELINE, SMP, methods
-from dsl_lessons.power import seeds_needed
-from dsl_lessons.self_learning import clean_labels_of, prototypes_right
-from dsl_lessons.tables import BETTER, WORSE, against, pairs_of, signed, verdict
+from dsl_lessons.tables import BETTER, WORSE, against, verdict
 from dsl_teach.config import Settings
 from dsl_teach.data import load_dataset
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.metrics import Interval
-from dsl_teach.training.correction import correct
-from dsl_teach.training.records import Result
-from dsl_teach.training.runs import Run, make_batches
 
-CORRECTORS = ("density_peaks", "random", "class_means", "neighbours", "head")
 ON_DIGITS = {"dataset": "digits", "data_root": "", "labels_file": "", "labels_name": "", "subset": 0}
 HOW_TO_GET_CIFAR = (
     "CIFAR-10 is not in the data folder, so the lesson goes on with handwritten digits. To get CIFAR, run in the "
@@ -63,43 +57,6 @@ def plan(base: Settings, names: Sequence[str], seeds: int) -> list[tuple[str, Se
     return plans
 
 
-def compare_correctors(run: Run) -> pd.DataFrame:
-    """One correction by each way to correct, all on the embeddings of one finished network; shares in percent."""
-    device = next(run.network.parameters()).device
-    train, clean = make_batches(run.data, run.settings, device)[0], clean_labels_of(run.data).to(device)
-    lines = {}
-    for who in CORRECTORS:
-        settings = run.settings.replace(correct_by=who)
-        correction = correct(run.network, train, settings, settings.epochs, clean_labels=clean)
-        by_sample = bool((correction.prototypes.index >= 0).any())
-        right = prototypes_right(Run(settings, run.data, run.network, Result([], correction))) if by_sample else None
-        report = correction.report
-        shares = (right, report.wrong_to_right, report.right_to_wrong, report.label_accuracy)
-        lines[who] = ["" if share is None else f"{100 * share:.1f}" for share in shares]
-    columns = ["prototypes right %", "fixed %", "broken %", "labels right afterwards %"]
-    return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
-
-
-def in_words(rows: pd.DataFrame, ours: str, baseline: str = BASELINE) -> str:
-    """What the rows of one case show of one method against another, with its figure."""
-    difference = against(rows, ours, baseline)
-    if difference is None:
-        return f"{ours} against {baseline}: no seed that both have."
-    return f"{ours} against {baseline}: {signed(difference)} points over {difference.n} seeds, {verdict(difference)}."
-
-
-def seeds_table(rows: pd.DataFrame, *, wished: Sequence[float] = (0.5, 1, 2, 5)) -> pd.DataFrame:
-    """Seeds each method (with at least three) needs to show differences in points from cross-entropy."""
-    lines = {}
-    for method in rows["method"].unique():
-        pairs = pairs_of(rows, method, BASELINE, "test_accuracy")
-        if method != BASELINE and len(pairs) >= 3:
-            spread = float((100 * (pairs["ours"] - pairs["theirs"])).std(ddof=1))
-            needed = {f"for {d:g} points": seeds_needed(d, spread) for d in wished}
-            lines[method] = {"seeds so far": len(pairs), "spread, points": f"{spread:.1f}"} | needed
-    return pd.DataFrame.from_dict(lines, orient="index")
-
-
 def best_other(rows: pd.DataFrame) -> str | None:
     """The method outside SMP's family with the greatest mean accuracy over the seeds it shares with the baseline."""
     found = differences_of(rows)
@@ -131,6 +88,34 @@ def differences(lines: Mapping[str, Interval], title: str, baseline: str = BASEL
 
 
 @styled
+def gain_against_memorised(rows: pd.DataFrame, lines: Mapping[str, float] | None = None) -> Figure:
+    """SMP minus cross-entropy, a mark a case, against the share of wrong labels that cross-entropy memorised.
+
+    Args:
+        rows: of cases named ``labels, plain or augmented, epochs``.
+        lines: differences known from elsewhere, by their titles: a horizontal line each.
+    """
+    figure = Figure(figsize=(8.6, 3.9))
+    axes, noises = figure.subplots(), {}
+    axes.axhline(0, color="black", linewidth=0.8)
+    for case, group in rows.groupby("case", sort=False):
+        noise, view, epochs = case.split(", ")
+        colour = noises.setdefault(noise, ("#aa3377", "#332288", "#ccaa33")[len(noises) % 3])
+        gain, plain = against(group, SMP), group[group["method"] == BASELINE]
+        axes.errorbar(
+            100 * plain["memorised"].mean(), gain.mean, yerr=gain.half, capsize=3, linestyle="", color=colour,
+            marker="^" if view == "augmented" else "o", markerfacecolor=colour if epochs.startswith("30") else "white",
+            markersize=8, label=case,
+        )  # fmt: skip
+    for title, gain in (lines or {}).items():
+        axes.axhline(gain, color=NEUTRAL, linestyle="--", linewidth=1)
+        axes.annotate(title, (1, gain), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=NEUTRAL)
+    axes.set(xlabel=f"wrong labels that {BASELINE} memorised, %", ylabel=f"{SMP} − {BASELINE}, points", xlim=(0, 100))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+    return figure
+
+
+@styled
 def labels_before_and_after(rows: pd.DataFrame) -> Figure:
     """For each case and method that corrects: an arrow from the share of given labels right to that of corrected."""
     known = rows[rows["label_accuracy"].notna()]
@@ -142,8 +127,10 @@ def labels_before_and_after(rows: pd.DataFrame) -> Figure:
         axes.plot([given, now], [place, place], color=colour, linewidth=2)
         axes.plot(given, place, "o", color=NEUTRAL)
         axes.plot(now, place, ">" if now > given else "<", color=colour, markersize=9)
-        axes.annotate(f"{now - given:+.1f}", (max(given, now), place), xytext=(9, -3), textcoords="offset points")
-    axes.set_yticks(range(len(means)), [", ".join(names) for names in means.index])
+        moved = f"{now - given:+.1f}".replace("-", "−")
+        axes.annotate(moved, (max(given, now), place), xytext=(9, -3), textcoords="offset points")
+    alone = known["method"].nunique() == 1
+    axes.set_yticks(range(len(means)), [names[0] if alone else ", ".join(names) for names in means.index])
     axes.invert_yaxis()
     axes.margins(x=0.15, y=0.3 / len(means))
     axes.set_xlabel("labels right, %: dot as given, arrow head as corrected")

@@ -44,6 +44,15 @@ METHOD_COLOURS = {
     "balanced sampling": "#c79a2b",
     "SMP on balanced samples": "#2a9db0",
     "class means": "#d0679d",
+    "even shares": "#7b4ab2",
+    "kept by place": "#c4452f",
+    "class as place": "#d98c1f",
+    "alpha 0.25": "#6fb1e0",
+    "start 0": "#c4452f",
+    "start 1": "#d98c1f",
+    "start 10": "#6fb1e0",
+    "train mode": "#aa3377",
+    "eval mode for ever": "#332288",
 }
 """A method looks the same in every figure; others take the colours of the cycle."""
 

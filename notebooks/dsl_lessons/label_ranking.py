@@ -1,4 +1,4 @@
-"""Lesson 04: which labels to look at first, by cleanlab's scores, which stand beside the margins of class scores.
+"""Which labels to look at first, by cleanlab's scores, which stand beside the margins of class scores.
 
 Source: Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", Journal of Artificial
 Intelligence Research, 2021, as the library cleanlab computes them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from IPython.display import HTML
 
 from dsl_lessons.methods import BASELINE
 from dsl_lessons.paths import RESULTS
@@ -152,6 +154,11 @@ def summarise(rows: pd.DataFrame, by: str | Sequence[str], *, baseline: str = ""
         lines.append(line | shares)
     table = pd.DataFrame(lines).set_index(names)
     return table.loc[:, (table != "").any()]
+
+
+def folded(table: pd.DataFrame, title: str) -> HTML:
+    """A table below a line that opens it."""
+    return HTML(f"<details><summary>{html.escape(title)}</summary>{table.to_html()}</details>")
 
 
 def _compared(rows: pd.DataFrame, method: str, baseline: str) -> dict[str, str]:

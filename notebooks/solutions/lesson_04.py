@@ -10,12 +10,6 @@ def my_gce(logits, noisy_labels, q):
     return ((1 - probability**q) / q).mean()
 
 
-def my_forward(logits, noisy_labels, transition_matrix):
-    """Probabilities of the true class times T are probabilities of the noisy label."""
-    expected = logits.softmax(dim=1) @ transition_matrix
-    return -expected[torch.arange(len(logits)), noisy_labels].log().mean()
-
-
 def my_margin(class_scores, noisy_labels):
     """Take the given class out of the race, then see how far it is ahead of the best of the others."""
     rows = torch.arange(len(class_scores))

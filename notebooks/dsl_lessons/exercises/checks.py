@@ -45,7 +45,7 @@ from dsl_teach.prototypes import cosine_similarity, density, eta, label_margin, 
 from dsl_teach.seeds import lent, stream
 from dsl_teach.training.evaluation import evaluate
 from dsl_teach.training.loop import fit
-from dsl_teach.training.losses import forward_cross_entropy, generalized_cross_entropy, self_learning_loss
+from dsl_teach.training.losses import generalized_cross_entropy, self_learning_loss
 from dsl_teach.training.networks import EmbeddingNetwork
 from dsl_teach.training.records import Callback, State
 from dsl_teach.training.runs import first_network, make_batches
@@ -172,16 +172,6 @@ def check_gce(f: Function) -> Verdict:
     """Check ``f(logits, noisy_labels, q)``: generalized cross-entropy, the mean over the batch."""
     cases = [([[0.0, 1.1]], [1], 0.5), ([[0.5, 1.0, -1.0], [2.0, 0.0, 0.5]], [0, 2], 0.7), ([[0.0, 2.0]], [0], 1.0)]
     return judge(f, generalized_cross_entropy, cases, told("gce", mistakes_losses.GCE))
-
-
-def check_forward(f: Function) -> Verdict:
-    """Check ``f(logits, noisy_labels, transition_matrix)``: forward cross-entropy, the mean over the batch."""
-    three = [[0.6, 0.3, 0.1], [0.0, 0.9, 0.1], [0.3, 0.3, 0.4]]
-    cases = [
-        ([[0.0, 1.0]], [1], [[0.75, 0.25], [0.5, 0.5]]),
-        ([[0.5, 1.0, -1.0], [2.0, 0.0, 0.5]], [0, 2], three),
-    ]
-    return judge(f, forward_cross_entropy, cases, told("forward", mistakes_losses.FORWARD))
 
 
 def check_margin(f: Function) -> Verdict:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from dsl_lessons.exercises.judge import Function, Wrong, given
-from dsl_teach.training.losses import forward_cross_entropy, generalized_cross_entropy
+from dsl_teach.training.losses import generalized_cross_entropy
 
 
 def _loss(
@@ -56,19 +56,4 @@ GCE: Wrong = {
     "of the mean": lambda x, y, q: (1 - _probability(x, y).mean() ** q) / q,
     "sign": lambda x, y, q: -generalized_cross_entropy(x, y, q),
     "sum": lambda x, y, q: ((1 - _probability(x, y) ** q) / q).sum(),
-}
-
-
-def _forward(logits: Tensor, noisy_labels: Tensor, matrix: Tensor) -> Tensor:
-    return -given(logits.softmax(dim=1) @ matrix, noisy_labels).log().mean()
-
-
-FORWARD: Wrong = {
-    "cross-entropy": lambda x, y, t: cross_entropy(x, y),
-    "transposed": lambda x, y, t: _forward(x, y, t.T),
-    "logits": lambda x, y, t: cross_entropy(x @ t, y),
-    "softmax twice": lambda x, y, t: cross_entropy(x.softmax(dim=1) @ t, y),
-    "no logarithm": lambda x, y, t: -given(x.softmax(dim=1) @ t, y).mean(),
-    "sign": lambda x, y, t: -forward_cross_entropy(x, y, t),
-    "inverse": lambda x, y, t: (-(x.log_softmax(dim=1)) * t.inverse()[y]).sum(dim=1).mean(),
 }

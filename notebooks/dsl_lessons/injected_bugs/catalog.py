@@ -73,6 +73,7 @@ GROUPS: dict[str, list[Variant]] = {
         bug("eval mode for ever", "batch norm learns", faulty.eval_mode_for_ever),
         bug("shifted images", "", faulty.shifted),
         bug("moving labels", "labels stand still", faulty.moving_labels, against="shifted images"),
+        Variant("shifted images, CE", "the same images without correction", NO_CORRECTION, faulty.shifted, against=CE),
     ],
     "what is measured": [
         bug("tests trained on", LEAK, faulty.trained_on_the_test),
@@ -96,7 +97,7 @@ GROUPS: dict[str, list[Variant]] = {
 """Title of a group -> its variants."""
 
 VARIANTS = {variant.name: variant for group in GROUPS.values() for variant in group}
-MANY_CLASSES = ["cross-entropy", "SMP", "alpha 0.25", "even shares"]
+MANY_CLASSES = ["cross-entropy", "SMP", "alpha 0.25", "even shares", "kept by place", "class as place"]
 """The runs that are compared where digits are divided into many classes."""
 
 

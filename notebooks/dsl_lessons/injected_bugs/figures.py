@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 
 from dsl_lessons import figures
 from dsl_lessons.figures import METHOD_COLOURS, NEUTRAL, RIGHT, WRONG, styled
+from dsl_lessons.injected_bugs.catalog import VARIANTS
 from dsl_lessons.injected_bugs.tables import difference
-from dsl_lessons.tables import BETTER, WORSE, verdict
+from dsl_lessons.methods import BASELINE, SMP
+from dsl_lessons.tables import BETTER, WORSE, against, verdict
 
 PANELS = {
     "test_curve": "test accuracy",
@@ -36,7 +38,8 @@ def curves(rows: pd.DataFrame, names: Sequence[str], *, panels: Sequence[str] = 
 @styled
 def differences(rows: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> Figure:
     """Every variant's difference to the right run on the same seeds, with its interval, in points, group by group."""
-    lines = [(title, name) for title, names in groups.items() for name in names if (rows["method"] == name).any()]
+    shown = set(rows["method"]) - {SMP}
+    lines = [(title, name) for title, names in groups.items() for name in names if name in shown]
     figure, colours = Figure(figsize=(9.5, 0.27 * len(lines) + 1.0)), {BETTER: RIGHT, WORSE: WRONG}
     panels, titles = (
         figure.subplots(1, 2, sharey=True),
@@ -53,20 +56,15 @@ def differences(rows: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> Figu
                 axes.axhline(place + 0.5, color="#dddddd", linewidth=0.8)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_title(f"{title}: difference, points")
-    panels[0].set_yticks(range(len(lines)), [name for _, name in lines], fontsize=9)
+    panels[0].set_yticks(range(len(lines)), [_told(name) for _, name in lines], fontsize=9)
     panels[0].invert_yaxis()
     return figure
 
 
-@styled
-def seeds_apart(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """Every run's test accuracy as a dot, joined by seed."""
-    figure = Figure(figsize=(5.2, 3.4))
-    axes, by_seed = figure.subplots(), rows.pivot(index="seed", columns="method", values="test_accuracy")[list(names)]
-    axes.plot(range(len(names)), 100 * by_seed.to_numpy().T, color=NEUTRAL, marker="o", linewidth=0.6, alpha=0.6)
-    axes.set_xticks(range(len(names)), names)
-    axes.set(xlim=(-0.4, len(names) - 0.6), title="test accuracy, %: a dot a run, a line a seed")
-    return figure
+def _told(name: str) -> str:
+    """The name, and what it is compared with where that is not SMP."""
+    other = VARIANTS[name].against
+    return name if other == SMP else f"{name} (to {other})"
 
 
 @styled
@@ -86,27 +84,19 @@ def luck(spreads: Mapping[str, float], gains: Mapping[str, float]) -> Figure:
     return figure
 
 
-def many_classes(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """Test accuracy, right labels and agreement with the given labels, by the number of classes."""
-    shown = rows[rows["method"].isin(names)].assign(agree=lambda rows: 1 - rows["changed"].astype(float))
-    titles = {
-        "test_accuracy": "test accuracy, %",
-        "label_accuracy": "corrected labels right, %",
-        "agree": "corrected = given label, %",
-    }
-    return figures.intervals(shown, "classes", titles, by="method")
-
-
 @styled
-def chance_levels(formula: Sequence[float], dealt: Sequence[Sequence[float]], names: Sequence[str]) -> Figure:
-    """The chance level by the formula as a line, and by dealing labels out at random as dots; a column a case."""
-    figure = Figure(figsize=(6.2, 3.0))
-    axes = figure.subplots()
-    for place, (level, shares) in enumerate(zip(formula, dealt, strict=True)):
-        x = place + np.linspace(-0.25, 0.25, len(shares))
-        axes.scatter(x, 100 * np.asarray(shares), s=8, color=NEUTRAL, alpha=0.6, label="" if place else "dealt out")
-        axes.hlines(100 * level, place - 0.35, place + 0.35, color=WRONG, label="" if place else "formula")
-    axes.set_xticks(range(len(names)), names)
-    axes.legend()
-    axes.set_title("labels changed, %")
+def many_classes(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """The difference of each of these runs to cross-entropy, in points of test accuracy: a panel a number of classes."""
+    counts = sorted(rows["classes"].unique())
+    figure = Figure(figsize=(4.6 * len(counts) + 1, 0.34 * len(names) + 1.1))
+    panels = figure.subplots(1, len(counts), squeeze=False, sharey=True, sharex=True)[0]
+    for axes, count in zip(panels, counts, strict=True):
+        for place, (name, colour) in enumerate(zip(names, figures.colours_of(names), strict=True)):
+            apart = against(rows[rows["classes"] == count], name)
+            if apart is not None:
+                axes.errorbar(apart.mean, place, xerr=np.nan_to_num(apart.half), color=colour, marker="o", capsize=3)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_yticks(range(len(names)), names)
+        axes.set(title=f"{count} classes", xlabel=f"points of test accuracy more than {BASELINE}")
+    axes.invert_yaxis()
     return figure

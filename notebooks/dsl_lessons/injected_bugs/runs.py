@@ -15,7 +15,6 @@ from dsl_lessons.injected_bugs.catalog import VARIANTS
 from dsl_lessons.injected_bugs.data import digits_by_style
 from dsl_lessons.injected_bugs.trial import Trial
 from dsl_teach.config import Settings
-from dsl_teach.data import load_dataset
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.metrics import accuracy
 from dsl_teach.training.evaluation import predict
@@ -66,8 +65,7 @@ def run_trial(name: str, settings: Settings, styles: int = 1) -> Row:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        in_styles = settings.dataset == "digits"
-        return row_of(name, digits_by_style(settings, styles) if in_styles else load_dataset(settings), settings)
+        return row_of(name, digits_by_style(settings, styles), settings)
     finally:
         torch.set_num_threads(threads)
 
