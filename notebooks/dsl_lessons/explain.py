@@ -207,7 +207,7 @@ def score_bars(axes: Axes, e: Explanation, class_names: Sequence[str], classes: 
     axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
     axes.set_yticks(range(len(shown)), [plain(class_names[c]) for c in shown], fontsize=9)
     axes.invert_yaxis()
-    axes.margins(x=0.15)
+    axes.margins(x=0.15 if min(scores[shown].tolist()) >= 0 else 0.3)
     axes.set_title("class scores σ", color=NEUTRAL)
 
 

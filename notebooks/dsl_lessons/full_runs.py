@@ -26,11 +26,12 @@ LISTS = {
     "food101n": {"imagelist.tsv": 310_009, "test.txt": 25_250},
 }
 """Data set -> list of images -> how many it names: those that the figures in the literature are from."""
+CLASSES = {"clothing1m": 14, "food101n": 101}
 INSIDE = ("", "annotations", "meta", "Food-101N_release/meta", "food-101/meta")
 SIDE = 224
 
 
-def require_protocol(data: NoisyDataset, dataset: str, *roots: Path) -> dict[str, int]:
+def require_protocol(data: NoisyDataset, dataset: str, *roots: str | Path) -> dict[str, int]:
     """Hold to the protocol: train and test on the lists that the figures in the literature are from.
 
     Args:
@@ -46,7 +47,7 @@ def require_protocol(data: NoisyDataset, dataset: str, *roots: Path) -> dict[str
     """
     sizes = {}
     for name, wanted in LISTS[dataset].items():
-        path = next(place for root in roots for inner in INSIDE if (place := root / inner / name).is_file())
+        path = next(place for root in roots for inner in INSIDE if (place := Path(root, inner, name)).is_file())
         lines = sum(bool(line.strip()) for line in path.read_text(encoding="utf-8").splitlines())
         sizes[name] = lines - name.endswith(".tsv")  # these have a header
         if sizes[name] != wanted and not data.made_from.startswith("synthetic"):

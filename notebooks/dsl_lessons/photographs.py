@@ -63,7 +63,8 @@ def own_vote(x: Sequence[float], y: Sequence[float], sample: int) -> Figure:
         axes.plot(places[sample], says, "s", color=colour)
     axes.plot(places[others], labels[others], "o", color=NEUTRAL)
     axes.plot(places[sample], labels[sample], "o", color="white", markeredgecolor="black", markersize=9)
-    axes.annotate(" the sample, its label", (places[sample], labels[sample]), fontsize=9, va="bottom", ha="right")
+    words = {"textcoords": "offset points", "xytext": (-10, 0), "ha": "right", "va": "center", "fontsize": 9}
+    axes.annotate("the sample and its label", (places[sample], labels[sample]), **words)
     axes.set(xlabel="feature", ylabel="label, 0 or 1", yticks=(0, 1))
     axes.legend(loc="upper left")
     return figure
