@@ -72,6 +72,11 @@ def paired(ours, theirs):
     return [difference.mean(), difference.std(ddof=1) / np.sqrt(len(difference))]
 
 
+def left_out(fitted, leverage, labels):
+    rows = zip(fitted.tolist(), leverage.tolist(), labels.tolist(), strict=True)
+    return [[(f - h * (c == label)) / (1 - h) for c, f in enumerate(row)] for row, h, label in rows]
+
+
 def direction(clean, y, k):
     sizes = np.bincount(clean, minlength=k)
     return np.mean([sizes[b] > sizes[a] for a, b in zip(clean.tolist(), y.tolist(), strict=True) if a != b])
@@ -88,7 +93,6 @@ RIGHT = {
     "labels": voted,
     "loop": CAPSTONE.my_fit,
     "loss": self_learning_loss,
-    "chance": lambda y, y_hat, k: 1 - (shares(y, k) * shares(y_hat, k)).sum(),
     "fixed": lambda y, y_hat, clean: correction_report(y, y_hat, clean, num_classes=4).wrong_to_right,
     "memorised": lambda f, y, clean: accuracy(f[y != clean], y[y != clean]),
     "transition": lambda clean, y, k: confusion_matrix(clean, y, normalize="true"),
@@ -98,6 +102,7 @@ RIGHT = {
     "paired": paired,
     "shares": lambda y, k: torch.stack([(y == c).sum() / (y >= 0).sum() for c in range(k)]),
     "direction": direction,
+    "left_out": left_out,
     "hours": lambda images, epochs, rate, gpus: images * epochs / rate / gpus / 60 / 60,
 }
 """Name of a check -> a right answer, from the library or written another way."""
@@ -300,7 +305,8 @@ WRONG = [
     ("loss", loss_with(right_weights, before=None), "Before the first correction"),
     ("loss", loss_with(right_weights, ce=twice), "softmax twice"),
     ("loss", loss_with(right_weights, ce=F.nll_loss), "left out the softmax"),
-    ("chance", lambda y, y_hat, k: 1 - (shares(y, k) ** 2).sum(), "noisy shares with themselves"),
+    ("left_out", lambda f, h, y: left_out(f, 0 * h, y), "votes for itself"),
+    ("left_out", lambda f, h, y: [[(x - g * int(y[i])) / (1 - g) for x in f[i]] for i, g in enumerate(h)], "one-hot"),
     ("fixed", lambda y, y_hat, clean: np.mean([c == t for n, c, t in triples(y, y_hat, clean) if n != t]), "divided"),
     ("memorised", lambda f, y, clean: np.mean([p == n != t for p, n, t in triples(f, y, clean)]), "number of all"),
     ("transition", lambda clean, y, k: confusion_matrix(y, clean, normalize="pred"), "swapped"),

@@ -8,13 +8,11 @@ Nothing is trained: it reads notebooks/results. The verdicts follow from the row
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
+from dsl_lessons.contrasts import Contrast, contrast, holm
 
 ROOT = Path(__file__).parents[1]
 RESULTS, FIGURES = ROOT / "notebooks" / "results", ROOT / "docs" / "figures"
@@ -23,46 +21,6 @@ PLANNED = 8
 """Seeds that the plan asks for: with fewer, its verdict is not given yet."""
 LITTLE = 1 / 3
 """Less than this share of the wrong labels is *little memorised*."""
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """The mean of ours minus theirs in points, paired by seed."""
-
-    mean: float
-    half: float
-    seeds: int
-    p: float
-    """Two-sided, of no difference."""
-    equivalent: float
-    """The greater p of two one-sided tests: below 0.05 the difference lies within the bound."""
-
-    def verdict(self, p_holm: float) -> str:
-        """By the plan: better, worse, equivalent or open."""
-        if p_holm < 0.05:
-            return "better" if self.mean > 0 else "worse"
-        return "equivalent" if self.equivalent < 0.05 else "open"
-
-
-def contrast(ours: np.ndarray, theirs: np.ndarray, *, bound: float, test_share: float | None = None) -> Contrast:
-    r"""Paired t over seeds; with ``test_share`` corrected after Nadeau and Bengio, for seeds that re-split the images.
-
-    .. math:: s^2_{\text{corrected}} = \Bigl(\frac1n + \frac{n_\text{test}}{n_\text{train}}\Bigr) s^2
-
-    Source: Nadeau, Bengio, "Inference for the Generalization Error", Machine Learning 2003.
-    """
-    difference, n = 100 * (ours - theirs), len(ours)
-    ratio = 0.0 if test_share is None else test_share / (1 - test_share)
-    error = float(difference.std(ddof=1) * np.sqrt(1 / n + ratio))
-    t = stats.t(df=n - 1)
-    p = float(2 * t.sf(abs(difference.mean()) / error))
-    one_sided = max(float(t.sf((bound + side * difference.mean()) / error)) for side in (1, -1))
-    return Contrast(float(difference.mean()), float(t.ppf(0.975) * error), n, p, one_sided)
-
-
-def holm(p: list[float]) -> list[float]:
-    """The p values after Holm's correction for all rows of a table."""
-    return [float(x) for x in multipletests(p, method="holm")[1]]
 
 
 def rows_of(name: str) -> pd.DataFrame:

@@ -39,7 +39,7 @@ from dsl_teach.data import load_dataset
 from dsl_teach.data.batches import Batch
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.data.toy import toy_clusters
-from dsl_teach.metrics import accuracy, chance_changed, class_shares
+from dsl_teach.metrics import accuracy, class_shares
 from dsl_teach.noise import noise_report
 from dsl_teach.prototypes import cosine_similarity, density, eta, label_margin, similarity_threshold
 from dsl_teach.seeds import lent, stream
@@ -114,12 +114,6 @@ def check_loss(f: Function) -> Verdict:
     return judge(f, self_learning_loss, cases, told("loss", mistakes_losses.LOSS))
 
 
-def check_chance(f: Function) -> Verdict:
-    """Check ``f(noisy_labels, corrected_labels, num_classes)``: the share that would change by chance."""
-    cases = [([0, 0, 0, 1], [0, 1, 1, 1], 2), ([0, 1, 2, 2, 2, 0], [0, 0, 1, 2, 0, 0], 3), ([0, 0], [0, 0], 3)]
-    return judge(f, chance_changed, cases, told("chance", mistakes_labels.CHANCE))
-
-
 def check_fixed(f: Function) -> Verdict:
     """Check ``f(noisy_labels, corrected_labels, clean_labels)``: the share of all labels that was fixed."""
     return judge(
@@ -160,6 +154,19 @@ def check_direction(f: Function) -> Verdict:
     ]
     wrong = told("direction", mistakes_labels.DIRECTION)
     return judge(f, lambda t, y, k: noise_report(t, y, k).share_to_frequent, cases, wrong)
+
+
+def check_left_out(f: Function) -> Verdict:
+    """Check ``f(fitted, leverage, noisy_labels)``: (N, K) what a head says of each sample without its own label."""
+    small = ([[0.75, 0.25]], [0.5], [0])
+    cases = [
+        small,
+        *(
+            (_points(n, k, seed), torch.arange(1, n + 1) / (n + 2), torch.arange(n) % k)
+            for n, k, seed in ((4, 3, 82), (6, 4, 84))
+        ),
+    ]
+    return judge(f, mistakes_labels.left_out, cases, told("left_out", mistakes_labels.LEFT_OUT))
 
 
 def check_hours(f: Function) -> Verdict:
