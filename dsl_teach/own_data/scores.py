@@ -128,16 +128,14 @@ def judge(scores: Tensor, noisy_labels: Tensor) -> Judgement:
     return Judgement(quality, predicted, sureness, wrong, rate)
 
 
-def wrong_in_first(found: Judgement, first: int = 100) -> tuple[float, float, float, float]:
-    """How many of the ``first`` most doubtful labels are wrong if mistakes fall at random, its 95 % interval, and the
-    most that there can be if people confused classes that look alike, which scores cannot tell from hard samples.
+def wrong_in_first(found: Judgement, first: int = 100) -> tuple[float, float, float]:
+    """How many of the ``first`` most doubtful labels are wrong, and its 95 % interval, if mistakes fall at random.
 
+    Where people confused classes that look alike it says too few: scores cannot tell such labels from hard samples.
     The variance is that of independent samples, and that of the number of mistakes, which is not known either.
     """
-    rows = found.quality.argsort(stable=True)[:first]
-    wrong, number = found.wrong[rows], float(found.wrong.sum())
+    wrong, number = found.wrong[found.quality.argsort(stable=True)[:first]], float(found.wrong.sum())
     expected, variance = float(wrong.sum()), float((wrong * (1 - wrong)).sum())
     half = 1.96 * (variance + variance**2 / max(number, 1)) ** 0.5
-    most = float((1 - found.quality[rows]).sum())
-    high = min(len(rows), max(expected + half, 3.0))  # none seen: up to three of any number, by the rule of three
-    return expected, max(0.0, expected - half), high, min(len(rows), max(most + 1.96 * most**0.5, high))
+    high = max(expected + half, 3.0)  # none seen: up to three of any number, by the rule of three
+    return expected, max(0.0, expected - half), min(len(wrong), high)
