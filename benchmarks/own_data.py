@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -71,8 +72,8 @@ def ridge(axes: Tensor, labels: Tensor, k: int) -> Tensor:
 
 def pooled(axes: Tensor, labels: Tensor, k: int) -> Tensor:
     """The mean of the three that leave the sample's own label out, each divided by its deviation."""
-    parts = (score(axes, labels, k) for score in (means, neighbours, ridge))
-    return sum((part - part.mean()) / part.std() for part in parts) / 3
+    parts = [score(axes, labels, k) for score in (means, neighbours, ridge)]
+    return torch.stack([(part - part.mean()) / part.std() for part in parts]).mean(dim=0)
 
 
 OURS: dict[str, Scores] = {
@@ -165,12 +166,15 @@ def photographs(root: Path, seeds: int) -> Iterator[Case]:
 
 def digits(seeds: int) -> Iterator[Case]:
     data = load_dataset(Settings(noise_rate=0.0))
+    assert isinstance(data.images, Tensor)
     pixels, clean = data.images.flatten(1) / 255, data.noisy_labels
     yield from planted(pixels, clean, neighbour_probabilities(pixels, clean, num_classes=10), seeds)
 
 
 def cifar_labels(root: Path, file: str, names: list[str], seeds: int) -> Iterator[Case]:
     data = cifar("cifar10", root, official=False)
+    assert isinstance(data.images, Tensor)
+    assert data.clean_labels is not None
     for seed in range(seeds):
         rows = slice(seed * IMAGES, (seed + 1) * IMAGES)
         features = network_features(data.images[rows])
@@ -221,8 +225,8 @@ def main() -> None:
     parser.add_argument("--million", action="store_true")
     args = parser.parse_args()
     if args.million:
-        args.rows.write_text(json.dumps(made := million(), indent=1) + "\n")
-        return print(json.dumps(made, indent=1))
+        args.rows.write_text(json.dumps(million(), indent=1) + "\n")
+        return print(args.rows.read_text())
     rows = [json.loads(line) for line in args.rows.read_text().splitlines()] if args.rows.exists() else []
     done = {(row["noise"], row["rate"], row["seed"], row["group"]) for row in rows}
     groups = {"ours": partial(ours, only=args.only)} | ({} if args.without_cleanlab else {"cleanlab": cleanlab})
@@ -235,7 +239,7 @@ def main() -> None:
             for group, methods in groups.items():
                 if (noise, rate, seed, group) in done:
                     continue
-                made = []
+                made: list[dict[str, Any]] = []
                 for method, quality, seconds, said in methods(features, noisy, int(clean.max()) + 1):
                     key = {"noise": noise, "rate": rate, "seed": seed, "group": group, "method": method}
                     made.append(key | row_of(quality, noisy, clean) | said | {"seconds": seconds})
@@ -253,7 +257,7 @@ def table(rows: pd.DataFrame) -> str:
     )
     said = rows.dropna(subset="expected") if "expected" in rows else rows.iloc[:0]
     half = 0.5  # bounds are printed as whole numbers
-    held = {"at random": said.wrong_in_first.between(said.low - half, said.high + half)}
+    held: dict[str, Any] = {"at random": said.wrong_in_first.between(said.low - half, said.high + half)}
     for name in ("wrong_in_20", "wrong_in_sample") if "wrong_in_20" in rows else ():
         held[name] = [covered(k, 20, w) for k, w in zip(said[name], said.wrong_in_first, strict=True)]
     seconds = rows.groupby("method").seconds.median()
