@@ -188,7 +188,7 @@ def million(number: int = 1_000_000, few: int = 20_000, width: int = 512, k: int
     generator = stream(0, "million")
     clean = torch.randint(k, (number,), generator=generator)
     features = torch.randn(number, width, generator=generator)
-    middles = torch.randn(k, width, generator=generator) / 4
+    middles = torch.randn(k, width, generator=generator) / 8
     for x, y in zip(features.split(10_000), clean.split(10_000), strict=True):
         x += middles[y]
     noisy = symmetric_noise(clean, 0.05, num_classes=k, generator=generator).noisy_labels
