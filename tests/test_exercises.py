@@ -18,10 +18,12 @@ from dsl_lessons.exercises import (
     mistakes_labels,
     mistakes_losses,
     mistakes_prototypes,
+    mistakes_review,
 )
 from dsl_lessons.exercises.judge import told
 from dsl_lessons.exercises.listings import LISTINGS
 from sklearn.metrics import confusion_matrix
+from statsmodels.stats.proportion import proportion_confint
 from torch.nn import functional as F
 
 from dsl_teach.metrics import accuracy, correction_report
@@ -103,10 +105,13 @@ RIGHT = {
     "shares": lambda y, k: torch.stack([(y == c).sum() / (y >= 0).sum() for c in range(k)]),
     "direction": direction,
     "left_out": left_out,
+    "precision": lambda w, n: np.mean(w.tolist()[:n]),
+    "recall": lambda w, n: sum(w.tolist()[:n]) / sum(w.tolist()),
+    "wilson": lambda k, n: proportion_confint(k, n, method="wilson"),
     "hours": lambda images, epochs, rate, gpus: images * epochs / rate / gpus / 60 / 60,
 }
 """Name of a check -> a right answer, from the library or written another way."""
-MODULES = (mistakes_capstone, mistakes_density, mistakes_labels, mistakes_losses, mistakes_prototypes)
+MODULES = (mistakes_capstone, mistakes_density, mistakes_labels, mistakes_losses, mistakes_prototypes, mistakes_review)
 NAMED = {name: table for module in MODULES for name, table in vars(module).items()}
 TABLES = {name: NAMED[name.upper()] for name in RIGHT}
 TABLES = {name: table if name == "prototypes" else told(name, table) for name, table in TABLES.items()}
@@ -313,6 +318,7 @@ WRONG = [
     ("transition", lambda clean, y, k: confusion_matrix(clean, y, normalize="pred"), "columns sum to 1"),
     ("transition", lambda clean, y, k: confusion_matrix(clean, y, normalize="all"), "whole matrix"),
     ("transition", lambda clean, y, k: confusion_matrix(clean, y), "counts"),
+    ("wilson", lambda k, n: proportion_confint(k, n, 0.1, "wilson"), "one side"),
     ("symmetric_matrix", lambda r, k: (1 - r) * np.eye(k) + r / k, "all K classes"),
     ("symmetric_matrix", lambda r, k: np.where(np.eye(k) > 0, 1 - r, r / k), "do not sum to 1"),
 ]  # fmt: skip

@@ -22,6 +22,7 @@ from dsl_lessons.exercises import (
     mistakes_labels,
     mistakes_losses,
     mistakes_prototypes,
+    mistakes_review,
 )
 from dsl_lessons.exercises.judge import (
     Function,
@@ -193,6 +194,21 @@ def check_paired(f: Function) -> Verdict:
     return judge(f, mistakes_labels.paired, cases, told("paired", mistakes_labels.PAIRED))
 
 
+def check_precision(f: Function) -> Verdict:
+    """Check ``f(is_wrong, first)``: of the first labels of a ranking, the share that is wrong."""
+    return judge(f, mistakes_review.precision, _rankings(), told("precision", mistakes_review.PRECISION))
+
+
+def check_recall(f: Function) -> Verdict:
+    """Check ``f(is_wrong, first)``: of all wrong labels, the share that is among the first of a ranking."""
+    return judge(f, mistakes_review.recall, _rankings(), told("recall", mistakes_review.RECALL))
+
+
+def check_wilson(f: Function) -> Verdict:
+    """Check ``f(wrong, decided)``: two numbers, the bounds of Wilson's 95 % interval of the share that is wrong."""
+    return judge(f, mistakes_review.wilson, [(12, 20), (0, 20), (9, 10)], told("wilson", mistakes_review.WILSON))
+
+
 def check_embed(f: Function) -> Verdict:
     """Check ``f(network, images)``: (N, D) embeddings. ``network(images)`` gives logits and embeddings."""
 
@@ -354,6 +370,11 @@ def _similarity(m: int, seed: int, *, steps: int = 16) -> Tensor:
     entries = torch.randint(-steps // 2, steps, (m, m), generator=generator).float() / steps
     upper = entries.triu(diagonal=1)
     return upper + upper.T + torch.eye(m)
+
+
+def _rankings() -> list[tuple[list[bool], int]]:
+    """Whether labels are wrong, the most doubtful first, and how many of them are looked at."""
+    return [([x == "x" for x in row], n) for row, n in (("xx.x...x", 4), ("x.....xx.x", 2), ("..xx.", 2))]
 
 
 def _labels(seed: int, k: int) -> tuple[Tensor, ...]:
