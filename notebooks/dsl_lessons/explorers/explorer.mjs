@@ -858,7 +858,7 @@ export function mountRuns(el, { runs, sliders: specs, values: start, command: te
     const known = (name) => [live.curves, run?.curves].some((curves) => curves?.[name]?.some((share) => share != null));
     const shown = CURVES.map(([name, words], at) => [words, theme.colours[at], known(name)]);
     const others = [["test samples right, all stored runs", theme.faint, runs.length > 1], ["your run before", theme.soft, live.before]];
-    const dashes = run && live.curves ? [make("span", "", "dashed: stored; full: your run")] : [];
+    const dashes = run && live.curves?.test_accuracy.length ? [make("span", "", "dashed: stored; full: your run")] : [];
     signs.replaceChildren(...[...shown, ...others].filter(([, , there]) => there).map(sign), ...dashes);
     summary.textContent = [run ? tellRun(run, values) : "", live.state ? tellLive(live) : ""].join(" ").trim() || "No run yet: press Train.";
     canvases[0].setAttribute("aria-label", `Curves of training. ${summary.textContent}`);
