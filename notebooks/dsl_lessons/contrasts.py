@@ -79,7 +79,7 @@ def against_each(
 
 
 def contrast_table(
-    rows: pd.DataFrame, ours: str, found: Mapping[str, tuple[Contrast, float]], column: str, test_share: float
+    rows: pd.DataFrame, ours: str, found: Mapping[str, tuple[Contrast, float]], column: str, test_share: float | None
 ) -> pd.DataFrame:
     """A line a method: seeds, mean of the column in percent, how far ``ours`` is ahead, p after Holm, the verdict."""
     lines = {}
