@@ -3,10 +3,10 @@
     python data_scripts/make_synthetic.py clothing1m --output runs/clothing1m
     python data_scripts/make_synthetic.py food101n --output runs/food --images-per-class 20
 
-For people without access to the data, and for tests. The images are stripes and a disc in the angle and colours of a
-class, with some of a neighbouring class mixed in. The more of it there is, the likelier the label is the neighbour's:
-the errors depend on the input. The truth is written beside them. A file SYNTHETIC.txt marks the folder, and the loaders
-say so in every result.
+For people without access to the data, and for tests; ``make_clothes`` draws in the layout of the clothes. The images
+are stripes and a disc in the angle and colours of a class, with some of a neighbouring class mixed in. The more of it
+there is, the likelier the label is the neighbour's: the errors depend on the input. The truth is written beside them. A
+file SYNTHETIC.txt marks the folder, and the loaders say so in every result.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from dsl_teach.data.clothes import PARTS, SENDERS
 from dsl_teach.data.clothing1m import PREFIX
 from dsl_teach.data.folders import SYNTHETIC
 from dsl_teach.data.food101n import FOOD101, FOOD101N
@@ -43,6 +44,8 @@ DISHES = (
     *("gyoza", "hot_dog", "ice_cream", "paella", "pizza", "ramen", "waffles"),
 )
 """Some classes of Food-101 in alphabetical order. Food-101's own list has cheesecake before cheese_plate."""
+GARMENTS = ("dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt")
+"""The classes of the clothes in alphabetical order."""
 
 
 class Drawn(NamedTuple):
@@ -154,6 +157,20 @@ def make_food101n(
     return Path(folder)
 
 
+def make_clothes(folder: str | Path, *, classes: int = 10, images_per_class: int = 40, seed: int = 0) -> Path:
+    """Draw a data set in the layout of the clothes; all labels are true, and each sender sent four images."""
+    _require(Path(folder), classes, GARMENTS, images_per_class)
+    artist, images, rows = Artist(classes, noise_rate=0, seed=seed), dict[str, Drawn](), ["image,sender_id"]
+    for number in range(classes * images_per_class):
+        drawn = artist.draw(number % classes)
+        images[f"{PARTS[number // classes % 3]}/{GARMENTS[drawn.true_label]}/{number:02d}.jpg"] = drawn
+        rows.append(f"{number:02d},{number // 4}")
+    with _new_folder(Path(folder)) as new:
+        _write_images(new, "the clothes", images, "")
+        _write_lines(new / SENDERS, rows)
+    return Path(folder)
+
+
 def _draw(artist: Artist, size: int, name: Callable[[int], str]) -> dict[str, Drawn]:
     """``size`` images of each class by their names; a name is drawn before its image."""
     return {name(label): artist.draw(label) for label in list(range(artist.num_classes)) * size}
@@ -178,9 +195,9 @@ def _write_food101(folder: Path, parts: dict[str, dict[str, Drawn]], names: tupl
         _write_lines(folder / "meta" / f"{part}.txt", (key.removesuffix(".jpg") for key in sorted(drawn)))
 
 
-def _write_images(folder: Path, name: str, images: dict[str, Drawn]) -> None:
+def _write_images(folder: Path, name: str, images: dict[str, Drawn], inside: str = "images") -> None:
     for key, image in images.items():
-        path = folder / "images" / key
+        path = folder / inside / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(image.jpeg)
     told = f"These images are no photographs and are not {name}: the project drew them. The true labels are in {TRUTH}."

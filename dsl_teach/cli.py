@@ -77,11 +77,12 @@ def train(
 ) -> int:
     """Train a run, or continue one that broke off."""
     with _misused():
-        from dsl_teach.config import Settings, require_use
+        from dsl_teach.config import Settings, require_kind, require_use
         from dsl_teach.files import read_yaml
         from dsl_teach.sweep import find_device
 
-        settings = Settings(**(read_yaml(config) | changes(set or ())))
+        require_kind(config, said := read_yaml(config), Settings.model_fields)
+        settings = Settings(**(said | changes(set or ())))
         require_use(settings)
         device = find_device(device)
     from dsl_teach.training.checkpoint import run_folder

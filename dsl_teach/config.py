@@ -249,6 +249,23 @@ CLASHES = (
 """What excludes each other, and why: settings that differ from their defaults, or say who corrects."""
 
 
+READERS = {
+    "dsl-teach sweep {file}": {"base", "base_from", "cases", "methods", "grid"},
+    "papermill LESSON.ipynb OUT.ipynb -f {file}": {"output_folder", "made_by"},
+    "dsl-teach train {file}": Settings.model_fields.keys(),
+}
+"""Commands that read a YAML file, and names that show it is theirs."""
+
+
+def require_kind(path: str | Path, said: Mapping[str, Any], known: Iterable[str]) -> None:
+    """A ValueError with the right command, if a YAML file names what is not known here but by another command."""
+    if said.keys() <= {*known}:
+        return
+    right = next((command.format(file=path) for command, names in READERS.items() if said.keys() & names), "")
+    if right and not said.keys() & {*known} - {"seeds", "rows"}:
+        raise ValueError(f"{path} is for another command: {right}")
+
+
 def require_use(*runs: Settings) -> None:
     """A ValueError if a setting is named that does nothing in every one of these runs that names it.
 

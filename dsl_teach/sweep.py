@@ -32,7 +32,7 @@ import torch.distributed as dist
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dsl_teach.cluster import submit
-from dsl_teach.config import CountOrOff, Settings, require_use, without_places
+from dsl_teach.config import CountOrOff, Settings, require_kind, require_use, without_places
 from dsl_teach.errors import is_users, sentence
 from dsl_teach.files import read_json, read_yaml
 from dsl_teach.metrics import accuracy, interval
@@ -148,6 +148,7 @@ def read_sweep(path: str | Path) -> Sweep:
     path = Path(path)
     try:
         said = read_yaml(path)
+        require_kind(path, said, Sweep.model_fields.keys() | {"base_from"})
         for name in said.keys() & {"base_from", "rows"}:
             if not isinstance(said[name], str):
                 raise ValueError(f"{name} must be the path of a file, but it is {said[name]!r}.")

@@ -21,6 +21,7 @@ COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60)}
 NEW_LINE = 'green/new\r\n"line", صورة.png'
 TRAIN = {"dataset": "image_folder", "network": "small_cnn", "width": 4, "batch_size": 8, "alpha": 0.0, "trust": True}
 TRAIN |= {"epochs": 1, "learning_rate_drop": 0}
+FROZEN = {"network": "timm:tf_efficientnet_lite0", "frozen_blocks": 14, "width": Settings().width, "epochs": 3}
 
 
 def write(path: Path, *rows: tuple[str, ...]) -> Path:
@@ -154,13 +155,13 @@ def test_an_image_folder_takes_the_labels(output, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("averaged_weights", [0.0, 0.5])
-def test_the_trained_network_is_used(output, tmp_path, monkeypatch, capsys, averaged_weights):
+@pytest.mark.parametrize("changes", [{}, {"averaged_weights": 0.5}, FROZEN], ids=["plain", "averaged", "frozen"])
+def test_the_trained_network_is_used(output, tmp_path, monkeypatch, capsys, changes):
     """What predict says of the held-out images has the accuracy that training told last."""
     monkeypatch.chdir(tmp_path)
     apply_decisions(output, all_proposed=True)
-    where = {"data_root": "photos", "labels_file": "out/reviewed.csv", "averaged_weights": averaged_weights}
-    settings = Settings(**TRAIN, **where)
+    monkeypatch.setenv("DSL_TEACH_CACHE", str(tmp_path / "cache"))
+    settings = Settings(**TRAIN | {"data_root": "photos", "labels_file": "out/reviewed.csv"} | changes)
     Path("run.yaml").write_text(settings.to_yaml())
     assert cli.main(["train", "run.yaml", "--device", "cpu"]) == 0
     (run,) = Path("runs").iterdir()

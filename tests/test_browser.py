@@ -42,7 +42,7 @@ def opened(chrome, lab, name):
     """A notebook, opened cold and run from the menu; no error may be left in the end."""
     with jupyter_page.open_notebook(chrome, lab, name) as page:
         page.run_all(seconds=300)
-        page.scroll_to(".dsl-explorer .dsl-picture svg, .dsl-explorer .dsl-canvas")
+        page.scroll_to(".dsl-explorer .dsl-canvas")
         yield page
         assert (page.kernel_errors(), page.errors, lab.tracebacks()) == ([], [], "")
 
@@ -57,17 +57,13 @@ def training(chrome, lab):
     yield from opened(chrome, lab, "training.ipynb")
 
 
-def picture(opened: jupyter_page.NotebookPage) -> str:
-    return opened.page.locator(".dsl-explorer .dsl-picture").first.inner_html()
+def canvases(opened: jupyter_page.NotebookPage) -> str:
+    return opened.page.evaluate("() => [...document.querySelectorAll('.dsl-canvas')].map((c) => c.toDataURL()).join()")
 
 
 def wait_for_other_picture(opened: jupyter_page.NotebookPage, before: str) -> None:
-    changed = "(before) => document.querySelector('.dsl-explorer .dsl-picture').innerHTML !== before"
+    changed = "(before) => [...document.querySelectorAll('.dsl-canvas')].map((c) => c.toDataURL()).join() !== before"
     opened.page.wait_for_function(changed, arg=before, timeout=20_000)
-
-
-def canvases(opened: jupyter_page.NotebookPage) -> str:
-    return opened.page.evaluate("() => [...document.querySelectorAll('.dsl-canvas')].map((c) => c.toDataURL()).join()")
 
 
 def test_keys_move_a_slider_and_tab_leads_to_the_next_one(lesson):
@@ -104,21 +100,21 @@ def test_the_picture_and_the_batch_command_follow_the_mouse_and_the_kernel_follo
 
 
 def test_training_draws_as_it_goes_leaves_the_notebook_free_and_stops(training):
-    before, summary = picture(training), training.page.locator(".dsl-summary").first
+    before, summary = canvases(training), training.page.locator(".dsl-summary").first
     train, stop = (training.page.get_by_role("button", name=name, exact=True) for name in ("Train", "Stop"))
     assert stop.is_disabled()
     train.click()
     wait_for_other_picture(training, before)
     assert summary.inner_text().startswith("Running")
     assert train.is_disabled()
-    wait_for_other_picture(training, picture(training))
+    wait_for_other_picture(training, canvases(training))
     training.page.locator(".jp-Notebook .jp-CodeCell").nth(1).click()
     training.page.keyboard.press("Control+Enter")
     training.page.wait_for_function("() => document.body.innerText.includes('free 42')", timeout=20_000)
     assert summary.inner_text().startswith("Running")
     stop.click()
     training.page.wait_for_function("() => document.querySelector('.dsl-summary').textContent.startsWith('Stopped')")
-    stopped = picture(training)
+    stopped = canvases(training)
     training.page.wait_for_timeout(1000)
-    assert picture(training) == stopped
+    assert canvases(training) == stopped
     assert train.is_enabled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dsl_teach import cli
 from dsl_teach.config import CLASHES, PRESETS, Settings, help_text, require_use
 
 CIFAR = {"dataset": "cifar10", "data_root": "x"}
@@ -184,3 +185,22 @@ def test_a_preset_stands_for_settings_and_what_is_named_goes_over_it():
     for wrong in ("none", ["untouched_features"], 1):
         with pytest.raises(ValueError, match=r"^preset must be one of untouched_features"):
             Settings(preset=wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "command", "right"),
+    [
+        ("base: {alpha: 0}\nseeds: 2\n", "train", "dsl-teach sweep "),
+        ("alpha: 0\n", "sweep", "dsl-teach train "),
+        ("seeds: 3\noutput_folder: x\n", "sweep", "papermill "),
+        ("seeds: 3\noutput_folder: x\n", "train", "papermill "),
+        ("alhpa: 0\nepochs: 3\n", "train", "There is no setting alhpa"),
+        ("bse: {}\n", "sweep", "bse"),
+    ],
+)
+def test_a_file_of_the_wrong_kind_is_told_with_the_right_command(tmp_path, capsys, text, command, right):
+    (tmp_path / "x.yaml").write_text(text)
+    assert cli.main([command, str(tmp_path / "x.yaml"), "--output", str(tmp_path / "out")]) == 2
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert right.strip() in said
+    assert not (tmp_path / "out").exists()

@@ -18,10 +18,12 @@ from dsl_lessons.exercises import (
     mistakes_labels,
     mistakes_losses,
     mistakes_prototypes,
+    mistakes_review,
 )
 from dsl_lessons.exercises.judge import told
 from dsl_lessons.exercises.listings import LISTINGS
 from sklearn.metrics import confusion_matrix
+from statsmodels.stats.proportion import proportion_confint
 from torch.nn import functional as F
 
 from dsl_teach.metrics import accuracy, correction_report
@@ -72,6 +74,11 @@ def paired(ours, theirs):
     return [difference.mean(), difference.std(ddof=1) / np.sqrt(len(difference))]
 
 
+def left_out(fitted, leverage, labels):
+    rows = zip(fitted.tolist(), leverage.tolist(), labels.tolist(), strict=True)
+    return [[(f - h * (c == label)) / (1 - h) for c, f in enumerate(row)] for row, h, label in rows]
+
+
 def direction(clean, y, k):
     sizes = np.bincount(clean, minlength=k)
     return np.mean([sizes[b] > sizes[a] for a, b in zip(clean.tolist(), y.tolist(), strict=True) if a != b])
@@ -88,7 +95,6 @@ RIGHT = {
     "labels": voted,
     "loop": CAPSTONE.my_fit,
     "loss": self_learning_loss,
-    "chance": lambda y, y_hat, k: 1 - (shares(y, k) * shares(y_hat, k)).sum(),
     "fixed": lambda y, y_hat, clean: correction_report(y, y_hat, clean, num_classes=4).wrong_to_right,
     "memorised": lambda f, y, clean: accuracy(f[y != clean], y[y != clean]),
     "transition": lambda clean, y, k: confusion_matrix(clean, y, normalize="true"),
@@ -98,10 +104,14 @@ RIGHT = {
     "paired": paired,
     "shares": lambda y, k: torch.stack([(y == c).sum() / (y >= 0).sum() for c in range(k)]),
     "direction": direction,
+    "left_out": left_out,
+    "precision": lambda w, n: np.mean(w.tolist()[:n]),
+    "recall": lambda w, n: sum(w.tolist()[:n]) / sum(w.tolist()),
+    "wilson": lambda k, n: proportion_confint(k, n, method="wilson"),
     "hours": lambda images, epochs, rate, gpus: images * epochs / rate / gpus / 60 / 60,
 }
 """Name of a check -> a right answer, from the library or written another way."""
-MODULES = (mistakes_capstone, mistakes_density, mistakes_labels, mistakes_losses, mistakes_prototypes)
+MODULES = (mistakes_capstone, mistakes_density, mistakes_labels, mistakes_losses, mistakes_prototypes, mistakes_review)
 NAMED = {name: table for module in MODULES for name, table in vars(module).items()}
 TABLES = {name: NAMED[name.upper()] for name in RIGHT}
 TABLES = {name: table if name == "prototypes" else told(name, table) for name, table in TABLES.items()}
@@ -300,13 +310,15 @@ WRONG = [
     ("loss", loss_with(right_weights, before=None), "Before the first correction"),
     ("loss", loss_with(right_weights, ce=twice), "softmax twice"),
     ("loss", loss_with(right_weights, ce=F.nll_loss), "left out the softmax"),
-    ("chance", lambda y, y_hat, k: 1 - (shares(y, k) ** 2).sum(), "noisy shares with themselves"),
+    ("left_out", lambda f, h, y: left_out(f, 0 * h, y), "votes for itself"),
+    ("left_out", lambda f, h, y: [[(x - g * int(y[i])) / (1 - g) for x in f[i]] for i, g in enumerate(h)], "one-hot"),
     ("fixed", lambda y, y_hat, clean: np.mean([c == t for n, c, t in triples(y, y_hat, clean) if n != t]), "divided"),
     ("memorised", lambda f, y, clean: np.mean([p == n != t for p, n, t in triples(f, y, clean)]), "number of all"),
     ("transition", lambda clean, y, k: confusion_matrix(y, clean, normalize="pred"), "swapped"),
     ("transition", lambda clean, y, k: confusion_matrix(clean, y, normalize="pred"), "columns sum to 1"),
     ("transition", lambda clean, y, k: confusion_matrix(clean, y, normalize="all"), "whole matrix"),
     ("transition", lambda clean, y, k: confusion_matrix(clean, y), "counts"),
+    ("wilson", lambda k, n: proportion_confint(k, n, 0.1, "wilson"), "one side"),
     ("symmetric_matrix", lambda r, k: (1 - r) * np.eye(k) + r / k, "all K classes"),
     ("symmetric_matrix", lambda r, k: np.where(np.eye(k) > 0, 1 - r, r / k), "do not sum to 1"),
 ]  # fmt: skip

@@ -61,7 +61,9 @@ def test_a_vote_is_the_cosines_to_the_prototypes_and_their_mean_the_score(fitted
 @pytest.mark.parametrize(
     ("option", "value"),
     [("averaged_weights", 0.9)]
-    + [("correct_by", way) for way in ("density_peaks", "class_means", "random", "neighbours", "head")],
+    + [
+        ("correct_by", way) for way in ("density_peaks", "class_means", "random", "neighbours", "head", "leave_one_out")
+    ],
 )
 def test_every_way_to_correct_can_be_explained_and_drawn(option, value):
     fitted = run(QUICK.replace(**{option: value}))
@@ -75,11 +77,15 @@ def test_every_way_to_correct_can_be_explained_and_drawn(option, value):
         assert (found.margin < 0) == was_changed
         assert not was_changed or found.rival.label == found.corrected_label
         changed += was_changed
-        if len(found.given.index):
+        if found.given.chosen:
             score = float(found.class_scores[found.noisy_label])
             assert float(found.given.cosines.mean()) == pytest.approx(score, abs=1e-5)
         else:
-            assert value in ("neighbours", "head")
+            assert value in ("neighbours", "head", "leave_one_out")
+            assert set(fitted.data.noisy_labels[found.given.index].tolist()) == {found.noisy_label}
+            cosines = cosine_similarity(seen.embeddings)[sample].index_fill(0, torch.tensor(sample), -2)
+            others = cosines[fitted.data.noisy_labels == found.noisy_label].sort(descending=True).values
+            assert found.given.cosines.tolist() == pytest.approx(others[: explain.NEAREST].tolist(), abs=1e-5)
     assert changed > 0
     assert words_of(explain.explanation_figure(fitted.data, found))
 

@@ -15,12 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from dsl_lessons.explorers import drawing
-from dsl_lessons.explorers.page import FEATURES, Explorer, chosen, explorer_page, first_frame, packed, reduced
+from dsl_lessons.explorers.page import FEATURES, HERE, Explorer, chosen, explorer_page, first_frame, packed, reduced
 from dsl_lessons.explorers.prototypes import digits_set, toy_set
-from dsl_lessons.explorers.shell import batch_command
-from dsl_lessons.explorers.table import TableExplorer, entries, nearest
-from dsl_lessons.explorers.training import TrainingExplorer, training_sliders
+from dsl_lessons.explorers.runs import RunsExplorer, runs_page
+from dsl_lessons.explorers.training import TrainingExplorer, batch_command
 
 from dsl_teach import Settings, load_dataset
 from dsl_teach.data.toy import toy_clusters
@@ -28,13 +26,6 @@ from dsl_teach.prototypes import cosine_similarity
 from tests.explorer_cases import by_the_library, difference, file_page, module_page, random_set, random_values
 
 SMALL = Settings(network="mlp", width=8, m=40, epochs=6, correction_start=2, learning_rate_drop=0)
-
-
-def corners(sliders):
-    """Every combination of the two ends of every slider, as JSON gives them."""
-    ends = [[(slider.name, slider.least), (slider.name, slider.most)] for slider in sliders]
-    for combination in itertools.product(*ends):
-        yield {name: int(value) if float(value).is_integer() else value for name, value in combination}
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +158,11 @@ def opened(chrome, sets, tmp_path):
         yield page
 
 
+SHOWN = "() => [...document.querySelectorAll('canvas.dsl-canvas')].map((c) => c.toDataURL()).join()"
+
+
 def picture(page):
-    return page.evaluate("() => [...document.querySelectorAll('canvas.dsl-canvas')].map((c) => c.toDataURL()).join()")
+    return page.evaluate(SHOWN)
 
 
 @pytest.mark.slow
@@ -222,33 +216,33 @@ def test_a_tap_and_the_arrow_keys_tell_of_a_sample(opened, sets):
 
 
 def test_training_explorer_at_the_ends_of_every_slider(training):
-    for values in corners(training_sliders(SMALL)):
+    ends = [[(slider["name"], slider["min"]), (slider["name"], slider["max"])] for slider in training.sliders]
+    for values in map(dict, itertools.product(*ends)):
         training.values = values
-        training._press(training, {"button": "train"}, [])
+        training.train()
         training.wait(60)
-        assert training.summary.startswith("Finished: 6 of 6 epochs")
-        assert ElementTree.fromstring(training.picture).tag.endswith("svg")
-        assert training.enabled == ["train"]
-    first = training.view.history
+        assert (training.live["state"], training.live["enabled"]) == ("Finished", ["train"])
+        assert len(training.live["curves"]["test_accuracy"]) == 6
+        json.dumps(training.live)  # nothing in it that cannot travel
+    first = training.live["curves"]
     training.train()
     training.wait(60)
-    assert training.view.before == first
-    assert "the run before" in training.picture
+    assert training.live["before"] == first
 
 
 def test_stop_ends_the_run_with_its_epoch():
     training = TrainingExplorer(toy_clusters(seed=0), SMALL.replace(epochs=100_000))
     drawn = threading.Event()
-    training.observe(lambda change: len(training.view.history) >= 3 and drawn.set(), "summary")
+    training.observe(lambda change: len(change.new["curves"]["test_accuracy"]) >= 3 and drawn.set(), "live")
     training.train()
     assert drawn.wait(60)
     assert training.running
-    assert training.enabled == ["stop"]
+    assert training.live["enabled"] == ["stop"]
     training.train()  # a second press changes nothing
-    training._press(training, {"button": "stop"}, [])
+    training.stop()
     training.wait(60)
-    assert 3 <= len(training.view.history) < 100_000
-    assert training.summary.startswith("Stopped")
+    assert 3 <= len(training.live["curves"]["test_accuracy"]) < 100_000
+    assert training.live["state"] == "Stopped"
 
 
 def test_an_error_in_training_reaches_the_reader():
@@ -256,40 +250,93 @@ def test_an_error_in_training_reaches_the_reader():
     training.train()
     with pytest.raises(FloatingPointError, match="diverged"):
         training.wait(60)
-    assert training.problem == str(training.error)
-    assert training.summary.startswith("Ended by an error")
-    assert training.enabled == ["train"]
+    assert str(training.error) in training.live["state"]
+    assert training.live["enabled"] == ["train"]
 
 
-def test_text_in_a_picture_is_escaped_and_in_a_command_quoted():
-    text = drawing.words(0, 0, "<script>a & b</script>", fill='"red"')
-    assert ElementTree.fromstring(text).text == "<script>a & b</script>"
-    assert "<script" not in drawing.picture(9, 9, [], description="<script>")
-    command = batch_command("my lesson.ipynb", {"p": 8, "noise_rate": 0.1 + 0.2, "name": "a'; rm -rf b"})
-    make, run = command.split(" && ")
+def test_values_in_a_command_stand_for_themselves_and_the_notebook_is_quoted():
+    make, run = batch_command("my lesson.ipynb").format(p=8, m=20, alpha=0.3, correction_start=5).split(" && ")
     assert shlex.split(make) == ["mkdir", "-p", "../runs"]
-    assert shlex.split(run)[:3] == ["papermill", "my lesson.ipynb", "../runs/my lesson.ipynb"]
-    assert shlex.split(run)[3:] == ["-p", "p", "8", "-p", "noise_rate", "0.3", "-p", "name", "a'; rm -rf b"]
+    assert shlex.split(run)[:6] == ["papermill", "my lesson.ipynb", "../runs/my lesson.ipynb", "-p", "p", "8"]
 
 
-def test_the_table_answers_at_once_and_training_runs_for_real_beside_it():
-    rows = pd.DataFrame(
+@pytest.fixture
+def knob_rows():
+    return pd.DataFrame(
         {"p": p, "m": 40, "alpha": alpha, "correction_start": start, "seed": seed,
-         "test_accuracy": 0.6 + alpha / 10 + p / 1000, "test_curve": [0.1, 0.6], "label_curve": [None, 0.5]}
+         "test_accuracy": 0.6 + alpha / 10 + p / 1000 + start / 10_000, "label_accuracy": 0.5,
+         "test_curve": [0.1] + 15 * [0.6 + seed / 10], "label_curve": [None] + 15 * [0.5]}
         for p in (1, 8) for alpha in (0.25, 0.5) for start in (0, 5) for seed in (0, 1)
     )  # fmt: skip
-    found = entries(rows)
-    assert all(nearest(found, entry.knobs) is entry for entry in found)
-    closest = nearest(found, {"p": 6, "m": 100, "alpha": 0.4, "correction_start": 1})
-    assert closest.knobs == {"p": 8, "m": 40, "alpha": 0.5, "correction_start": 0}
-    data = toy_clusters(seed=0, samples_per_class=40)
-    explorer = TableExplorer(rows, data, SMALL.replace(correction_start=5), made_by="a.yaml", notebook="04.ipynb")
-    assert explorer.summary.startswith("Computed beforehand for p = 8, m = 40, alpha = 0.5, correction_start = 5:")
-    explorer.values = explorer.values | {"alpha": 0.3}
-    assert "alpha = 0.25, correction_start = 5, the nearest in the table" in explorer.summary
-    explorer.press("train")
-    explorer.wait(60)
-    assert "Your run: Finished: 6 of 6 epochs" in explorer.summary
-    assert ElementTree.fromstring(explorer.picture)[0].text == explorer.summary
-    with pytest.raises(ValueError, match=r"digits_knobs\.yaml"):
-        entries(pd.DataFrame())
+
+
+def test_stored_runs_are_means_over_seeds(knob_rows):
+    explorer = RunsExplorer(knob_rows, made_by="<a>.yaml")
+    assert len(explorer.runs) == 8
+    assert explorer.values == {"p": 8, "m": 40, "alpha": 0.5, "correction_start": 5, "run": 7}  # the best
+    assert {one["name"]: one["values"] for one in explorer.sliders} == {
+        "p": [1, 8], "alpha": [0.25, 0.5], "correction_start": [0, 5]
+    }  # fmt: skip
+    curves = explorer.runs[0]["curves"]
+    assert curves["test_accuracy"] == pytest.approx([0.1] + 15 * [0.65])
+    assert curves["label_accuracy"] == [None] + 15 * [0.5]
+    assert explorer.runs[0]["told"] == "test accuracy 62.6 ± 0.0 % (2 seeds), corrected labels right 50.0 %; <a>.yaml."
+    frame = ElementTree.fromstring(explorer._repr_mimebundle_()[0]["image/svg+xml"])
+    assert len(frame.findall("{*}polyline")) == 9
+    with pytest.raises(ValueError, match="There is no finished run"):
+        RunsExplorer(pd.DataFrame())
+
+
+def test_methods_with_the_same_knobs_stay_apart(knob_rows):
+    both = pd.concat([knob_rows.assign(method="SMP"), knob_rows.assign(method="soft", test_accuracy=0.7)])
+    assert [one["name"] for one in RunsExplorer(both, made_by="a.yaml").runs] == ["SMP", "soft"] * 8
+
+
+def test_the_rows_of_a_yaml_file_come_with_the_command_of_one_run():
+    explorer = RunsExplorer("digits_knobs.yaml")
+    assert len(explorer.runs) == 36
+    assert "notebooks/configs/digits_knobs.yaml" in explorer.runs[0]["told"]
+    settings, train = explorer.command.split(" > run.yaml && ")
+    assert json.loads(shlex.split(settings)[1])["noise_rate"] == 0.4
+    assert train.startswith("dsl-teach train run.yaml --set p={p} --set m={m}")
+
+
+@pytest.mark.slow
+def test_stored_runs_on_a_page_by_keys_taps_and_the_address(chrome, knob_rows, tmp_path):
+    path = runs_page(tmp_path / "runs.html", knob_rows, made_by="a.yaml", command="train p={p} alpha={alpha}")
+    with file_page(chrome, path, width=390) as page:
+        summary, before = page.locator(".dsl-summary"), picture(page)
+        assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+        assert summary.inner_text().startswith("Stored run with p = 8, m = 40, alpha = 0.5, correction_start = 5: ")
+        for name in ("p", "alpha", "correction_start"):
+            now = picture(page)
+            page.locator(f"input[name={name}]").press("ArrowLeft")
+            assert picture(page) != now
+        assert page.locator("code").inner_text() == "train p=1 alpha=0.25"
+        page.wait_for_function("() => location.hash.includes('correction_start=0')")
+        state, worst = page.evaluate("() => location.hash"), picture(page)
+        strip = page.locator("canvas").nth(1)
+        strip.tap(position={"x": strip.bounding_box()["width"] - 20, "y": 40})
+        assert picture(page) == before
+        strip.press("ArrowLeft")
+        assert "correction_start = 0: test accuracy 65.8" in summary.inner_text()
+        page.get_by_role("button", name="Play").tap()
+        growing = picture(page)
+        page.wait_for_function(f"(growing) => ({SHOWN})() !== growing", arg=growing)
+        page.evaluate("(state) => { location.hash = state; }", state)
+        page.wait_for_function(f"(worst) => ({SHOWN})() === worst", arg=worst)
+        page.evaluate("() => { location.hash = '#p=99&alpha=oops&correction_start=9&run=99'; }")
+        page.wait_for_function(f"(before) => ({SHOWN})() === before", arg=before)
+
+
+@pytest.mark.slow
+def test_the_browser_finds_the_nearest_run(chrome):
+    runs = [{"knobs": {"p": p, "m": 10, "alpha": a, "correction_start": 1}} for p, a in ((1, 0.5), (8, 0.5), (8, 0.2))]
+    script = "\nglobalThis.nearest = nearestRun;"
+    page = chrome.new_page()
+    page.add_script_tag(content=(HERE / "explorer.mjs").read_text() + script, type="module")
+    page.wait_for_function("() => globalThis.nearest")
+    for values, place in (({"p": 2, "alpha": 0.5}, 0), ({"p": 6, "alpha": 0.3}, 2), ({"p": 8, "alpha": 0.5}, 1)):
+        wanted = {"m": 10, "correction_start": 1} | values
+        assert page.evaluate("([runs, values]) => nearest(runs, values)", [runs, wanted]) == place
+    page.close()

@@ -157,7 +157,6 @@ def test_every_figure_can_be_drawn(toys, fitted):
         figures.intervals(rows, "case", {"test_accuracy": "a"}, by="method"),
         figures.matrices({"T": torch.eye(3), "U": torch.full((3, 3), 1 / 3)}, k),
         figures.bars({"a": [0.1, 0.2, 0.3], "b": [0.2, 0.1, 0.0]}, k, ylabel="%"),
-        figures.bars({"a": [0.1, -0.2, 0.3]}, k, ylabel="%", signed=True),
         figures.prototype_map(sight.embeddings, noisy, sight.prototypes, k),
     ]
     for figure in drawn:

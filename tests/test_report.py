@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import dataclasses
 import hashlib
 import io
 import json
@@ -14,7 +13,7 @@ import pytest
 from PIL import Image
 
 from dsl_teach.own_data import report
-from dsl_teach.own_data.report import LARGEST, SHOWN, Doubtful, write_report
+from dsl_teach.own_data.report import LARGEST, SHOWN, write_report
 
 HOSTILE = [
     "cat/<img src=x onerror=alert(1)>.jpg", "cat/</script><script>alert(2)</script>.jpg", "cat/<!--<script>.jpg",
@@ -30,12 +29,13 @@ def picture(colour: str) -> bytes:
     return file.getvalue()
 
 
-def doubtful(names: list[str], image: bytes = b"", near: bytes = b"") -> list[Doubtful]:
+def doubtful(names: list[str], image: bytes = b"", near: bytes = b"") -> list[dict]:
     nearest = (("dog/near.jpg", "dog", near), ("cat/near.jpg", "cat", near))
     return [
-        Doubtful(name, "cat", CLASSES[1 + i % 2], "cat", False, 0.001 * i, 0.1, "looks like it", image, nearest)
+        {"file_name": name, "given_label": "cat", "predicted_label": CLASSES[1 + i % 2], "label_quality": 0.001 * i,
+         "margin": 0.1, "reason": "looks like it", "image": image, "nearest": nearest}
         for i, name in enumerate(names)
-    ]
+    ]  # fmt: skip
 
 
 def page_of(path, shown, rest=(), classes=CLASSES):
@@ -84,7 +84,7 @@ def test_the_page_stays_small_and_what_does_not_fit_goes_from_the_end(tmp_path):
 def test_each_file_has_one_picture_and_other_data_another_digest(tmp_path):
     shown = doubtful(["dog/near.jpg", "b.jpg"], picture("red"), picture("blue"))
     data, again = (data_of(page_of(tmp_path / f"{i}.html", shown)) for i in range(2))
-    other = data_of(page_of(tmp_path / "other.html", [dataclasses.replace(shown[0], given_label="dog"), shown[1]]))
+    other = data_of(page_of(tmp_path / "other.html", [shown[0] | {"given_label": "dog"}, shown[1]]))
     names = [name for name, _ in data["pictures"]]
     assert sorted(names) == ["b.jpg", "cat/near.jpg", "dog/near.jpg"]
     assert base64.b64decode(dict(data["pictures"])["dog/near.jpg"]) == picture("red")
@@ -145,6 +145,35 @@ def test_a_review_by_keyboard_and_touch_is_saved_kept_and_undone(chrome, tmp_pat
     assert page.locator("main script, main b:not(p > b), dl i").count() == 0
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == said == []
     context.close()
+
+
+@pytest.mark.slow
+def test_every_fifth_of_the_first_hundred_tells_how_many_are_wrong(chrome, tmp_path):
+    page_of(tmp_path / "report.html", doubtful([f"{i}.jpg" for i in range(130)]))
+    context = chrome.new_context()
+    page = context.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    told = page.locator("#estimate")
+    page.locator("#state").select_option("sample")
+    assert page.locator(".card:visible").count() == 20
+    page.locator(".card:visible").first.locator("button").first.focus()
+    for key in "aaaaaaaaaaaaaarrrrr":
+        page.keyboard.press(key)
+    assert "14" not in told.inner_text()
+    page.keyboard.press("r")
+    low, high = statsmodels_wilson(14, 20)
+    assert told.inner_text() == (
+        f"Of every fifth you found 14 of 20 wrong: about {low} to {high} of the first 100 are (95 %)."
+    )
+    page.keyboard.press("u")
+    assert "14" not in told.inner_text()
+    context.close()
+
+
+def statsmodels_wilson(wrong: int, decided: int) -> tuple[int, int]:
+    from statsmodels.stats.proportion import proportion_confint
+
+    return tuple(round(100 * bound) for bound in proportion_confint(wrong, decided, method="wilson"))
 
 
 def test_the_template_holds_one_place_for_each_part():

@@ -8,61 +8,24 @@ Nothing is trained: it reads notebooks/results. The verdicts follow from the row
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
+from dsl_lessons.contrasts import Contrast, against_each, contrast, contrast_table, holm
+
+from dsl_teach.data import digits as digits_data
+from dsl_teach.data.clothes import TEST_SHARE
 
 ROOT = Path(__file__).parents[1]
 RESULTS, FIGURES = ROOT / "notebooks" / "results", ROOT / "docs" / "figures"
+HEAD_ALONE = ROOT / "benchmarks" / "results" / "head_alone.jsonl"
 RESAMPLES = 10_000
 PLANNED = 8
 """Seeds that the plan asks for: with fewer, its verdict is not given yet."""
 LITTLE = 1 / 3
 """Less than this share of the wrong labels is *little memorised*."""
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """The mean of ours minus theirs in points, paired by seed."""
-
-    mean: float
-    half: float
-    seeds: int
-    p: float
-    """Two-sided, of no difference."""
-    equivalent: float
-    """The greater p of two one-sided tests: below 0.05 the difference lies within the bound."""
-
-    def verdict(self, p_holm: float) -> str:
-        """By the plan: better, worse, equivalent or open."""
-        if p_holm < 0.05:
-            return "better" if self.mean > 0 else "worse"
-        return "equivalent" if self.equivalent < 0.05 else "open"
-
-
-def contrast(ours: np.ndarray, theirs: np.ndarray, *, bound: float, test_share: float | None = None) -> Contrast:
-    r"""Paired t over seeds; with ``test_share`` corrected after Nadeau and Bengio, for seeds that re-split the images.
-
-    .. math:: s^2_{\text{corrected}} = \Bigl(\frac1n + \frac{n_\text{test}}{n_\text{train}}\Bigr) s^2
-
-    Source: Nadeau, Bengio, "Inference for the Generalization Error", Machine Learning 2003.
-    """
-    difference, n = 100 * (ours - theirs), len(ours)
-    ratio = 0.0 if test_share is None else test_share / (1 - test_share)
-    error = float(difference.std(ddof=1) * np.sqrt(1 / n + ratio))
-    t = stats.t(df=n - 1)
-    p = float(2 * t.sf(abs(difference.mean()) / error))
-    one_sided = max(float(t.sf((bound + side * difference.mean()) / error)) for side in (1, -1))
-    return Contrast(float(difference.mean()), float(t.ppf(0.975) * error), n, p, one_sided)
-
-
-def holm(p: list[float]) -> list[float]:
-    """The p values after Holm's correction for all rows of a table."""
-    return [float(x) for x in multipletests(p, method="holm")[1]]
 
 
 def rows_of(name: str) -> pd.DataFrame:
@@ -152,7 +115,75 @@ def draw_h1(cases: list[str], memorised: np.ndarray, contrasts: list[Contrast]) 
     figure.savefig(FIGURES / "gain_against_memorised.svg", metadata={"Date": None})
 
 
-HYPOTHESES = {"H1": h1}
+def h3() -> str:
+    """Do features that never saw the wrong labels correct better? Every cell against the untouched ones, after Holm."""
+    rows, ours = rows_of("features_clothes"), "untouched, leave-one-out head"
+    found = against_each(rows, ours, "label_accuracy", bound=2.5, test_share=TEST_SHARE)
+    primary, p = found["fine-tuned, leave-one-out head"]
+    answer = {"better": "yes", "worse": "no"}.get(primary.verdict(p), "open")
+    return f"{markdown(rows, ours, found, 'label_accuracy')}\n\nSeeds: {primary.seeds} of 10. H3: **{answer}**."
+
+
+def preset() -> str:
+    """The preset against cross-entropy, the head alone and SMP on photographs; and against cross-entropy on digits."""
+    ours, parts = "untouched features", []
+    clothes = rows_of("preset_clothes")
+    tuned = rows_of("features_clothes").query("method == 'fine-tuned, leave-one-out head'")  # corrects after training
+    alone = pd.DataFrame(map(json.loads, HEAD_ALONE.read_text(encoding="utf-8").splitlines()))
+    rows = pd.concat([clothes, tuned.assign(method="cross-entropy"), alone])
+    found = against_each(rows, ours, "test_accuracy", bound=2.5, test_share=TEST_SHARE)
+    parts.append(f"Photographs of clothes, 40 % wrong labels:\n\n{markdown(rows, ours, found, 'test_accuracy')}")
+    draw_labels_by_epoch(clothes)
+    if (RESULTS / "preset_digits.json").exists():
+        digits = rows_of("preset_digits")
+        for case, group in digits.groupby("case", sort=False):
+            found = against_each(group, ours, "test_accuracy", bound=2.5, test_share=digits_data.TEST_SHARE)
+            parts.append(f"{case}:\n\n{markdown(group, ours, found, 'test_accuracy', digits_data.TEST_SHARE)}")
+    return "\n\n".join(parts)
+
+
+def company() -> str:
+    """Stronger company than cross-entropy, CIFAR-10 with augmentation: every arm against cross-entropy."""
+    rows = pd.concat([rows_of("memorised_cifar10"), rows_of("cifar10_augmented")])
+    rows = rows[rows["case"] == "idn_40, augmented, 30 epochs"]
+    found = against_each(rows, "cross-entropy", "test_accuracy", bound=1.0)
+    return markdown(rows, "cross-entropy", found, "test_accuracy", None)
+
+
+def markdown(
+    rows: pd.DataFrame,
+    ours: str,
+    found: Mapping[str, tuple[Contrast, float]],
+    column: str,
+    test_share: float | None = TEST_SHARE,
+) -> str:
+    """A line a method in Markdown, ``ours`` first."""
+    table = contrast_table(rows, ours, found, column, test_share)
+    head = ["method", *(str(name).replace("ours", ours) for name in table.columns)]
+    lines = [head, ["---"] * len(head), *([str(name), *map(str, line)] for name, *line in table.itertuples())]
+    return "\n".join(f"| {' | '.join(entries)} |" for entries in lines)
+
+
+def draw_labels_by_epoch(rows: pd.DataFrame) -> None:
+    """Labels right by epoch: corrected by the network's own features as it learns, and by untouched ones."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for method, colour in (("SMP", "#c4452f"), ("untouched features", "#2f6fc4")):
+        curves = rows[rows["method"] == method]["label_curve"].tolist()
+        shares = 100 * np.array([[np.nan if x is None else x for x in curve] for curve in curves], dtype=float)
+        epochs = np.arange(1, shares.shape[1] + 1)
+        for curve in shares:
+            axes.plot(epochs, curve, color=colour, linewidth=0.6, alpha=0.4)
+        axes.plot(epochs, shares.mean(axis=0), color=colour, linewidth=2.2, label=method)
+    axes.axhline(100 * rows["noisy_accuracy"].mean(), color="0.5", linestyle="--", linewidth=1, label="given labels")
+    axes.set(xlabel="epoch", ylabel="labels right, %", xticks=range(1, int(epochs[-1]) + 1, 2))
+    axes.legend(fontsize=8, frameon=False)
+    figure.savefig(FIGURES / "labels_right_by_epoch.svg", metadata={"Date": None})
+
+
+HYPOTHESES = {"H1": h1, "H3": h3, "The preset": preset, "The strongest company": company}
 
 if __name__ == "__main__":
     for title, answer in HYPOTHESES.items():

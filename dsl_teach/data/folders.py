@@ -9,7 +9,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import compress
 from multiprocessing.pool import ThreadPool
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -277,12 +277,20 @@ def look(place: tuple[str, Path], *, decode: bool = False) -> Look:
     return "", (size, zlib.crc32(tail))
 
 
-def look_at_all(places: Sequence[tuple[str, Path]]) -> list[Look]:
+def look_at_all(places: Sequence[tuple[str, Path]], *, decode: bool = False) -> list[Look]:
     """What :func:`look` finds at each place, a few at a time."""
     from tqdm import tqdm
 
     with ThreadPool(8) as pool:
-        return list(tqdm(pool.imap(look, places, 100), "looking at files", len(places), disable=None, delay=1))
+        return list(
+            tqdm(
+                pool.imap(partial(look, decode=decode), places, 100),
+                "looking at files",
+                len(places),
+                disable=None,
+                delay=1,
+            )
+        )
 
 
 def _look_at(train: Listed, test: Listed) -> Found:

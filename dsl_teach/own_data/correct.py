@@ -23,12 +23,12 @@ from dsl_teach.data.backbones import BUNDLED, PREFIX, backbone, frozen_maps
 from dsl_teach.data.dataset import NoisyDataset, take
 from dsl_teach.data.decode import UnreadableImage, decode_image, resize_short_side
 from dsl_teach.data.fingerprint import digest, fingerprint
-from dsl_teach.data.folders import look
+from dsl_teach.data.folders import look_at_all
 from dsl_teach.files import require_regular
 from dsl_teach.metrics import chance_changed
 from dsl_teach.own_data.apply import csv_text
 from dsl_teach.own_data.folder import FORMULA, Folder, looked_at, read_folder
-from dsl_teach.own_data.report import Doubtful, write_report
+from dsl_teach.own_data.report import SHOWN, TOLD, write_report
 from dsl_teach.own_data.scores import Judgement, class_mean_scores, judge, principal_axes, wrong_in_first
 from dsl_teach.prototypes.correction import label_margin
 from dsl_teach.storage import locked, write_atomically, write_whole
@@ -39,8 +39,8 @@ PIECE = 2048
 """Images whose features are kept together: so many are computed again, at most, after an interruption."""
 SURE, FEWEST = 0.95, 5
 """A label changes if another class is so probable; where a class has fewer images, nothing changes."""
-SHOWN, NAMED, MOST_CLASSES = 1000, 20_000, 1000
-"""Images that the report shows, more that it names, and classes whose confusions it counts."""
+NAMED, MOST_CLASSES = 20_000, 1000
+"""Images that the report names beside those it shows, and classes whose confusions it counts."""
 COLUMNS = (
     "file_name", "given_label", "predicted_label", "is_label_issue", "label_quality", "margin", "corrected_label",
     "reason",
@@ -131,26 +131,23 @@ def _network_features(folder: Folder, network: str) -> tuple[Folder, Tensor]:
     from tqdm import tqdm
 
     model = backbone(network, "bundled" if network.removeprefix(PREFIX) in BUNDLED else "imagenet")
-    parts, broken, device = [], dict[int, str](), best_device()
+    root, made, broken, device = folder.files.root, [], dict[int, str](), best_device()
     with tqdm(total=len(folder.files), desc="features", unit="images", disable=None) as bar:
         for piece in torch.arange(len(folder.files)).split(PIECE):
-            while len(piece):
-                try:
-                    maps = frozen_maps(take(folder.files, piece), model, 10**6, network, device=device)
-                except UnreadableImage:
-                    places = [(f"{folder.files.root}/{folder.files.paths[row]}", folder.files.root) for row in piece]
-                    with ThreadPool(8) as pool:
-                        looks = pool.map(lambda place: look(place, decode=True)[0], places)
-                    gone = {int(row): why for row, why in zip(piece, looks, strict=True) if why}
-                    if not gone:
-                        raise
-                    broken |= gone
-                    piece = piece[[not why for why in looks]]
-                else:
-                    parts.append(maps.flatten(2).float().mean(dim=1).half())
-                    bar.update(len(piece))
-                    break
-    return folder.without(broken)[0], torch.cat(parts)
+            try:
+                maps = frozen_maps(take(folder.files, piece), model, 10**6, network, device=device)
+            except UnreadableImage:
+                looks = look_at_all([(f"{root}/{folder.files.paths[row]}", root) for row in piece], decode=True)
+                broken |= {int(row): why for row, (why, _) in zip(piece, looks, strict=True) if why}
+                piece = piece[[not why for why, _ in looks]]
+                if not len(piece):
+                    continue
+                maps = frozen_maps(take(folder.files, piece), model, 10**6, network, device=device)
+            made.append(maps.flatten(2).float().mean(dim=1).half())
+            bar.update(len(piece))
+    if not made:
+        raise ValueError(f"{root}: no image can be read; the first is {folder.files.paths[0]}: {broken[0]}.")
+    return folder.without(broken)[0], torch.cat(made)
 
 
 def _read_features(path: Path, number: int) -> Tensor:
@@ -166,14 +163,13 @@ def _read_features(path: Path, number: int) -> Tensor:
 def _facts(result: Corrected) -> dict[str, str]:
     folder, first, changed = result.folder, min(100, len(result.order)), result.is_issue
     corrected = torch.where(changed, result.found.predicted, folder.labels)
-    expected, low, high, most = wrong_in_first(result.found, first)
+    expected, low, high = wrong_in_first(result.found, first)
     chance = chance_changed(folder.labels, corrected, len(folder.class_names))
     return {
         "images": f"{len(folder.files)} in {len(folder.class_names)} classes, {len(folder.skipped)} files skipped",
         "labels changed": f"{int(changed.sum())} ({changed.double().mean():.1%}; by chance {chance:.1%})",
-        f"wrong in the first {first}": f"about {expected:.0f} (95 %: {low:.0f} to {high:.0f}) if mistakes fall at "
-        f"random; up to {most:.0f} if people confused classes that look alike: only a look tells",
-        "estimated by": "the share of labels that fell on any class alike, fitted to scores that do not know the label",
+        f"wrong in the first {first}": f"about {expected:.0f} (95 %: {low:.0f} to {high:.0f}) if mistakes fall on any "
+        "class alike. Where people confused classes that look alike there are more: decide every fifth to know",
     }
 
 
@@ -185,14 +181,12 @@ def _write(result: Corrected, features: Tensor, output: Path, facts: dict[str, s
     write_whole(output / "embeddings.npy", lambda file: np.save(file, features[result.order].float().numpy()))
     none = take(folder.files, torch.empty(0, dtype=torch.int64))
     data = NoisyDataset(str(folder.files), folder.files, folder.labels, folder.class_names, none, folder.labels[:0])
-    numbers = dict(zip(("expected", "low", "high", "most"), wrong_in_first(result.found), strict=True))
     run: dict[str, Any] = {
-        "folder": str(folder.files.root.resolve()),
-        "facts": facts,
-        "wrong_in_first": numbers,
-        "share_of_mistakes_at_random": result.found.mistakes,
-    }
-    run |= {"sure": SURE, "fewest": FEWEST, "fingerprint": digest(fingerprint(data)), "versions": environment(output)}
+        "folder": str(folder.files.root.resolve()), "facts": facts,
+        "wrong_in_first": dict(zip(("expected", "low", "high"), wrong_in_first(result.found), strict=True)),
+        "share_of_mistakes_at_random": result.found.mistakes, "sure": SURE, "fewest": FEWEST,
+        "fingerprint": digest(fingerprint(data)), "versions": environment(output),
+    }  # fmt: skip
     write_atomically(output / "run.json", json.dumps(run, indent=1, ensure_ascii=False))
 
 
@@ -209,9 +203,9 @@ def _report(result: Corrected, path: Path, facts: dict[str, str]) -> None:
     doubtful = []
     for row, said in zip(shown.tolist(), result.rows(shown), strict=True):
         nearest = tuple((folder.files.paths[x], names[labels[x]], pictures[x, 96]) for x in near[row])
-        doubtful.append(Doubtful(**said, image=pictures[row, 128], nearest=nearest))
+        doubtful.append(said | {"image": pictures[row, 128], "nearest": nearest})
     others = result.order[SHOWN:][(predicted != folder.labels)[result.order[SHOWN:]]][:NAMED]
-    rest = [tuple(said[name] for name in (*COLUMNS[:3], "reason")) for said in result.rows(others)]
+    rest = [[said[name] for name in TOLD.values()] for said in result.rows(others)]
     few = k <= MOST_CLASSES
     counts = torch.bincount(folder.labels * k + predicted, minlength=k * k).view(k, k).tolist() if few else []
     write_report(path, doubtful, rest, counts=counts, class_names=names if few else (), facts=facts)

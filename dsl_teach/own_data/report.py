@@ -8,7 +8,6 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from itertools import accumulate
 from pathlib import Path
@@ -18,37 +17,24 @@ from dsl_teach.storage import write_atomically
 
 SHOWN, LARGEST, NAMED = 1000, 25_000_000, 4_000_000
 """Doubtful images that the page shows; its bytes; and of those that may go to images by name alone."""
-
-
-@dataclass(frozen=True)
-class Doubtful:
-    """An image whose given label is doubtful, and what is proposed; pictures are JPEG thumbnails."""
-
-    file_name: str
-    given_label: str
-    predicted_label: str
-    corrected_label: str
-    is_label_issue: bool
-    label_quality: float
-    margin: float
-    reason: str
-    image: bytes = b""
-    nearest: tuple[tuple[str, str, bytes], ...] = ()
-    """File name, label and picture of the images that it was compared with."""
+TOLD = {"file": "file_name", "given": "given_label", "predicted": "predicted_label", "reason": "reason"}
+"""Names on the page -> columns of ``labels.csv``."""
 
 
 def write_report(
-    path: Path, doubtful: Sequence[Doubtful], rest: Sequence[tuple[str, str, str, str]], *,
+    path: Path, doubtful: Sequence[Mapping[str, Any]], rest: Sequence[Sequence[str]], *,
     counts: list[list[int]], class_names: Sequence[str], facts: Mapping[str, str],
 ) -> None:  # fmt: skip
     """Write the page: the first 1,000 doubtful images, and the rest by file name, given, predicted label and reason.
 
-    ``counts``, (K, K), are images by given and proposed class. What would make the page larger than ``LARGEST`` stays
-    out: first rows of the rest, then pictures, from the end. It loads nothing, and its policy forbids it to.
+    A doubtful one is a row of ``labels.csv`` with its picture, ``image``, bytes of a JPEG file, and the ``nearest``
+    ones: file name, label and picture of each. ``counts``, (K, K), are images by given and proposed class. What would
+    make the page larger than ``LARGEST`` stays out: first rows of the rest, then pictures, from the end. It loads
+    nothing, and its policy forbids it to.
     """
     shown = doubtful[:SHOWN]
-    rest = [(x.file_name, x.given_label, x.predicted_label, x.reason) for x in doubtful[SHOWN:]] + list(rest)
-    known = dict.fromkeys((*class_names, *(label for x in shown for label in (x.given_label, x.predicted_label))))
+    rest = [[x[name] for name in TOLD.values()] for x in doubtful[SHOWN:]] + list(rest)
+    known = dict.fromkeys((*class_names, *(x[side] for x in shown for side in ("given_label", "predicted_label"))))
     data: dict[str, Any] = {
         "facts": list(facts.items()), "classes": list(known), "items": [_item(x) for x in shown],
         "counts": [(c, d, n) for c, row in enumerate(counts) for d, n in enumerate(row) if n],
@@ -61,16 +47,16 @@ def write_report(
     write_atomically(path, template.replace("@POLICY@", _policy(template)).replace("@DATA@", _in_script(data)))
 
 
-def _item(x: Doubtful) -> dict[str, Any]:
-    told = {"file": x.file_name, "given": x.given_label, "predicted": x.predicted_label, "reason": x.reason}
-    figures = {"quality": f"{x.label_quality:.2g}", "margin": f"{x.margin:.2g}"}
-    return told | figures | {"nearest": [(name, label) for name, label, _ in x.nearest]}
+def _item(x: Mapping[str, Any]) -> dict[str, Any]:
+    figures = {"quality": f"{x['label_quality']:.2g}", "margin": f"{x['margin']:.2g}"}
+    told = {key: x[name] for key, name in TOLD.items()}
+    return told | figures | {"nearest": [(name, label) for name, label, _ in x["nearest"]]}
 
 
-def _pictures(shown: Sequence[Doubtful]) -> list[tuple[str, str]]:
+def _pictures(shown: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Each file once, in base64; those to be judged come first."""
-    found = {x.file_name: x.image for x in shown if x.image}
-    for name, _, picture in (near for x in shown for near in x.nearest):
+    found = {x["file_name"]: x["image"] for x in shown if x["image"]}
+    for name, _, picture in (near for x in shown for near in x["nearest"]):
         found.setdefault(name, picture)
     return [(name, base64.b64encode(picture).decode()) for name, picture in found.items() if picture]
 

@@ -9,9 +9,12 @@ classes, drawn a little towards a sphere, and all quantities primed that are com
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -104,23 +107,21 @@ def judge(scores: Tensor, noisy_labels: Tensor) -> Judgement:
     prior = torch.bincount(noisy_labels, minlength=k).double().clamp(min=1).log()
     some = torch.arange(0, len(scores), max(1, len(scores) // max(1000, min(MOST_FITTED, 20_000_000 // k))))
     known, labels = scores[some].double(), noisy_labels[some]
-    free = torch.tensor([3.0, 1.0, -4.0], dtype=torch.double, requires_grad=True)  # log a, w, logit of epsilon
-    search = torch.optim.LBFGS([free], max_iter=100, line_search_fn="strong_wolfe")
 
-    def loss() -> Tensor:
-        search.zero_grad()
-        logits = free[0].clamp(-3, 8).exp() * known + free[1] * prior
-        p, rate = (-cross_entropy(logits, labels, reduction="none")).exp(), free[2].clamp(-20, 0).sigmoid()
+    def loss(point: Any) -> tuple[float, Any]:
+        free = torch.tensor(point, requires_grad=True)
+        p = (-cross_entropy(free[0].exp() * known + free[1] * prior, labels, reduction="none")).exp()
+        rate = free[2].sigmoid()
         value = -((1 - rate) * p + rate * (1 - p) / (k - 1)).clamp(min=1e-30).log().mean()
         value.backward()
-        return value
+        return value.item(), free.grad.numpy()  # type: ignore[union-attr]
 
-    search.step(loss)
-    log_a, weight, logit = free.detach()
-    rate = float(logit.clamp(-20, 0).sigmoid())
+    # log a, w, logit of epsilon; torch's own L-BFGS would take seconds to load
+    log_a, weight, logit = minimize(loss, [3.0, 1.0, -4.0], jac=True, bounds=((-3, 8), (None, None), (-20, 0))).x
+    a, rate = math.exp(log_a), 1 / (1 + math.exp(-logit))
     parts = []
     for block, y in zip(scores.split(BLOCK), noisy_labels.split(BLOCK), strict=True):
-        p = torch.softmax(log_a.clamp(-3, 8).exp() * block.double() + weight * prior, dim=1)
+        p = torch.softmax(a * block.double() + weight * prior, dim=1)
         given, (sureness, predicted) = p.gather(1, y[:, None]).squeeze(1), p.max(dim=1)
         by_chance = rate * (1 - given) / (k - 1)
         parts.append((given, predicted, sureness, by_chance / ((1 - rate) * given + by_chance).clamp(min=1e-300)))
@@ -128,16 +129,14 @@ def judge(scores: Tensor, noisy_labels: Tensor) -> Judgement:
     return Judgement(quality, predicted, sureness, wrong, rate)
 
 
-def wrong_in_first(found: Judgement, first: int = 100) -> tuple[float, float, float, float]:
-    """How many of the ``first`` most doubtful labels are wrong if mistakes fall at random, its 95 % interval, and the
-    most that there can be if people confused classes that look alike, which scores cannot tell from hard samples.
+def wrong_in_first(found: Judgement, first: int = 100) -> tuple[float, float, float]:
+    """How many of the ``first`` most doubtful labels are wrong, and its 95 % interval, if mistakes fall at random.
 
+    Where people confused classes that look alike it says too few: scores cannot tell such labels from hard samples.
     The variance is that of independent samples, and that of the number of mistakes, which is not known either.
     """
-    rows = found.quality.argsort(stable=True)[:first]
-    wrong, number = found.wrong[rows], float(found.wrong.sum())
+    wrong, number = found.wrong[found.quality.argsort(stable=True)[:first]], float(found.wrong.sum())
     expected, variance = float(wrong.sum()), float((wrong * (1 - wrong)).sum())
     half = 1.96 * (variance + variance**2 / max(number, 1)) ** 0.5
-    most = float((1 - found.quality[rows]).sum())
-    high = min(len(rows), max(expected + half, 3.0))  # none seen: up to three of any number, by the rule of three
-    return expected, max(0.0, expected - half), high, min(len(rows), max(most + 1.96 * most**0.5, high))
+    high = max(expected + half, 3.0)  # none seen: up to three of any number, by the rule of three
+    return expected, max(0.0, expected - half), min(len(wrong), high)

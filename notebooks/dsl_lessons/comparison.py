@@ -96,20 +96,21 @@ def gain_against_memorised(rows: pd.DataFrame, lines: Mapping[str, float] | None
         lines: differences known from elsewhere, by their titles: a horizontal line each.
     """
     figure = Figure(figsize=(8.6, 3.9))
-    axes, noises = figure.subplots(), {}
+    axes, noises = figure.subplots(), dict[str, str]()
     axes.axhline(0, color="black", linewidth=0.8)
     for case, group in rows.groupby("case", sort=False):
-        noise, view, epochs = case.split(", ")
+        noise, view, epochs = str(case).split(", ")
         colour = noises.setdefault(noise, ("#aa3377", "#332288", "#ccaa33")[len(noises) % 3])
         gain, plain = against(group, SMP), group[group["method"] == BASELINE]
+        assert gain is not None
         axes.errorbar(
             100 * plain["memorised"].mean(), gain.mean, yerr=gain.half, capsize=3, linestyle="", color=colour,
             marker="^" if view == "augmented" else "o", markerfacecolor=colour if epochs.startswith("30") else "white",
             markersize=8, label=case,
         )  # fmt: skip
-    for title, gain in (lines or {}).items():
-        axes.axhline(gain, color=NEUTRAL, linestyle="--", linewidth=1)
-        axes.annotate(title, (1, gain), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=NEUTRAL)
+    for title, height in (lines or {}).items():
+        axes.axhline(height, color=NEUTRAL, linestyle="--", linewidth=1)
+        axes.annotate(title, (1, height), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=NEUTRAL)
     axes.set(xlabel=f"wrong labels that {BASELINE} memorised, %", ylabel=f"{SMP} − {BASELINE}, points", xlim=(0, 100))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure

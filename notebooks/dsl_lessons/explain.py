@@ -1,4 +1,4 @@
-"""Lesson 04: why was this label changed? Class scores of an image, the prototypes that voted, its labels by epoch."""
+"""Lessons 04 and 05: why was this label changed? Class scores of an image, who spoke for each class, labels by epoch."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from dsl_teach.training.records import Callback, State
 from dsl_teach.training.runs import Run, make_batches
 
 GIVEN, RIVAL = "#a85a00", "#1f5fa8"
+NEAREST = 8
+"""Images that stand for a class where no prototypes were chosen."""
 LETTERS = 120
 """So many fit into the strip of labels; a name that is wider than its stretch is left out."""
 
@@ -52,21 +54,28 @@ class Sight:
 
     embeddings: Tensor
     """(N, D), by which labels are corrected."""
+    noisy_labels: Tensor
+    """(N,) int64."""
     prototypes: Prototypes
-    """None in any class where labels are corrected by neighbours or by the network's head."""
+    """None in any class where labels are corrected by neighbours or by a head."""
     class_scores: Tensor
     """(N, K), by the last correction."""
 
 
 @dataclass(frozen=True)
 class Vote:
-    """The prototypes of one class, beside one sample; the nearest first. P of them."""
+    """The prototypes of one class, beside one sample; the nearest first. P of them.
+
+    Where there are none, the nearest other samples that were given the class.
+    """
 
     label: int
     index: Tensor
     """(P,) int64, which training samples they are; -1 for the mean of a class."""
     cosines: Tensor
-    """(P,) of the sample to each of them; their mean is the class score."""
+    """(P,) of the sample to each of them; the mean over prototypes is the class score."""
+    chosen: bool
+    """Whether they are prototypes."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +100,18 @@ class Explanation:
     """Entry e: the label after e epochs, which is the given one until the first correction."""
 
 
-def sight_of(run: Run) -> Sight:
-    """Embed and score the training samples by the finished network; without a correction, one is made now."""
+def sight_of(run: Run, *, untouched: Tensor | None = None) -> Sight:
+    """Embed and score the training samples by the finished network; without a correction, one is made now.
+
+    ``untouched``, (N, D), are embeddings to look by in place of the network's, those that labels were corrected by.
+    """
     settings, network = run.settings, run.network
     train = make_batches(run.data, settings, next(network.parameters()).device)[0]
     correction = run.result.correction or correct(network, train, settings, settings.epochs)
-    embeddings, labels, prototypes = embed(network, train), train.noisy_labels, correction.prototypes
+    embeddings = embed(network, train) if untouched is None else untouched
+    labels, prototypes = train.noisy_labels, correction.prototypes
     scores = score(embeddings, prototypes, labels, network.head, settings, correction.epoch)
-    return Sight(embeddings.cpu(), prototypes.to("cpu"), scores.cpu())
+    return Sight(embeddings.cpu(), labels.cpu(), prototypes.to("cpu"), scores.cpu())
 
 
 def most_doubtful(run: Run, sight: Sight, count: int = 12) -> list[int]:
@@ -131,12 +144,16 @@ def explain(run: Run, sample: int, sight: Sight, *, history: Mapping[int, Tensor
 
 
 def vote(sight: Sight, sample: int, label: int) -> Vote:
-    """The cosines of one sample to the prototypes of one class, the nearest first."""
+    """The cosines of one sample to the prototypes of one class, or to its nearest samples there; the nearest first."""
     count = int(sight.prototypes.count[label])
-    rows = sight.prototypes.embeddings[label, :count]
+    index, rows = sight.prototypes.index[label, :count], sight.prototypes.embeddings[label, :count]
+    if not count:
+        index = (sight.noisy_labels == label).nonzero().flatten()
+        index = index[index != sample]
+        rows = sight.embeddings[index]
     cosines = cosine_similarity(torch.cat([sight.embeddings[sample : sample + 1].to(rows.dtype), rows]))[0, 1:]
-    order = cosines.argsort(descending=True, stable=True)
-    return Vote(label, sight.prototypes.index[label, :count][order], cosines[order])
+    order = cosines.argsort(descending=True, stable=True)[: count or NEAREST]
+    return Vote(label, index[order], cosines[order], chosen=count > 0)
 
 
 def labels_by_epoch(history: Mapping[int, Tensor], sample: int, noisy_label: int, *, epochs: int) -> tuple[int, ...]:
@@ -161,7 +178,7 @@ def in_words(e: Explanation, names: Sequence[str]) -> str:
 
 @styled
 def explanation_figure(data: NoisyDataset, e: Explanation, *, prototypes: int = 6, classes: int = 12) -> Figure:
-    """The image, its best class scores, the nearest prototypes that voted, and its label epoch by epoch."""
+    """The image, its best class scores, the nearest images that speak for each class, its label epoch by epoch."""
     figure = Figure(figsize=(10.5, 5.0))
     given, now = (plain(data.class_names[c]) for c in (e.noisy_label, e.corrected_label))
     said = f"Given “{given}”, corrected to “{now}”" if given != now else f"Given “{given}”, and kept"
@@ -189,13 +206,14 @@ def score_bars(axes: Axes, e: Explanation, class_names: Sequence[str], classes: 
     axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
     axes.set_yticks(range(len(shown)), [plain(class_names[c]) for c in shown], fontsize=9)
     axes.invert_yaxis()
-    axes.margins(x=0.15)
+    axes.margins(x=0.15 if min(scores[shown].tolist()) >= 0 else 0.3)
     axes.set_title("class scores σ", color=NEUTRAL)
 
 
 def prototype_row(part: Any, data: NoisyDataset, e: Explanation, votes: Vote, colour: str, count: int) -> None:
-    """The nearest prototypes of a class, each over its cosine to the sample; one with a wrong label says so."""
-    what = "nearest prototypes of {}, by cosine" if len(votes.index) else "no prototypes of {}"
+    """The nearest images of a class, each over its cosine to the sample; one with a wrong label says so."""
+    kind = "prototypes of" if votes.chosen else "images given"
+    what = f"nearest {kind} {{}}, by cosine" if len(votes.index) else f"no {kind} {{}}"
     part.suptitle(what.format(plain(data.class_names[votes.label])), color=colour, fontsize=10)
     for place, axes in enumerate(part.subplots(1, count, squeeze=False)[0]):
         axes.set_axis_off()

@@ -41,8 +41,6 @@ METHOD_COLOURS = {
     "cross-entropy": "#8a8a8a",
     "SMP": "#1f5fa8",
     "GCE": "#a85a00",
-    "balanced sampling": "#c79a2b",
-    "SMP on balanced samples": "#2a9db0",
     "class means": "#d0679d",
     "even shares": "#7b4ab2",
     "kept by place": "#c4452f",
@@ -221,21 +219,14 @@ def matrices(panels: Mapping[str, Tensor], names: Sequence[str]) -> Figure:
 
 
 @styled
-def bars(
-    series: Mapping[str, Sequence[float]], names: Sequence[str], *, ylabel: str, xlabel: str = "", signed: bool = False
-) -> Figure:
-    """Bars side by side, in percent: for each name one a series. ``signed``: green above 0, red below it."""
+def bars(series: Mapping[str, Sequence[float]], names: Sequence[str], *, ylabel: str, xlabel: str = "") -> Figure:
+    """Bars side by side, in percent: for each name one a series."""
     figure = Figure(figsize=(min(16, max(6.2, 0.5 * len(names) + 1.5)), 3.4))
     axes, width = figure.subplots(), 0.8 / len(series)
     for number, (label, shares) in enumerate(series.items()):
-        heights, place = (
-            100 * np.asarray(shares, dtype=float),
-            np.arange(len(names)) + width * (number - (len(series) - 1) / 2),
-        )
-        colour = (
-            [RIGHT if height >= 0 else WRONG for height in heights] if signed else ("#b0b0b0", "#1f5fa8")[number % 2]
-        )
-        axes.bar(place, heights, width=0.95 * width, color=colour, label=label)
+        place = np.arange(len(names)) + width * (number - (len(series) - 1) / 2)
+        colour = ("#b0b0b0", "#1f5fa8")[number % 2]
+        axes.bar(place, 100 * np.asarray(shares, dtype=float), width=0.95 * width, color=colour, label=label)
     axes.axhline(0, color="black", linewidth=0.8)
     many: dict[str, Any] = {"rotation": 45, "ha": "right"} if len(names) > 8 else {}
     axes.set_xticks(range(len(names)), list(map(plain, names)), fontsize=9, **many)

@@ -4,20 +4,18 @@ import torch
 
 
 def my_shares(labels, num_classes):
-    """Counts over their sum; unknown labels are left out."""
+    """Unknown labels are left out before anything is counted."""
     counts = torch.bincount(labels[labels >= 0], minlength=num_classes).double()
     return counts / counts.sum()
 
 
-def my_soft(class_scores, temperature):
-    """The temperature divides the scores, before the softmax."""
-    return (class_scores / temperature).softmax(dim=1)
+def my_direction(clean_labels, noisy_labels, num_classes):
+    """The sizes come from the clean labels: the noise has moved those of the noisy ones."""
+    sizes = torch.bincount(clean_labels, minlength=num_classes)
+    wrong = clean_labels != noisy_labels
+    return (sizes[noisy_labels] > sizes[clean_labels])[wrong].double().mean()
 
 
-def my_chance(noisy_labels, corrected_labels, num_classes):
-    """Each of the two has shares of its own."""
-    noisy, corrected = (
-        torch.bincount(labels, minlength=num_classes).double() / len(labels)
-        for labels in (noisy_labels, corrected_labels)
-    )
-    return 1 - (noisy * corrected).sum()
+def my_hours(images, epochs, rate, gpus):
+    """All images of all epochs over the images that all GPUs do in an hour."""
+    return images * epochs / (rate * gpus * 3600)

@@ -22,6 +22,7 @@ from dsl_lessons.exercises import (
     mistakes_labels,
     mistakes_losses,
     mistakes_prototypes,
+    mistakes_review,
 )
 from dsl_lessons.exercises.judge import (
     Function,
@@ -39,7 +40,7 @@ from dsl_teach.data import load_dataset
 from dsl_teach.data.batches import Batch
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.data.toy import toy_clusters
-from dsl_teach.metrics import accuracy, chance_changed, class_shares
+from dsl_teach.metrics import accuracy, class_shares
 from dsl_teach.noise import noise_report
 from dsl_teach.prototypes import cosine_similarity, density, eta, label_margin, similarity_threshold
 from dsl_teach.seeds import lent, stream
@@ -114,12 +115,6 @@ def check_loss(f: Function) -> Verdict:
     return judge(f, self_learning_loss, cases, told("loss", mistakes_losses.LOSS))
 
 
-def check_chance(f: Function) -> Verdict:
-    """Check ``f(noisy_labels, corrected_labels, num_classes)``: the share that would change by chance."""
-    cases = [([0, 0, 0, 1], [0, 1, 1, 1], 2), ([0, 1, 2, 2, 2, 0], [0, 0, 1, 2, 0, 0], 3), ([0, 0], [0, 0], 3)]
-    return judge(f, chance_changed, cases, told("chance", mistakes_labels.CHANCE))
-
-
 def check_fixed(f: Function) -> Verdict:
     """Check ``f(noisy_labels, corrected_labels, clean_labels)``: the share of all labels that was fixed."""
     return judge(
@@ -162,6 +157,19 @@ def check_direction(f: Function) -> Verdict:
     return judge(f, lambda t, y, k: noise_report(t, y, k).share_to_frequent, cases, wrong)
 
 
+def check_left_out(f: Function) -> Verdict:
+    """Check ``f(fitted, leverage, noisy_labels)``: (N, K) what a head says of each sample without its own label."""
+    small = ([[0.75, 0.25]], [0.5], [0])
+    cases = [
+        small,
+        *(
+            (_points(n, k, seed), torch.arange(1, n + 1) / (n + 2), torch.arange(n) % k)
+            for n, k, seed in ((4, 3, 82), (6, 4, 84))
+        ),
+    ]
+    return judge(f, mistakes_labels.left_out, cases, told("left_out", mistakes_labels.LEFT_OUT))
+
+
 def check_hours(f: Function) -> Verdict:
     """Check ``f(images, epochs, rate, gpus)``: hours to train, ``rate`` being images a second of one GPU."""
     cases = [(3600, 2, 4.0, 1), (1_000_000, 15, 500.0, 8), (90_000, 10, 50.0, 2)]
@@ -184,6 +192,21 @@ def check_paired(f: Function) -> Verdict:
     """Check ``f(ours, theirs)``: two numbers, the mean of the paired differences and its standard error."""
     cases = [([5.0, 7.0, 9.0], [4.0, 7.0, 7.0]), ([81.0, 75.0, 78.0, 80.0], [70.0, 69.0, 66.0, 73.0])]
     return judge(f, mistakes_labels.paired, cases, told("paired", mistakes_labels.PAIRED))
+
+
+def check_precision(f: Function) -> Verdict:
+    """Check ``f(is_wrong, first)``: of the first labels of a ranking, the share that is wrong."""
+    return judge(f, mistakes_review.precision, _rankings(), told("precision", mistakes_review.PRECISION))
+
+
+def check_recall(f: Function) -> Verdict:
+    """Check ``f(is_wrong, first)``: of all wrong labels, the share that is among the first of a ranking."""
+    return judge(f, mistakes_review.recall, _rankings(), told("recall", mistakes_review.RECALL))
+
+
+def check_wilson(f: Function) -> Verdict:
+    """Check ``f(wrong, decided)``: two numbers, the bounds of Wilson's 95 % interval of the share that is wrong."""
+    return judge(f, mistakes_review.wilson, [(12, 20), (0, 20), (9, 10)], told("wilson", mistakes_review.WILSON))
 
 
 def check_embed(f: Function) -> Verdict:
@@ -347,6 +370,11 @@ def _similarity(m: int, seed: int, *, steps: int = 16) -> Tensor:
     entries = torch.randint(-steps // 2, steps, (m, m), generator=generator).float() / steps
     upper = entries.triu(diagonal=1)
     return upper + upper.T + torch.eye(m)
+
+
+def _rankings() -> list[tuple[list[bool], int]]:
+    """Whether labels are wrong, the most doubtful first, and how many of them are looked at."""
+    return [([x == "x" for x in row], n) for row, n in (("xx.x...x", 4), ("x.....xx.x", 2), ("..xx.", 2))]
 
 
 def _labels(seed: int, k: int) -> tuple[Tensor, ...]:

@@ -1,12 +1,12 @@
-"""The usual mistakes in counting: what noise, a correction and chance do to labels, runs compared, and hours."""
+"""The usual mistakes in counting: what noise and corrections do to labels, own votes, runs compared, and hours."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from dsl_lessons.exercises.judge import Function, Wrong
-from dsl_teach.metrics import class_shares
 from dsl_teach.noise import noise_report
 
 
@@ -18,16 +18,6 @@ def share(mask: Tensor) -> Tensor:
 def counts(labels: Tensor, k: int) -> Tensor:
     """(K,) how many labels each class has; those below 0 are unknown."""
     return torch.bincount(labels[labels >= 0], minlength=k).double()
-
-
-CHANCE: Wrong = {
-    "noisy twice": lambda y, y_hat, k: 1 - class_shares(y, k) @ class_shares(y, k),
-    "corrected twice": lambda y, y_hat, k: 1 - class_shares(y_hat, k) @ class_shares(y_hat, k),
-    "equal classes": lambda y, y_hat, k: 1 - 1 / k,
-    "stays": lambda y, y_hat, k: class_shares(y, k) @ class_shares(y_hat, k),
-    "did change": lambda y, y_hat, k: share(y != y_hat),
-    "counts": lambda y, y_hat, k: 1 - counts(y, k) @ counts(y_hat, k),
-}
 
 
 def fixed(noisy_labels: Tensor, corrected_labels: Tensor, clean_labels: Tensor) -> Tensor:
@@ -108,6 +98,23 @@ DIRECTION: Wrong = {
     "noisy sizes": lambda t, y, k: share((counts(y, k)[y] > counts(y, k)[t])[y != t]),
     "to rarer": lambda t, y, k: 1 - noise_report(t, y, k).share_to_frequent,
     "wrong labels": lambda t, y, k: share(y != t),
+}
+
+
+def left_out(fitted: Tensor, leverage: Tensor, noisy_labels: Tensor) -> Tensor:
+    """(N, K) what a linear head says of each sample without that sample's own label; the leverage is h_ii, (N,)."""
+    h, y = leverage[:, None], one_hot(noisy_labels, fitted.shape[1])
+    return (fitted - h * y) / (1 - h)
+
+
+LEFT_OUT: Wrong = {
+    "own label left in": lambda f, h, y: f,
+    "not divided": lambda f, h, y: f - h[:, None] * one_hot(y, f.shape[1]),
+    "not taken away": lambda f, h, y: f / (1 - h[:, None]),
+    "added": lambda f, h, y: (f + h[:, None] * one_hot(y, f.shape[1])) / (1 - h[:, None]),
+    "whole label": lambda f, h, y: (f - one_hot(y, f.shape[1])) / (1 - h[:, None]),
+    "class number": lambda f, h, y: (f - (h * y)[:, None]) / (1 - h[:, None]),
+    "divided by h": lambda f, h, y: (f - h[:, None] * one_hot(y, f.shape[1])) / h[:, None],
 }
 
 

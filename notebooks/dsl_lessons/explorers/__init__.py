@@ -1,1 +1,1 @@
-"""The explorers behind the sliders: what they compute, and the pictures they draw."""
+"""The explorers: what is handed over to the browser, which computes and draws."""

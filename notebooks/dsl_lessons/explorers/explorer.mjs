@@ -1,4 +1,5 @@
-// The prototype explorer: the correction phase, computed and drawn here. Python hands over points, labels and an order.
+// The explorers. Prototypes: the correction phase, computed and drawn here; Python hands over points, labels and an order.
+// Runs, at the end: the curves of training, stored or live.
 //
 //   S_ij = cos(G(x_i), G(x_j))    rho_i = sum_j sign(S_ij - S_c)    eta_i = max_{rho_j > rho_i} S_ij, else min_j S_ij
 //   prototypes of a class: of those with eta < eta_max the p with the greatest rho
@@ -471,6 +472,71 @@ export function explain(view, values, i) {
   return { label, choice, rho: rho[place], eta: eta_[place] };
 }
 
+/** A labelled slider over a range, or over a list of values. */
+function sliderRow({ name, words, min = 0, max, step = 1, values: list }, values, change) {
+  const row = make("label", "dsl-row");
+  const label = make("span", "dsl-label", name);
+  label.append(make("small", "", words));
+  const range = { type: "range", name, min, max: list ? list.length - 1 : max, step, "aria-label": `${name}: ${words}` };
+  const input = make("input", "", "", range);
+  input.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys
+  const readout = make("output", "dsl-readout");
+  input.show = () => {
+    const value = values()[name];
+    input.value = list ? list.indexOf(value) : value;
+    readout.textContent = value;
+    input.setAttribute("aria-valuetext", value);
+  };
+  input.addEventListener("input", () => change({ [name]: list ? list[input.value] : Number(input.value) }));
+  row.append(label, input, readout);
+  return row;
+}
+
+/** The command of a batch run with the present values, and a button that copies it. */
+function commandRow() {
+  const row = make("div", "dsl-command");
+  const code = make("code");
+  const copy = make("button", "dsl-button", "Copy as batch run", { type: "button" });
+  copy.addEventListener("click", async () => {
+    getSelection().selectAllChildren(code); // where the clipboard is closed to us, the text stands selected
+    const done = await navigator.clipboard?.writeText(code.textContent).then(() => true, () => false);
+    copy.textContent = done ? "Copied" : "Selected: press Ctrl+C";
+    setTimeout(() => (copy.textContent = "Copy as batch run"), 2000);
+  });
+  row.append(copy, code);
+  row.show = (text, values) => (code.textContent = text.replace(/\{(\w+)\}/g, (_, name) => values[name]));
+  return row;
+}
+
+/** Pictures beside each other, each with its title; arrow keys reach them. */
+function panels(figure, titles, className = "dsl-canvas") {
+  return titles.map((title) => {
+    const box = make("figure", "dsl-panel");
+    const canvas = make("canvas", className, "", { tabindex: 0, role: "img" });
+    canvas.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys
+    box.append(make("figcaption", "dsl-title", title), canvas);
+    figure.append(box);
+    return canvas;
+  });
+}
+
+/** Paint anew when a picture gets room or another size, or the page another scheme. Returns how to end that. */
+function repainted(el, canvases, paint) {
+  const repaint = () => el.isConnected && canvases[0].clientWidth && paint();
+  const sizes = new ResizeObserver(repaint);
+  canvases.forEach((canvas) => sizes.observe(canvas));
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  dark.addEventListener("change", repaint);
+  return () => (sizes.disconnect(), dark.removeEventListener("change", repaint));
+}
+
+/** The value nearest to the wanted one that a slider can take, whatever a link or a kernel says. */
+function within({ name, min, max, step, values: list }, wanted, start) {
+  const value = Number.isFinite(wanted[name]) ? wanted[name] : start[name];
+  const near = list ?? [Math.min(max, Math.max(min, Math.round(value / step) * step))];
+  return Number(near.reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a)).toFixed(6));
+}
+
 const SIGNS = ["★ prototype", "☆ did not pass, fills up", "◉ changed: rim given, core corrected (its area is α)", "× wrong after correction"];
 
 /** Build the explorer inside an element. `say` is told every new state. Returns how to show a state from outside. */
@@ -487,30 +553,20 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
   const controls = make("div", "dsl-controls");
   const legend = make("div", "dsl-legend", "", { role: "group", "aria-label": "Classes: choose one to see it alone" });
   const figure = make("div", "dsl-figure");
-  const canvases = ["Map of all samples", "Decision graph"].map((title) => {
-    const box = make("figure", "dsl-panel");
-    const canvas = make("canvas", "dsl-canvas", "", { tabindex: 0, role: "img" });
-    canvas.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys
-    box.append(make("figcaption", "dsl-title", title), canvas);
-    figure.append(box);
-    return canvas;
-  });
+  const canvases = panels(figure, ["Map of all samples", "Decision graph"]);
   const signs = make("p", "dsl-signs");
   SIGNS.forEach((sign) => signs.append(make("span", "", sign)));
   const bar = make("div", "dsl-bar", "", { "aria-hidden": "true" });
   const summary = make("p", "dsl-summary", "", { role: "status" });
   const card = make("div", "dsl-card", "", { role: "region", "aria-live": "polite", "aria-label": "The sample pointed at" });
-  const command = make("div", "dsl-command");
-  const code = make("code");
-  const copy = make("button", "dsl-button", "Copy as batch run", { type: "button" });
-  command.append(copy, code);
+  const command = commandRow();
   el.append(controls, legend, figure, signs, bar, summary, card, command);
 
   function build() {
     set = setOf(values.set);
     theme = themeOf(el, set);
     card.style.minHeight = `${Math.max(124, 17 * set.k + 30)}px`;
-    controls.replaceChildren(...(packed.length > 1 ? [setRow()] : []), ...sliders(set).map(sliderRow));
+    controls.replaceChildren(...(packed.length > 1 ? [setRow()] : []), ...sliders(set).map((slider) => sliderRow(slider, () => values, change)));
     legend.replaceChildren(...set.classes.map(classButton));
   }
 
@@ -520,24 +576,6 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
     packed.forEach((one, place) => choice.append(new Option(one.name, place, false, place === values.set)));
     choice.addEventListener("change", () => change({ set: Number(choice.value), focus: -1, sample: -1 }));
     row.append(make("span", "dsl-label", "samples"), choice);
-    return row;
-  }
-
-  function sliderRow({ name, words, min = 0, max, step = 1, values: list }) {
-    const row = make("label", "dsl-row");
-    const label = make("span", "dsl-label", name);
-    label.append(make("small", "", words));
-    const input = make("input", "", "", { type: "range", name, min, max: list ? list.length - 1 : max, step, "aria-label": `${name}: ${words}` });
-    input.dataset.lmSuppressShortcuts = "true";
-    const readout = make("output", "dsl-readout");
-    const value = () => (list ? list[input.value] : Number(input.value));
-    input.show = () => {
-      input.value = list ? list.indexOf(values[name]) : values[name];
-      readout.textContent = values[name];
-      input.setAttribute("aria-valuetext", values[name]);
-    };
-    input.addEventListener("input", () => change({ [name]: value() }));
-    row.append(label, input, readout);
     return row;
   }
 
@@ -555,12 +593,7 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
     const clean = { ...values, ...wanted };
     clean.set = packed[clean.set] ? clean.set : 0;
     const next = setOf(clean.set);
-    for (const { name, min, max, step, values: list } of sliders(next)) {
-      const value = Number.isFinite(clean[name]) ? clean[name] : start[name];
-      const near = list ?? [Math.min(max, Math.max(min, Math.round(value / step) * step))];
-      clean[name] = near.reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a));
-      clean[name] = Number(clean[name].toFixed(6));
-    }
+    for (const slider of sliders(next)) clean[slider.name] = within(slider, clean, start);
     if (!(clean.focus >= 0 && clean.focus < next.k)) clean.focus = -1;
     if (!(clean.sample >= 0 && clean.sample < next.n)) clean.sample = -1;
     return clean;
@@ -610,7 +643,7 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
     });
     canvases[0].setAttribute("aria-label", `${set.told}. ${summary.textContent} Arrow keys right and left: changed labels; up and down: prototypes.`);
     canvases[1].setAttribute("aria-label", `Decision graph, density over eta. ${classes.map((c, i) => `${set.classes[i]}: ${c.passed} of ${c.rows.length} pass the gate`).join("; ")}.`);
-    code.textContent = set.command.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+    command.show(set.command, values);
   }
 
   function tellSample(i) {
@@ -712,23 +745,12 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
       event.preventDefault();
     });
   });
-  copy.addEventListener("click", async () => {
-    getSelection().selectAllChildren(code); // where the clipboard is closed to us, the text stands selected
-    const done = await navigator.clipboard?.writeText(code.textContent).then(() => true, () => false);
-    copy.textContent = done ? "Copied" : "Selected: press Ctrl+C";
-    setTimeout(() => (copy.textContent = "Copy as batch run"), 2000);
-  });
-  const repaint = () => {
-    if (!el.isConnected || !canvases[0].clientWidth) return;
+  const remove = repainted(el, canvases, () => {
     theme = themeOf(el, set);
     draw();
-  };
-  const sizes = new ResizeObserver(repaint);
-  canvases.forEach((canvas) => sizes.observe(canvas));
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  dark.addEventListener("change", repaint);
+  });
   show({});
-  return { show, remove: () => (sizes.disconnect(), dark.removeEventListener("change", repaint)) };
+  return { show, remove };
 }
 
 /** The colours of the page around the explorer; on dark paper the colours of classes are lighter. */
@@ -753,28 +775,235 @@ function themeOf(el, set) {
   return { ink, soft, faint, shade, paper, colours, scale, font: style.fontFamily, stamps: new Map() };
 }
 
+// ---- Runs: the curves of training, stored or live -----------------------------------------------------------------
+
+const CURVES = [
+  ["test_accuracy", "test samples right", "#1f5fa8"],
+  ["label_accuracy", "corrected labels right", "#1b7f5c"],
+  ["memorised", "wrong labels memorised", "#c4452f"],
+];
+const STRIP = { left: 52, right: 16 }; // room beside the picture of all runs
+const KNOBS = ["p", "m", "alpha", "correction_start"];
+
+/** The place of the run whose knobs lie nearest; p and m count by their ratio, each knob by the range it covers. */
+export function nearestRun(runs, values) {
+  const place = (name, value) => (name === "p" || name === "m" ? Math.log(value) : value);
+  const width = (name) => {
+    const all = runs.map((run) => place(name, run.knobs[name]));
+    return Math.max(...all) - Math.min(...all) || 1;
+  };
+  const widths = Object.fromEntries(KNOBS.map((name) => [name, width(name)]));
+  const far = (run) => KNOBS.reduce((sum, name) => sum + Math.abs(place(name, run.knobs[name]) - place(name, values[name])) / widths[name], 0);
+  return runs.reduce((best, run, at) => (best < 0 || far(run) < far(runs[best]) ? at : best), -1);
+}
+
+/** Build the explorer of runs inside an element. `press` is told of the buttons that train and stop. */
+export function mountRuns(el, { runs, sliders: specs, values: start, command: text }, say = () => {}, press) {
+  let values = { run: -1, ...start };
+  let live = {};
+  let upto = Infinity;
+  let theme, playing;
+  el.replaceChildren();
+  el.classList.add("dsl-explorer");
+  const controls = make("div", "dsl-controls");
+  const buttons = make("div", "dsl-legend");
+  const figure = make("div", "dsl-figure");
+  const titles = ["Epoch by epoch", ...(runs.length > 1 ? [`Test accuracy of all ${runs.length} stored runs`] : [])];
+  const canvases = panels(figure, titles, "dsl-canvas dsl-low");
+  const ordered = [...runs.keys()].sort((a, b) => runs[a].accuracy - runs[b].accuracy);
+  const signs = make("p", "dsl-signs");
+  const summary = make("p", "dsl-summary", "", { role: "status" });
+  const command = commandRow();
+  command.hidden = !text;
+  controls.append(...specs.map((spec) => sliderRow(spec, () => values, (wanted) => change({ ...wanted, run: -1 }))));
+  el.append(controls, buttons, figure, signs, summary, command);
+  const button = (name, act) => {
+    const made = make("button", "dsl-button", name, { type: "button" });
+    made.addEventListener("click", act);
+    buttons.append(made);
+    return made;
+  };
+  if (runs.length) button("Play", play);
+  const pressed = press ? ["Train", "Stop"].map((name) => button(name, () => press(name.toLowerCase()))) : [];
+  const chosen = () => (values.run >= 0 ? values.run : nearestRun(runs, values));
+
+  function change(wanted) {
+    values = { ...values, ...wanted };
+    whole();
+    say(values);
+    draw();
+  }
+
+  /** Let the curves of the chosen run grow epoch by epoch. */
+  function play() {
+    whole();
+    upto = 0;
+    const last = runs[chosen()].curves.test_accuracy.length;
+    playing = setInterval(() => (++upto >= last && whole(), draw()), 120);
+  }
+
+  function whole() {
+    clearInterval(playing);
+    upto = Infinity;
+  }
+
+  function draw() {
+    for (const input of controls.querySelectorAll("input")) input.show();
+    const run = runs[chosen()];
+    theme ??= themeOf(el, { colours: CURVES.map(([, , colour]) => colour) });
+    if (canvases[0].clientWidth) {
+      drawCurves(canvases[0], runs, run, live, values, upto, theme);
+      if (canvases[1]) drawStrip(canvases[1], runs, ordered, chosen(), theme);
+    }
+    const known = (name) => [live.curves, run?.curves].some((curves) => curves?.[name]?.some((share) => share != null));
+    const shown = CURVES.map(([name, words], at) => [words, theme.colours[at], known(name)]);
+    const others = [["test samples right, all stored runs", theme.faint, runs.length > 1], ["your run before", theme.soft, live.before]];
+    const dashes = run && live.curves?.test_accuracy.length ? [make("span", "", "dashed: stored; full: your run")] : [];
+    signs.replaceChildren(...[...shown, ...others].filter(([, , there]) => there).map(sign), ...dashes);
+    summary.textContent = [run ? tellRun(run, values) : "", live.state ? tellLive(live) : ""].join(" ").trim() || "No run yet: press Train.";
+    canvases[0].setAttribute("aria-label", `Curves of training. ${summary.textContent}`);
+    canvases[1]?.setAttribute("aria-label", `Test accuracy of every stored run. ${summary.textContent} Arrow keys: the next better or worse run.`);
+    pressed.forEach((one) => (one.disabled = !live.enabled?.includes(one.textContent.toLowerCase())));
+    command.show(text, values);
+  }
+
+  const pick = (place) => change({ ...runs[ordered[place]].knobs, run: ordered[place] });
+  canvases[1]?.addEventListener("click", ({ clientX }) => {
+    const box = canvases[1].getBoundingClientRect();
+    const place = Math.floor(((clientX - box.left - STRIP.left) / (box.width - STRIP.left - STRIP.right)) * runs.length);
+    pick(Math.min(runs.length - 1, Math.max(0, place)));
+  });
+  canvases[1]?.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    pick(Math.min(runs.length - 1, Math.max(0, ordered.indexOf(chosen()) + step)));
+  });
+  const stop = repainted(el, canvases, () => {
+    theme = undefined;
+    draw();
+  });
+  draw();
+  return {
+    show(wanted) {
+      values = { ...values, run: -1, ...wanted };
+      for (const spec of specs) values[spec.name] = within(spec, values, start);
+      if (runs[values.run]) Object.assign(values, runs[values.run].knobs);
+      else values.run = -1;
+      draw();
+    },
+    live: (now) => ((live = now), draw()),
+    remove: () => (stop(), whole()),
+  };
+}
+
+function sign([words, colour]) {
+  const made = make("span", "", words);
+  const swatch = make("span", "dsl-swatch");
+  swatch.style.background = colour;
+  made.prepend(swatch);
+  return made;
+}
+
+const tellRun = (run, values) => {
+  const knobs = KNOBS.map((name) => `${name} = ${run.knobs[name]}`).join(", ");
+  const exact = KNOBS.every((name) => Math.abs(run.knobs[name] - values[name]) < 1e-9);
+  return `${run.name || "Stored run"} with ${knobs}${exact ? "" : ", the nearest"}: ${run.told}`;
+};
+
+const tellLive = (live) => {
+  const shares = CURVES.map(([name, words]) => [words, live.curves[name].at(-1)]).filter(([, share]) => share != null);
+  return `${live.state}: ${live.curves.test_accuracy.length} of ${live.epochs} epochs${shares.map(([words, share]) => `; ${words} ${percent(share)}`).join("")}.`;
+};
+
+function drawCurves(canvas, runs, run, live, values, upto, theme) {
+  const { g, width, height } = sheet(canvas);
+  const [left, top, right, bottom] = [46, 14, width - 12, height - 40];
+  const lengths = [...runs.map((other) => other.curves.test_accuracy.length), live.epochs ?? 2, live.before?.test_accuracy.length ?? 0];
+  const epochs = Math.max(2, ...lengths);
+  const x = (epoch) => left + ((epoch - 1) / (epochs - 1)) * (right - left);
+  const y = (share) => bottom - share * (bottom - top);
+  g.font = `12px ${theme.font}`;
+  g.textBaseline = "middle";
+  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
+    line(g, left, y(share), right, y(share), theme.faint);
+    g.fillStyle = theme.soft;
+    g.textAlign = "right";
+    g.fillText(`${100 * share} %`, left - 6, y(share));
+  }
+  g.textAlign = "center";
+  const step = Math.max(1, Math.round(epochs / 5));
+  for (let epoch = 1; epoch <= epochs; epoch += epoch === 1 && step > 1 ? step - 1 : step) g.fillText(epoch, x(epoch), bottom + 14);
+  g.fillText("epoch", (left + right) / 2, bottom + 31);
+  const curve = (shares, ink, thick, end = Infinity) => {
+    g.strokeStyle = ink;
+    g.lineWidth = thick;
+    g.beginPath();
+    (shares ?? []).forEach((share, at) => share != null && at < end && g.lineTo(x(at + 1), y(share)));
+    g.stroke();
+  };
+  for (const other of runs) curve(other.curves.test_accuracy, theme.faint, 1);
+  for (const shares of Object.values(live.before ?? {})) curve(shares, theme.soft, 1);
+  const own = live.curves?.test_accuracy.length;
+  g.setLineDash(own ? [5, 4] : []);
+  if (run) CURVES.forEach(([name], at) => curve(run.curves[name], theme.colours[at], 2, upto));
+  g.setLineDash([2, 4]);
+  const first = x(values.correction_start + 1);
+  if (values.alpha > 0 && values.correction_start < epochs) {
+    line(g, first, top, first, bottom, theme.soft);
+    haloed(g, "first correction", first + 5, top + 8, theme, first > right - 110 ? "right" : "left", 400);
+  }
+  g.setLineDash([]);
+  if (own) CURVES.forEach(([name], at) => curve(live.curves[name], theme.colours[at], 2.2));
+}
+
+/** Every run by its test accuracy, the chosen one as a star. */
+function drawStrip(canvas, runs, ordered, chosen, theme) {
+  const { g, width, height } = sheet(canvas);
+  const [left, top, right, bottom] = [STRIP.left, 14, width - STRIP.right, height - 16];
+  const [low, high] = [runs[ordered[0]].accuracy - 0.01, runs[ordered.at(-1)].accuracy + 0.01];
+  const x = (place) => left + ((place + 0.5) / ordered.length) * (right - left);
+  const y = (share) => bottom - ((share - low) / (high - low)) * (bottom - top);
+  g.font = `12px ${theme.font}`;
+  g.fillStyle = theme.soft;
+  g.textAlign = "right";
+  g.textBaseline = "middle";
+  for (const share of [low, (low + high) / 2, high]) g.fillText(percent(share), left - 6, y(share));
+  line(g, left, top, left, bottom, theme.soft);
+  line(g, left, bottom, right, bottom, theme.soft);
+  ordered.forEach((run, place) => disc(g, x(place), y(runs[run].accuracy), 3, theme.soft));
+  star(g, x(ordered.indexOf(chosen)), y(runs[chosen].accuracy), 9, theme.colours[0], theme.ink);
+}
+
 /** In a notebook: data and values come from the model, and values go back. */
 function render({ model, el }) {
+  const given = Object.fromEntries(["sets", "runs", "sliders", "values", "command"].map((name) => [name, model.get(name)]));
   let own;
-  const explorer = mount(el, { sets: model.get("sets"), values: model.get("values") }, (values) => {
+  const say = (values) => {
     own = values;
     model.set("values", values);
     model.save_changes();
-  });
+  };
+  const press = model.get("live")?.enabled && ((name) => model.send({ button: name }));
+  const explorer = given.sets ? mount(el, given, say) : mountRuns(el, given, say, press);
   const follow = () => model.get("values") !== own && explorer.show(model.get("values"));
+  const grow = () => explorer.live?.(model.get("live") ?? {});
   model.on("change:values", follow);
-  return () => (model.off("change:values", follow), explorer.remove());
+  model.on("change:live", grow);
+  grow();
+  return () => (model.off("change:values", follow), model.off("change:live", grow), explorer.remove());
 }
 
 /** On a page of its own: data stand in the page, and all values in the part of its address behind #. */
 function open(data) {
   const read = () => Object.fromEntries([...new URLSearchParams(location.hash.slice(1))].map(([name, value]) => [name, Number(value)]));
+  const given = JSON.parse(data.textContent);
   let waiting;
-  const explorer = mount(document.getElementById("explorer"), JSON.parse(data.textContent), (values) => {
+  const explorer = (given.sets ? mount : mountRuns)(document.getElementById("explorer"), given, (values) => {
     clearTimeout(waiting); // browsers allow some hundred changes of an address in ten seconds
     waiting = setTimeout(() => history.replaceState(null, "", `#${new URLSearchParams(values)}`), 150);
   });
-  explorer.show(read());
+  if (location.hash) explorer.show(read());
   addEventListener("hashchange", () => explorer.show(read()));
 }
 

@@ -164,9 +164,14 @@ class Explorer(anywidget.AnyWidget):
 
 def explorer_page(path: str | Path, *sets: PointSet, **values: Any) -> Path:
     """Write the explorer as one file that opens in a browser without a server: module, style and data stand in it."""
-    module, style = (HERE / name for name in ("explorer.mjs", "explorer.css"))
-    script, css, given = module.read_text(), PAGE_STYLE + style.read_text(), handed_over(sets, values)
-    frame, data = first_frame(sets[0], given["values"]), json.dumps(given).replace("<", "\\u003c")
+    given = handed_over(sets, values)
+    return write_page(path, given, first_frame(sets[0], given["values"]))
+
+
+def write_page(path: str | Path, given: Mapping[str, Any], frame: str) -> Path:
+    """A page for what ``explorer.mjs`` takes; ``frame`` is the picture that stands there until the script has run."""
+    script, css = ((HERE / f"explorer.{kind}").read_text() for kind in ("mjs", "css"))
+    css, data = PAGE_STYLE + css, json.dumps(given).replace("<", "\\u003c")
     page = PAGE.format(script=script, css=css, data=data, frame=frame, allowed=[_digest(script), _digest(css)])
     write_atomically(path, page)
     return Path(path)
@@ -191,7 +196,7 @@ PAGE = """<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; base-uri 'none'; form-action 'none'; \
 script-src {allowed[0]}; style-src {allowed[1]}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Prototype explorer</title>
+<title>Explorer</title>
 <style>{css}</style>
 </head>
 <body>

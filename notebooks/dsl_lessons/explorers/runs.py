@@ -1,85 +1,146 @@
-"""The four sliders over runs that are finished: each position shows the run that lies nearest, at once."""
+"""Stored runs of a sweep behind the four sliders of the method; the browser finds the nearest and draws its curves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import html
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import anywidget
+import numpy as np
 import pandas as pd
+import traitlets
 
-from dsl_lessons.explorers.drawing import FAINT, Panel, epoch_axes, picture, polyline, words
-from dsl_lessons.explorers.shell import Explorer, Slider, knob_sliders
-from dsl_teach.config import KNOBS
+from dsl_lessons.explorers.page import HERE, write_page
+from dsl_lessons.paths import CONFIGS
+from dsl_lessons.tables import read_results
+from dsl_teach.config import KNOBS, Settings
+from dsl_teach.metrics import interval
+from dsl_teach.sweep import read_sweep
 
-CURVE = "#1f5fa8"
-STEPS = {"p": 1, "m": 1, "alpha": 0.05, "correction_start": 1}
+DEFAULTS = Settings()
+KNOB_WORDS = dict(
+    zip(KNOBS, ("prototypes a class", "samples a class", "weight of corrected labels", "epochs without"), strict=True)
+)
 
 
-Runs = Sequence[Mapping[str, Any]]
-"""One row a run: the four knobs, ``seed``, ``made_from``, ``test_accuracy``, ``label_accuracy``, ``test_curve``."""
+class KnobsWidget(anywidget.AnyWidget):
+    """What ``mountRuns`` in ``explorer.mjs`` takes; ``values`` are those of the sliders, in both directions."""
+
+    _esm, _css = HERE / "explorer.mjs", HERE / "explorer.css"
+    sliders: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    runs: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    values = traitlets.Dict().tag(sync=True, echo_update=False)
+    command = traitlets.Unicode().tag(sync=True)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.values.items())})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Beside the widget a picture of the stored runs, which stays where there is no kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if not bundle or not self.runs:
+            return bundle
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return data | {"image/svg+xml": runs_frame(self.runs)}, metadata
 
 
-class RunsExplorer(Explorer):
-    """Sliders that pick among finished runs.
+class RunsExplorer(KnobsWidget):
+    """Each place of the sliders shows the stored run that lies nearest; a second picture has all runs to choose from.
 
     Args:
-        rows: of a sweep, with the four knobs.
+        rows: one a run, with the four knobs and ``test_curve``; or a YAML file, by default of ``notebooks/configs``,
+            whose rows are committed. Runs that differ by their seed alone are shown by their mean.
+        made_by: which file made the rows.
+        command: of a batch run; ``{p}`` and the like stand for values.
 
     Raises:
-        ValueError: if there is no run.
+        ValueError: if there is no row.
     """
 
-    def __init__(self, rows: pd.DataFrame):
-        self.runs: Runs = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
-        if not self.runs:
+    def __init__(self, rows: pd.DataFrame | str | Path, *, made_by: str = "", command: str = ""):
+        if not isinstance(rows, pd.DataFrame):
+            rows, made_by, command = committed_rows(rows)
+        runs = stored_runs(rows, made_by)
+        if not runs:
             raise ValueError("There is no finished run to show. Train one first, or name the folder of those you have.")
-        best = max([run for run in self.runs if run["alpha"]] or self.runs, key=lambda run: run["test_accuracy"])
-        super().__init__(run_sliders(self.runs), {name: best[name] for name in KNOBS})
-
-    def show(self, values: dict[str, Any]) -> dict[str, str]:
-        """Picture and summary of the nearest run."""
-        chosen = nearest(self.runs, values)
-        return {"picture": runs_picture(self.runs, chosen), "summary": runs_summary(self.runs, chosen), "command": ""}
+        best = best_of(runs)
+        values = best["knobs"] | {"run": runs.index(best)}
+        super().__init__(runs=runs, sliders=list_sliders(runs), values=values, command=command)
 
 
-def run_sliders(runs: Runs) -> tuple[Slider, ...]:
-    """One for each knob, from its least to its greatest value among the runs."""
-    return knob_sliders({name: [run[name] for run in runs] for name in KNOBS}, STEPS)
+def runs_page(path: str | Path, rows: pd.DataFrame | str | Path, **about: str) -> Path:
+    """Write stored runs as one file that opens in a browser without a server; arguments as of ``RunsExplorer``."""
+    shown = RunsExplorer(rows, **about)
+    given = {name: getattr(shown, name) for name in ("runs", "sliders", "values", "command")}
+    return write_page(path, given, runs_frame(shown.runs))
 
 
-def nearest(runs: Runs, values: Mapping[str, Any]) -> int:
-    """The run whose knobs lie nearest; each knob counts by its share of the range that the runs cover."""
-    width = {name: max(run[name] for run in runs) - min(run[name] for run in runs) or 1 for name in KNOBS}
-    distances = [sum(abs(run[name] - values[name]) / width[name] for name in KNOBS) for run in runs]
-    return distances.index(min(distances))
+def committed_rows(path: str | Path) -> tuple[pd.DataFrame, str, str]:
+    """The committed rows of a sweep's YAML file, its name in the repository, and the command of a single run."""
+    sweep, rows = read_sweep(CONFIGS / path), read_results(Path(path).stem).rows
+    of = [(sweep.cases.get(row["case"], {}), sweep.methods.get(row["method"], {})) for row in rows.to_dict("records")]
+    known = [sweep.base | case | method for case, method in of]
+    own = {name: [one.get(name, getattr(DEFAULTS, name)) for one in known] for name in KNOBS if name not in rows}
+    settings = shlex.quote(json.dumps(sweep.base))
+    changes = " ".join(f"--set {name}={{{name}}}" for name in KNOBS)
+    return rows.assign(**own), sweep.made_by, f"echo {settings} > run.yaml && dsl-teach train run.yaml {changes}"
 
 
-def runs_picture(runs: Runs, chosen: int) -> str:
-    """The test curve of one run, in front of those of all others; as SVG."""
-    longest = max(2, *(len(run["test_curve"]) for run in runs))
-    panel = Panel(60, 60, 560, 240, (1, longest), (0, 1))
-    parts = [
-        epoch_axes(panel, longest, title=knobs_in_words(runs[chosen]), ylabel="test samples right"),
-        *(_curve(panel, run["test_curve"], FAINT) for run in runs),
-        _curve(panel, runs[chosen]["test_curve"], CURVE),
-        words(10, 20, f"Made from: {runs[chosen]['made_from']}", font_size=11),
-    ]
-    return picture(700, 360, parts, description=runs_summary(runs, chosen))
+def stored_runs(rows: pd.DataFrame, made_by: str) -> list[dict[str, Any]]:
+    """One for each case, method and choice of knobs: its curves, means over the seeds, and its figures in words."""
+    names, found = [name for name in ("case", "method") if name in rows], []
+    for key, group in rows.groupby([*KNOBS, *names]) if len(rows) else ():
+        around = interval([100 * share for share in group["test_accuracy"]])
+        labels = group["label_accuracy"].dropna() if "label_accuracy" in group else pd.Series(dtype=float)
+        mean, seeds = (f"{around.mean:.1f}", "one seed") if around.n == 1 else (around, f"{around.n} seeds")
+        told = [f"test accuracy {mean} % ({seeds})"]
+        told += [f"corrected labels right {100 * labels.mean():.1f} %"] if len(labels) else []
+        found.append({
+            "knobs": {name: group[name].iloc[0].item() for name in KNOBS},
+            "name": ", ".join(str(text) for text in key[len(KNOBS):] if text),
+            "accuracy": around.mean / 100,
+            "told": f"{', '.join(told)}; {made_by or group['made_from'].iloc[0]}.",
+            "curves": {f"{name}_accuracy": _mean_curve(group[f"{name}_curve"]) for name in ("test", "label")
+                       if f"{name}_curve" in group},
+        })  # fmt: skip
+    return found
 
 
-def runs_summary(runs: Runs, chosen: int) -> str:
-    """One line about a run: its knobs, its figures, how many runs there are."""
-    run = runs[chosen]
-    labels = run.get("label_accuracy")
-    told = f", corrected labels right {labels:.1%}" if pd.notna(labels) else ""
-    return f"{knobs_in_words(run)}: test accuracy {run['test_accuracy']:.1%}{told}. One of {len(runs)} finished runs."
+def _mean_curve(column: pd.Series) -> list[float | None]:
+    """The mean over runs, epoch by epoch; None where one of them has no figure."""
+    known = [list(curve) for curve in column if isinstance(curve, Sequence)]
+    shares = np.array([curve[: min(map(len, known))] for curve in known], dtype=float)
+    return [None if np.isnan(mean) else float(mean) for mean in shares.mean(axis=0)] if len(known) else []
 
 
-def knobs_in_words(run: Mapping[str, Any]) -> str:
-    """What a run is called in a title or a legend."""
-    knobs = f"p = {run['p']}, m = {run['m']}, alpha = {run['alpha']:g}, correction_start = {run['correction_start']}"
-    return f"{knobs if run['alpha'] else 'cross-entropy'}, seed {run['seed']}"
+def best_of(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The stored run with the greatest test accuracy among those that correct labels."""
+    return max([one for one in runs if one["knobs"]["alpha"]] or runs, key=lambda one: one["accuracy"])
 
 
-def _curve(panel: Panel, curve: Sequence[float], colour: str) -> str:
-    return polyline(panel, list(range(1, len(curve) + 1)), list(curve), colour=colour)
+def list_sliders(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A slider for each knob that differs among stored runs, over the values that there are."""
+    known = {name: sorted({one["knobs"][name] for one in runs}) for name in KNOBS}
+    return [{"name": name, "words": KNOB_WORDS[name], "values": all_} for name, all_ in known.items() if len(all_) > 1]
+
+
+def runs_frame(runs: Sequence[dict[str, Any]]) -> str:
+    """An SVG picture of the test curves of all stored runs, the best one in colour."""
+    best, lines = best_of(runs), []
+    for one in (*runs, best):
+        shares = one["curves"]["test_accuracy"]
+        step = 560 / max(len(shares) - 1, 1)
+        points = " ".join(f"{50 + step * x:.1f},{230 - 210 * y:.1f}" for x, y in enumerate(shares) if y is not None)
+        ink, width = ("#1f5fa8", 2.5) if one is best else ("#c9c9c9", 1)
+        lines.append(f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="{width}"/>')
+    told = html.escape(f"Best of {len(runs)} stored runs: {best['told']}")
+    names = '<text x="6" y="26">100 %</text><text x="22" y="234">0 %</text><text x="300" y="252">epochs</text>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 290" width="620" role="img" font-size="13" '
+        f'font-family="sans-serif" fill="#5b6572"><title>{told}</title>{names}{"".join(lines)}'
+        f'<text x="6" y="280">{told}</text></svg>'
+    )

@@ -1,35 +1,23 @@
-"""The training explorer: the four knobs of the method, a run that starts and stops, and its curves as they grow."""
+"""The training explorer: the four knobs of the method, and a run that starts and stops beside stored ones."""
 
 from __future__ import annotations
 
+import shlex
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from dsl_lessons.explorers.drawing import FAINT, INK, Panel, element, epoch_axes, picture, polyline, words
-from dsl_lessons.explorers.shell import KNOB_WORDS, Explorer, Slider, batch_command
-from dsl_teach.config import Settings
+import pandas as pd
+import traitlets
+
+from dsl_lessons.explorers.runs import KNOB_WORDS, KnobsWidget, committed_rows, stored_runs
+from dsl_teach.config import KNOBS, Settings
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.training.records import Callback, EpochRecord, State
 from dsl_teach.training.runs import run
 
-TEST, LABELS, MEMORISED = "#1f5fa8", "#1b7f5c", "#c4452f"
-CURVES = {
-    "test_accuracy": (TEST, "test samples right"),
-    "label_accuracy": (LABELS, "corrected labels right"),
-    "memorised": (MEMORISED, "wrong labels memorised"),
-}
-
-
-@dataclass(frozen=True)
-class TrainingView:
-    """What the training explorer shows: the epochs of a run so far, and those of the run before it."""
-
-    settings: Settings
-    history: Sequence[EpochRecord]
-    before: Sequence[EpochRecord] = ()
-    state: str = "not started"
+CURVES = ("test_accuracy", "label_accuracy", "memorised")
 
 
 class _Stopped(Exception):
@@ -46,87 +34,59 @@ class _Following(Callback):
         self.take(state.history[-1])
 
 
-def training_picture(view: TrainingView) -> str:
-    """The curves of a run, epoch by epoch, with the run before it in grey; as SVG."""
-    epochs = max(view.settings.epochs, len(view.before), 2)
-    panel = Panel(60, 44, 480, 250, (1, epochs), (0, 1))
-    parts = [
-        epoch_axes(panel, epochs, title=_knobs(view.settings), ylabel="share"),
-        *_start_parts(panel, view.settings),
-    ]
-    for name, (colour, _) in CURVES.items():
-        parts.append(_curve(panel, view.before, name, FAINT))
-        parts.append(_curve(panel, view.history, name, colour))
-    parts += _legend(panel, view)
-    return picture(764, 352, parts, description=training_summary(view))
-
-
-def training_summary(view: TrainingView) -> str:
-    """One line: how far the run is, and its last figures."""
-    if not view.history:
-        return f"{view.state.capitalize()}: 0 of {view.settings.epochs} epochs."
-    last = view.history[-1]
-    shares = [
-        f"{label} {getattr(last, name):.1%}" for name, (_, label) in CURVES.items() if getattr(last, name) is not None
-    ]
-    return f"{view.state.capitalize()}: {len(view.history)} of {view.settings.epochs} epochs; {', '.join(shares)}."
-
-
-class TrainingExplorer(Explorer):
-    """Four sliders, a button that trains, a button that stops.
+class TrainingExplorer(KnobsWidget):
+    """Train runs the values of the sliders for real; stored runs, if there are any, are shown beside.
 
     The run lives in a thread of its own, so that the notebook stays free; the curves grow with each epoch, and Stop
     ends the run with the epoch that it is in.
+
+    Args:
+        data: to train on.
+        settings: everything that has no slider.
+        rows: of stored runs, or their YAML file, as for ``RunsExplorer``; a knob that is no column is that of the settings.
+        made_by: which file made the rows.
+        notebook: that the batch command runs.
     """
+
+    live = traitlets.Dict().tag(sync=True)
 
     def __init__(
         self,
         data: NoisyDataset,
         settings: Settings,
+        rows: pd.DataFrame | str | Path | None = None,
         *,
-        notebook: str = "00_start_here.ipynb",
-        sliders: Sequence[Slider] = (),
+        made_by: str = "",
+        notebook: str = "",
     ):
-        self.data, self.settings, self.notebook = data, settings, notebook
-        self.view = TrainingView(settings, ())
+        command = batch_command(notebook) if notebook else ""
+        if isinstance(rows, (str, Path)):
+            rows, made_by, single = committed_rows(rows)
+            command = command or single
+        own = {name: getattr(settings, name) for name in KNOBS}
+        runs = [] if rows is None else stored_runs(pd.DataFrame(own, rows.index).assign(**rows), made_by)
+        super().__init__(runs=runs, sliders=range_sliders(runs, settings), command=command, values=own)
+        self.data, self.settings = data, settings
         self.error: Exception | None = None
         self._stop, self._thread = threading.Event(), threading.Thread()
-        super().__init__(sliders or training_sliders(settings), settings.to_dict(), {"train": "Train", "stop": "Stop"})
-        self.enabled = ["train"]
+        self._history: list[EpochRecord] = []
+        self.live = {"enabled": ["train"], "epochs": settings.epochs}
+        self.on_msg(lambda _widget, content, _buffers: {"train": self.train, "stop": self.stop}[content["button"]]())
 
     @property
     def running(self) -> bool:
         """Whether a run is under way."""
         return self._thread.is_alive()
 
-    def show(self, values: dict[str, Any]) -> dict[str, str]:
-        """The command for the sliders; the curves stay, or, before the first run, their axes name the values."""
-        settings = self.settings.replace(**values)
-        if not self.view.history and not self.running:
-            self.view = TrainingView(settings, ())
-        return self.texts(self.view) | {"command": batch_command(self.notebook, values)}
-
-    def texts(self, view: TrainingView) -> dict[str, str]:
-        """Picture and summary of a run as far as it is."""
-        return {"picture": training_picture(view), "summary": training_summary(view)}
-
-    def press(self, button: str) -> None:
-        """Train or stop."""
-        if button == "train":
-            self.train()
-        elif button == "stop":
-            self.stop()
-
     def train(self) -> None:
         """Start a run with the values of the sliders, unless one is under way."""
         if self.running:
             return
-        before = self.view.history
-        self.view = TrainingView(self.settings.replace(**self.values), (), before, "running")
-        self.error = None
+        before = curves(self._history) if self._history else None
+        self._history, self.error = [], None
         self._stop.clear()
-        self.enabled = ["stop"]
-        self._thread = threading.Thread(target=self._run, name="training explorer", daemon=True)
+        arguments = (self.settings.replace(**{name: self.values[name] for name in KNOBS}), before)
+        self._thread = threading.Thread(target=self._run, args=arguments, name="training explorer", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -147,63 +107,45 @@ class TrainingExplorer(Explorer):
         if self.error is not None:
             raise self.error
 
-    def _run(self) -> None:
+    def _run(self, settings: Settings, before: Mapping[str, Any] | None) -> None:
+        def tell(state: str, *enabled: str) -> None:
+            told = {"state": state, "epochs": settings.epochs, "curves": curves(self._history), "before": before}
+            self.live = told | {"enabled": list(enabled)}
+
+        def take(record: EpochRecord) -> None:
+            self._history.append(record)
+            if self._stop.is_set():
+                raise _Stopped
+            tell("Running", "stop")
+
+        tell("Running", "stop")
         try:
-            run(self.view.settings, self.data, callbacks=[_Following(self._take)])
-            self._draw("finished")
+            run(settings, self.data, callbacks=[_Following(take)])
+            tell("Finished", "train")
         except _Stopped:
-            self._draw("stopped")
+            tell("Stopped", "train")
         except Exception as error:  # a thread has nobody above it: keep the error for the reader and for wait()
-            self.error, self.problem = error, str(error) or type(error).__name__
-            self._draw("ended by an error")
-        finally:
-            self.enabled = ["train"]
-
-    def _take(self, record: EpochRecord) -> None:
-        self.view = TrainingView(self.view.settings, [*self.view.history, record], self.view.before, "running")
-        if self._stop.is_set():
-            raise _Stopped
-        self._draw("running")
-
-    def _draw(self, state: str) -> None:
-        self.view = TrainingView(self.view.settings, self.view.history, self.view.before, state)
-        with self.hold_sync():
-            for name, text in self.texts(self.view).items():
-                setattr(self, name, text)
+            self.error = error
+            tell(f"Ended by an error ({error})", "train")
 
 
-def training_sliders(settings: Settings) -> tuple[Slider, ...]:
-    """The four knobs, by their names in :class:`dsl_teach.config.Settings`."""
-    return (
-        Slider("p", 1, 16, 1, KNOB_WORDS["p"]),
-        Slider("m", 20, max(200, settings.m), 20, KNOB_WORDS["m"]),
-        Slider("alpha", 0, 1, 0.05, KNOB_WORDS["alpha"]),
-        Slider("correction_start", 0, settings.epochs, 1, KNOB_WORDS["correction_start"]),
-    )
+def range_sliders(runs: Sequence[Mapping[str, Any]], settings: Settings) -> list[dict[str, Any]]:
+    """A slider a knob, over what is of use and what stored runs have."""
+    ends = {"p": (1, 16), "m": (20, max(200, settings.m)), "alpha": (0, 1), "correction_start": (0, settings.epochs)}
+    sliders = []
+    for (name, (low, high)), step in zip(ends.items(), (1, 10, 0.05, 1), strict=True):
+        known = [one["knobs"][name] for one in runs]
+        told = {"name": name, "words": KNOB_WORDS[name], "step": step}
+        sliders.append(told | {"min": min([low, *known]), "max": max([high, *known])})
+    return sliders
 
 
-def _knobs(s: Settings) -> str:
-    return f"p = {s.p}, m = {s.m}, alpha = {s.alpha:g}, correction_start = {s.correction_start}"
+def batch_command(notebook: str) -> str:
+    """The papermill command that runs a notebook, for a POSIX shell in its folder; ``{p}`` and the like are values."""
+    words = shlex.join(["papermill", notebook, f"../runs/{notebook}"])
+    return f"mkdir -p ../runs && {words}" + "".join(f" -p {name} {{{name}}}" for name in KNOBS)
 
 
-def _start_parts(panel: Panel, settings: Settings) -> list[str]:
-    if settings.alpha == 0 or settings.correction_start >= settings.epochs:
-        return []
-    x = settings.correction_start + 0.5
-    note = words(float(panel.x(x)) + 5, panel.top + 4, "first correction", font_size=12)
-    return [polyline(panel, [x, x], [0, 1], colour=INK, width=1, dashed=True), note]
-
-
-def _curve(panel: Panel, history: Sequence[EpochRecord], name: str, colour: str) -> str:
-    known = [(record.epoch + 1, getattr(record, name)) for record in history if getattr(record, name) is not None]
-    return polyline(panel, [x for x, _ in known], [y for _, y in known], colour=colour) if known else ""
-
-
-def _legend(panel: Panel, view: TrainingView) -> list[str]:
-    entries = [*CURVES.values(), *([(FAINT, "the run before")] if view.before else [])]
-    x, lines = panel.left + panel.width + 24, []
-    for place, (colour, label) in enumerate(entries):
-        y = panel.top + 10 + 24 * place
-        lines.append(element("rect", x=x, y=y - 6, width=14, height=4, fill=colour))
-        lines.append(words(x + 20, y, label, font_size=12))
-    return lines
+def curves(history: Sequence[EpochRecord]) -> dict[str, list[float | None]]:
+    """Shares epoch by epoch, by the names of the curves."""
+    return {name: [getattr(record, name) for record in history] for name in CURVES}
