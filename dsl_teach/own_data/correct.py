@@ -169,7 +169,7 @@ def _facts(result: Corrected) -> dict[str, str]:
         "images": f"{len(folder.files)} in {len(folder.class_names)} classes, {len(folder.skipped)} files skipped",
         "labels changed": f"{int(changed.sum())} ({changed.double().mean():.1%}; by chance {chance:.1%})",
         f"wrong in the first {first}": f"about {expected:.0f} (95 %: {low:.0f} to {high:.0f}) if mistakes fall on any "
-        "class alike. Where people confused classes that look alike there are more: decide every fifth to know",
+        "class alike; where people confused classes that look alike there are more: only a look tells",
     }
 
 
