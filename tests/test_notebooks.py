@@ -80,10 +80,11 @@ def test_nothing_of_a_runner_a_widget_or_a_machine_is_saved(path):
 def test_parameters_carry_the_names_of_settings(path):
     (cell,) = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
     lines = [line for line in ast.parse(cell.source).body if isinstance(line, ast.Assign)]
-    for name, value in {line.targets[0].id: ast.literal_eval(line.value) for line in lines}.items():
-        assert name in Settings.model_fields or name in OWN_PARAMETERS.split(), f"{name} is not listed in {__file__}"
-        if name in Settings.model_fields:
-            Settings(**{name: value})  # right type and range
+    values = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+    unknown = values.keys() - Settings.model_fields.keys() - set(OWN_PARAMETERS.split())
+    assert not unknown, f"{unknown} are not listed in {__file__}"
+    said = {name: value for name, value in values.items() if name in Settings.model_fields and value != ""}
+    Settings(**{"data_root": "."} | said)  # right types and ranges, and they go together
 
 
 @every
