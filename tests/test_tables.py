@@ -136,7 +136,7 @@ def test_the_readme_table_by_hand(rows):
 
 @pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
 def test_a_page_has_the_table_of_the_committed_rows(page):
-    """Paste what ``python tools/readme_table.py`` prints between the two markers."""
+    """Paste what ``python -m tools.readme_table`` prints between the two markers."""
     text = README if page == "README.md" else RESULTS
     table = first_table() if page == "README.md" else readme_table([tables.read_results(name) for name in FILES])
     assert re.findall(r"<!-- results -->\n(.*?)\n<!-- /results -->", text, flags=re.DOTALL) == [table]

@@ -1,6 +1,6 @@
 """What docs/findings.md says of committed rows: contrasts with intervals and verdicts by docs/plan.md, and figures.
 
-    .venv/bin/python tools/findings.py            # prints the tables in Markdown, draws docs/figures/*.svg
+    .venv/bin/python -m tools.findings           # prints the tables in Markdown, draws docs/figures/*.svg
 
 Nothing is trained: it reads notebooks/results. The verdicts follow from the rows by the rules of the plan alone.
 """
@@ -17,10 +17,10 @@ from dsl_lessons.contrasts import Contrast, against_each, contrast, contrast_tab
 
 from dsl_teach.data import digits as digits_data
 from dsl_teach.data.clothes import TEST_SHARE
+from tools.readme_table import photographs
 
 ROOT = Path(__file__).parents[1]
 RESULTS, FIGURES = ROOT / "notebooks" / "results", ROOT / "docs" / "figures"
-HEAD_ALONE = ROOT / "benchmarks" / "results" / "head_alone.jsonl"
 RESAMPLES = 10_000
 PLANNED = 8
 """Seeds that the plan asks for: with fewer, its verdict is not given yet."""
@@ -127,13 +127,10 @@ def h3() -> str:
 def preset() -> str:
     """The preset against cross-entropy, the head alone and SMP on photographs; and against cross-entropy on digits."""
     ours, parts = "untouched features", []
-    clothes = rows_of("preset_clothes")
-    tuned = rows_of("features_clothes").query("method == 'fine-tuned, leave-one-out head'")  # corrects after training
-    alone = pd.DataFrame(map(json.loads, HEAD_ALONE.read_text(encoding="utf-8").splitlines()))
-    rows = pd.concat([clothes, tuned.assign(method="cross-entropy"), alone])
+    rows = photographs()
     found = against_each(rows, ours, "test_accuracy", bound=2.5, test_share=TEST_SHARE)
     parts.append(f"Photographs of clothes, 40 % wrong labels:\n\n{markdown(rows, ours, found, 'test_accuracy')}")
-    draw_labels_by_epoch(clothes)
+    draw_labels_by_epoch(rows_of("preset_clothes"))
     if (RESULTS / "preset_digits.json").exists():
         digits = rows_of("preset_digits")
         for case, group in digits.groupby("case", sort=False):
