@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,13 @@ def own_vote(x: Sequence[float], y: Sequence[float], sample: int) -> Figure:
         axes.plot(places[sample], says, "s", color=colour)
     axes.plot(places[others], labels[others], "o", color=NEUTRAL)
     axes.plot(places[sample], labels[sample], "o", color="white", markeredgecolor="black", markersize=9)
-    words = {"textcoords": "offset points", "xytext": (-10, 0), "ha": "right", "va": "center", "fontsize": 9}
+    words: dict[str, Any] = {
+        "textcoords": "offset points",
+        "xytext": (-10, 0),
+        "ha": "right",
+        "va": "center",
+        "fontsize": 9,
+    }
     axes.annotate("the sample and its label", (places[sample], labels[sample]), **words)
     axes.set(xlabel="feature", ylabel="label, 0 or 1", yticks=(0, 1))
     axes.legend(loc="upper left")
