@@ -78,9 +78,8 @@ def complete(app, what, name, obj, options, lines):
     if obj is Settings:
         for group, fields in help_text().items():
             lines += ["", group, ""]
-            lines += [
-                f"- ``{field}`` ({Settings.model_fields[field].default!r}): {help}" for field, help in fields.items()
-            ]
+            defaults = {field: getattr(Settings.model_fields.get(field), "default", None) for field in fields}
+            lines += [f"- ``{field}`` ({defaults[field]!r}): {help}" for field, help in fields.items()]
 
 
 def shorten(app, what, name, obj, options, signature, returned):

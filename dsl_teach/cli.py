@@ -170,7 +170,7 @@ def apply(
     decisions: Annotated[Path | None, typer.Option(help="What the report saved; by default DIR/decisions.csv.")] = None,
     all_proposed: Annotated[bool, typer.Option(help="Where nobody decided, take corrected_label.")] = False,
     to: Annotated[Path | None, typer.Option(help="A new folder: make a tree of it, one folder a class.")] = None,
-    made_of: Annotated[str, typer.Option("--as", help="links or copies of the images.")] = "links",
+    made_of: Annotated[str, typer.Option("--as", help="copies, or links: those train and correct refuse.")] = "copies",
 ) -> int:
     """Make of what you decided on the report a file of labels, DIR/reviewed.csv, and a tree of folders if you like."""
     from dsl_teach.own_data.apply import apply_decisions

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from dsl_teach.files import read_yaml
 
@@ -156,8 +156,12 @@ class Settings(_Correction, _Training, _Network, _Data):
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, but it is {preset!r}.")
         try:
             super().__init__(**(PRESETS[preset] | values if preset else values))
+            self._by_preset = frozenset(PRESETS[preset] if preset else ()) - values.keys()
         except ValidationError as error:
             raise ValueError(_sentence(error)) from None
+
+    _by_preset: frozenset[str] = PrivateAttr(frozenset())
+    """Settings that only the preset names: nobody asked for these one by one."""
 
     @model_validator(mode="after")
     def _require_sense(self) -> Self:
@@ -174,7 +178,9 @@ class Settings(_Correction, _Training, _Network, _Data):
         Raises:
             ValueError: if a name is not a setting, or a value is out of range.
         """
-        return type(self)(**(self.model_dump(include=self.model_fields_set) | changes))
+        found = type(self)(**(self.model_dump(include=self.model_fields_set) | changes))
+        found._by_preset = self._by_preset - changes.keys()
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Names and values, in the order of the fields."""
@@ -269,13 +275,14 @@ def require_kind(path: str | Path, said: Mapping[str, Any], known: Iterable[str]
 def require_use(*runs: Settings) -> None:
     """A ValueError if a setting is named that does nothing in every one of these runs that names it.
 
-    Defaults never count, nor does what is named to be off. Settings that name all there are, as a run folder's do, are
-    a record, not a wish.
+    Defaults never count, nor does what is named to be off, or by a preset alone. Settings that name all there are, as
+    a run folder's do, are a record, not a wish.
     """
     used, useless = set[str](), dict[str, str]()
     for s in runs:
         values, fields = s.to_dict(), Settings.model_fields
-        named = {name for name in s.model_fields_set if values[name] or values[name] != fields[name].default}
+        named = s.model_fields_set - s._by_preset
+        named = {name for name in named if values[name] or values[name] != fields[name].default}
         rules = _uses(s) if s.model_fields_set < fields.keys() else ()
         nothing = {name: why for names, idle, why in rules if idle for name in sorted(named & set(names))}
         used |= s.model_fields_set - nothing.keys()

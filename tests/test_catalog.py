@@ -8,10 +8,10 @@ from typing import get_args
 
 import pytest
 import torch
+from make_synthetic import make_clothes
 
 from dsl_teach import Settings, load_dataset
 from dsl_teach.data.dataset import NoisyDataset
-from tests.test_clothes import draw_clothes
 from tests.tiny_cifar import write_cifar10, write_cifar100
 
 
@@ -22,7 +22,10 @@ def roots(small_clothing1m, small_food101n, tmp_path):
     here = {"data_root": str(tmp_path / "cifar"), "official_files": False}
     return {
         **{"cifar10": here, "cifar100": here},
-        "clothes": {"data_root": str(draw_clothes(tmp_path / "clothes")), "trust": True},
+        "clothes": {
+            "data_root": str(make_clothes(tmp_path / "clothes", classes=3, images_per_class=20)),
+            "trust": True,
+        },
         "clothing1m": {"data_root": str(small_clothing1m)},
         "food101n": {"data_root": str(small_food101n), "test_root": str(small_food101n)},
         "image_folder": {"data_root": str(small_food101n / "Food-101N_release" / "images")},

@@ -204,3 +204,13 @@ def test_a_file_of_the_wrong_kind_is_told_with_the_right_command(tmp_path, capsy
     said = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert right.strip() in said
     assert not (tmp_path / "out").exists()
+
+
+def test_what_only_a_preset_names_may_do_nothing():
+    [name] = PRESETS
+    for own in ({"epochs": 3}, {"alpha": 0.0}, {"epochs": 3, "alpha": 0.0}):
+        found = Settings(**FILES, preset=name, **own)
+        require_use(found)
+        require_use(found.replace(seed=1))
+    with pytest.raises(ValueError, match=r"^p is set"):
+        require_use(Settings(**FILES, preset=name, p=4))

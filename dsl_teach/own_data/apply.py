@@ -22,7 +22,7 @@ MAKE: dict[str, Callable[[Path, Path], object]] = {"links": os.symlink, "copies"
 
 def apply_decisions(
     folder: Path, decisions: Path | None = None, *, all_proposed: bool = False, to: Path | None = None,
-    made_of: str = "links",
+    made_of: str = "copies",
 ) -> str:  # fmt: skip
     """Write ``reviewed.csv`` into the output folder of ``correct``: every image, with the label that was decided.
 

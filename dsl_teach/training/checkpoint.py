@@ -97,7 +97,7 @@ class RunFolder:
         before = json.loads(read_checked(path)) if path.exists() else None
         difference = first_difference(before, json.loads(said)) if before else "Nothing in it says on which."
         if difference:
-            advice = "Name another folder to start anew, or put the data back."
+            advice = "Name another folder (--output) to start anew, or put the data back."
             raise RunFolderError(f"The run in {self.path} was trained on other data. {difference} {advice}")
 
     def checkpoints(self) -> list[Path]:
