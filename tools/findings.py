@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from dsl_lessons.contrasts import Contrast, against_each, contrast, contrast_table, holm
+from dsl_lessons.methods import SMP
 
 from dsl_teach.data import digits as digits_data
 from dsl_teach.data.clothes import TEST_SHARE
@@ -130,7 +131,8 @@ def preset() -> str:
     rows = photographs()
     found = against_each(rows, ours, "test_accuracy", bound=2.5, test_share=TEST_SHARE)
     parts.append(f"Photographs of clothes, 40 % wrong labels:\n\n{markdown(rows, ours, found, 'test_accuracy')}")
-    draw_labels_by_epoch(rows_of("preset_clothes"))
+    if SMP in set(rows["method"]):
+        draw_labels_by_epoch(rows_of("preset_clothes"))
     if (RESULTS / "preset_digits.json").exists():
         digits = rows_of("preset_digits")
         for case, group in digits.groupby("case", sort=False):
@@ -167,7 +169,7 @@ def draw_labels_by_epoch(rows: pd.DataFrame) -> None:
 
     figure = Figure(figsize=(7, 3.8), layout="constrained")
     axes = figure.subplots()
-    for method, colour in (("SMP", "#c4452f"), ("untouched features", "#2f6fc4")):
+    for method, colour in ((SMP, "#c4452f"), ("untouched features", "#2f6fc4")):
         curves = rows[rows["method"] == method]["label_curve"].tolist()
         shares = 100 * np.array([[np.nan if x is None else x for x in curve] for curve in curves], dtype=float)
         epochs = np.arange(1, shares.shape[1] + 1)

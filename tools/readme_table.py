@@ -40,7 +40,8 @@ def first_table() -> str:
             mean_of(rows[rows["method"] == x], "test_accuracy") for x in (BASELINE, SMP, means.idxmax())
         )
         seeds = str(rows[rows["method"] == BASELINE]["seed"].nunique())
-        gain = f"**{signed(against(rows, SMP))}**"
+        difference = against(rows, SMP)
+        smp, gain = (smp, f"**{signed(difference)}**") if difference else ("not run", "")
         told.append((images, wrong, seeds, plain, smp, gain, f"{means.idxmax()}: {best}"))
     return "\n".join(f"| {' | '.join(entries)} |" for entries in told)
 
