@@ -126,6 +126,14 @@ def test_a_review_by_keyboard_and_touch_is_saved_kept_and_undone(chrome, tmp_pat
         assert button.bounding_box()["height"] >= 44
     page.reload()
     assert status.inner_text().startswith("21 of 72")
+    assert page.locator(".card.current").get_attribute("aria-label").startswith("Image 22:")
+    page.keyboard.press("c")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert status.inner_text().startswith("21 of 72")  # the keys of the menu choose; only Enter decides
+    page.keyboard.press("Enter")
+    assert status.inner_text().startswith("22 of 72")
+    page.keyboard.press("u")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save").click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_bytes().decode(), newline="")))
