@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from dsl_teach import Settings
+from dsl_teach.cli import changes
 from dsl_teach.data import load_dataset
 from dsl_teach.data.backbones import features_of
 from dsl_teach.metrics import accuracy
@@ -44,13 +45,13 @@ def main() -> None:
     reader.add_argument("sweep", type=Path)
     reader.add_argument("changes", nargs="*", help="settings over those of its base, NAME=VALUE")
     said = reader.parse_args()
-    sweep = read_sweep(said.sweep).changed(dict(change.split("=", 1) for change in said.changes))
+    sweep = read_sweep(said.sweep).changed(changes(said.changes, "a change"))
     kept = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
     rows = [one for one in kept if one["made_by"] != sweep.made_by]
-    for case, changes in sweep.cases.items():
+    for case, own in sweep.cases.items():
         for seed in sweep.seeds:
             labels = {"made_by": sweep.made_by, "case": case, "method": "head alone", "seed": seed}
-            rows.append(labels | row(Settings(**(sweep.base | changes | {"seed": seed}))))
+            rows.append(labels | row(Settings(**(sweep.base | own | {"seed": seed}))))
             print(rows[-1], flush=True)
     write_atomically(ROWS, "".join(json.dumps(one) + "\n" for one in rows))
 

@@ -210,8 +210,11 @@ def run_sweep(
     """
     sweep = (sweep if isinstance(sweep, Sweep) else read_sweep(sweep)).changed(changes or {})
     trials, output = sweep.trials(), open_folder(output).resolve()
-    if sweep.rows and sweep.rows.exists() and (made_by := read_json(sweep.rows).get("made_by")) != sweep.made_by:
-        raise ValueError(f"rows names {sweep.rows}, which holds the rows of {made_by}. Name another file.")
+    if sweep.rows and sweep.rows.exists():
+        held = read_json(sweep.rows)
+        made_by = held.get("made_by") if isinstance(held, dict) else "something else"
+        if made_by != sweep.made_by:
+            raise ValueError(f"rows names {sweep.rows}, which holds the rows of {made_by}. Name another file.")
     if trial_minutes and executor:
         raise ValueError("trial_minutes is not for an executor: ask it for timeout_min.")
     there = device if executor == "slurm" else find_device(device)

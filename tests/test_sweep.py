@@ -186,6 +186,9 @@ class TestRunning:
         with pytest.raises(ValueError, match=r"rows names .*rows\.json, which holds the rows of sweep\.yaml"):
             run_sweep(other, folder / "others")
         assert (folder / "rows.json").read_bytes() == before
+        (folder / "list.json").write_text("[1]")
+        with pytest.raises(ValueError, match="holds the rows of something else"):
+            run_sweep(other.model_copy(update={"rows": folder / "list.json"}), folder / "others")
 
     def test_a_part_writes_no_rows(self, finished):
         folder, _, _ = finished

@@ -7,20 +7,24 @@ Nothing is trained: it reads notebooks/results. The verdicts follow from the row
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from dsl_lessons.contrasts import Contrast, against_each, contrast, contrast_table, holm
+from dsl_lessons.comparison import gain_against_memorised
+from dsl_lessons.contrasts import Contrast, against_each, contrast, contrast_table, holm, small
 from dsl_lessons.methods import SMP
+from dsl_lessons.tables import read_results, signed
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
 from dsl_teach.data.clothes import TEST_SHARE
+from dsl_teach.metrics import Interval
 from tools.readme_table import photographs
 
 ROOT = Path(__file__).parents[1]
-RESULTS, FIGURES = ROOT / "notebooks" / "results", ROOT / "docs" / "figures"
+FIGURES = ROOT / "docs" / "figures"
 RESAMPLES = 10_000
 PLANNED = 8
 """Seeds that the plan asks for: with fewer, its verdict is not given yet."""
@@ -30,7 +34,7 @@ LITTLE = 1 / 3
 
 def rows_of(name: str) -> pd.DataFrame:
     """The rows of a sweep, one line a trial."""
-    return pd.DataFrame(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["rows"])
+    return read_results(name).rows
 
 
 def by_seed(rows: pd.DataFrame, case: str, method: str, column: str = "test_accuracy") -> np.ndarray:
@@ -65,8 +69,8 @@ def h1() -> str:
     ]
     for case, share, ours, theirs, found, p in zip(cases, memorised, smp, plain, contrasts, corrected, strict=True):
         means = f"{100 * share.mean():.0f} | {100 * theirs.mean():.1f} | {100 * ours.mean():.1f}"
-        small = "< 0.001" if p < 0.001 else f"{p:.3f}"
-        lines.append(f"| {case} | {means} | {found.mean:+.1f} ± {found.half:.1f} | {small} | {found.verdict(p)} |")
+        gain = signed(Interval(found.mean, found.half, found.seeds))
+        lines.append(f"| {case} | {means} | {gain} | {small(p)} | {found.verdict(p)} |")
     rise, low, high = slope(100 * memorised, 100 * (np.stack(smp) - np.stack(plain)))
     little = memorised.mean(axis=1) < LITTLE
     gains_there = [
@@ -89,30 +93,8 @@ def h1() -> str:
         f"memorised, 95 % interval {low:+.3f} to {high:+.3f}. Cells in which less than a third is "
         f"memorised: {int(little.sum())}, with a gain after Holm: {len(gains_there)}. H1: **{answer}**.",
     ]
-    draw_h1(cases, memorised, contrasts)
+    draw(gain_against_memorised(rows), "gain_against_memorised")
     return "\n".join(lines)
-
-
-def draw_h1(cases: list[str], memorised: np.ndarray, contrasts: list[Contrast]) -> None:
-    """Gain against share memorised, a point a cell."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.subplots()
-    axes.axhline(0, color="0.6", linewidth=1)
-    for case, share, found in zip(cases, memorised, contrasts, strict=True):
-        noise, view, epochs = case.split(", ")
-        look = {"color": "#c4452f" if noise == "idn_40" else "#2f6fc4", "marker": "o" if view == "plain" else "^"}
-        face = {} if epochs.startswith("30") else {"markerfacecolor": "white"}
-        axes.errorbar(
-            100 * share.mean(), found.mean, yerr=found.half, capsize=3, linestyle="", label=case, **look, **face
-        )
-    axes.set(
-        xlabel="wrong labels that cross-entropy memorised, %", ylabel="SMP − cross-entropy, points of test accuracy"
-    )
-    axes.legend(fontsize=8, frameon=False, loc="best")
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    figure.savefig(FIGURES / "gain_against_memorised.svg", metadata={"Date": None})
 
 
 def h3() -> str:
@@ -129,8 +111,7 @@ def preset() -> str:
     ours = "untouched features"
     rows = photographs()
     found = against_each(rows, ours, "test_accuracy", bound=2.5, test_share=TEST_SHARE)
-    if SMP in set(rows["method"]):
-        draw_labels_by_epoch(rows_of("preset_clothes"))
+    draw_labels_by_epoch(rows_of("preset_clothes"))
     return f"Photographs of clothes, 40 % wrong labels:\n\n{markdown(rows, ours, found, 'test_accuracy')}"
 
 
@@ -158,8 +139,6 @@ def markdown(
 
 def draw_labels_by_epoch(rows: pd.DataFrame) -> None:
     """Labels right by epoch: corrected by the network's own features as it learns, and by untouched ones."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(7, 3.8), layout="constrained")
     axes = figure.subplots()
     for method, colour in ((SMP, "#c4452f"), ("untouched features", "#2f6fc4")):
@@ -172,7 +151,13 @@ def draw_labels_by_epoch(rows: pd.DataFrame) -> None:
     axes.axhline(100 * rows["noisy_accuracy"].mean(), color="0.5", linestyle="--", linewidth=1, label="given labels")
     axes.set(xlabel="epoch", ylabel="labels right, %", xticks=range(1, int(epochs[-1]) + 1, 2))
     axes.legend(fontsize=8, frameon=False)
-    figure.savefig(FIGURES / "labels_right_by_epoch.svg", metadata={"Date": None})
+    draw(figure, "labels_right_by_epoch")
+
+
+def draw(figure: Figure, name: str) -> None:
+    """Write a figure; the same one is the same file, to the last byte."""
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(FIGURES / f"{name}.svg", metadata={"Date": None})
 
 
 HYPOTHESES = {"H1": h1, "H3": h3, "The preset": preset, "The strongest company": company}

@@ -66,6 +66,7 @@ def ridge_head(embeddings: Tensor, noisy_labels: Tensor, *, num_classes: int) ->
         fitted = z @ (shrunk[:, None] * projected) + y_mean
         leverage = (squares @ shrunk + 1 / len(x))[:, None].clamp(max=1 - 1e-9)
         left_out = (fitted - leverage * y) / (1 - leverage)
-        weights = directions @ (shrunk[:, None] * projected)
-        tried.append(RidgeHead(penalty, fitted, left_out, weights, y_mean - x_mean @ weights))
-    return min(tried, key=lambda head: float((head.left_out - y).square().mean()))
+        tried.append((penalty, fitted, left_out, shrunk))
+    penalty, fitted, left_out, shrunk = min(tried, key=lambda one: float((one[2] - y).square().mean()))
+    weights = directions @ (shrunk[:, None] * projected)
+    return RidgeHead(penalty, fitted, left_out, weights, y_mean - x_mean @ weights)

@@ -62,6 +62,11 @@ def holm(p: Sequence[float]) -> list[float]:
     return raised[np.argsort(order)].tolist()
 
 
+def small(p: float) -> str:
+    """A p value as tables have it."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def against_each(
     rows: pd.DataFrame, ours: str, column: str, *, bound: float, test_share: float | None = None
 ) -> dict[str, tuple[Contrast, float]]:
@@ -90,7 +95,7 @@ def contrast_table(
         one, p = found.get(name, (None, 1.0))
         lines[name] |= {
             "ours − this, points": "" if one is None else signed(Interval(one.mean, one.half, one.seeds)),
-            "p (Holm)": "" if one is None else "< 0.001" if p < 0.001 else f"{p:.3f}",
+            "p (Holm)": "" if one is None else small(p),
             "ours is": "" if one is None else one.verdict(p),
         }
     return pd.DataFrame.from_dict(lines, orient="index")

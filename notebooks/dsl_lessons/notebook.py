@@ -30,14 +30,16 @@ def begin() -> None:
 
 
 def _assigned(cell: str) -> dict[str, Any]:
-    """The plain values that a cell gives to names."""
+    """The values that a cell gives to names; what is no plain value, float('nan') say, as it is written."""
+
+    def value(node: ast.expr) -> Any:
+        try:
+            return ast.literal_eval(node)
+        except ValueError:
+            return ast.unparse(node)
+
     lines = [line for line in ast.parse(cell).body if isinstance(line, ast.Assign)]
-    return {
-        target.id: ast.literal_eval(line.value)
-        for line in lines
-        for target in line.targets
-        if isinstance(target, ast.Name)
-    }
+    return {target.id: value(line.value) for line in lines for target in line.targets if isinstance(target, ast.Name)}
 
 
 def _require_known(given: dict[str, Any], own: dict[str, Any]) -> None:
