@@ -1,0 +1,64 @@
+"""A network trained on what ``correct`` found: its ``predicted_label`` is the corrected label of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dsl_teach._validate import require
+from dsl_teach.config import Settings
+from dsl_teach.data.batches import Batches
+from dsl_teach.data.dataset import ImageFiles, NoisyDataset, take
+from dsl_teach.data.folders import held_out, read_by_file
+from dsl_teach.files import read_json
+from dsl_teach.metrics import correction_report
+from dsl_teach.prototypes.selection import no_prototypes
+from dsl_teach.seeds import stream
+from dsl_teach.training.networks import EmbeddingNetwork
+from dsl_teach.training.records import Callback, Correction
+from dsl_teach.training.runs import run
+
+SIDES = ("given_label", "predicted_label")
+
+
+def settings_for(output: Path) -> Settings:
+    """The preset ``untouched_features`` on the folder that ``correct`` looked at, whose scores serve."""
+    root = read_json(output / "run.json")["folder"]
+    return Settings(preset="untouched_features", dataset="image_folder", data_root=root, correct_from="network")
+
+
+def fine_tune(output: Path, settings: Settings, *, callbacks: Sequence[Callback] = (), **how: Any) -> str:
+    """Train on the labels in the output of ``correct``, into ``output/network``, or continue there.
+
+    A fifth of each class is held out to test on. ``how`` is what :func:`dsl_teach.training.runs.run` takes.
+
+    Returns:
+        What came of it, in a sentence.
+
+    Raises:
+        ValueError: if every class has a single image, or the network there was begun with other predicted labels.
+    """
+    root, folder = Path(settings.data_root), output / "network"
+    rows = dict(sorted(read_by_file(output / "labels.csv", *SIDES).items()))
+    names = sorted({row[side] for row in rows.values() for side in SIDES})
+    given, predicted = (torch.tensor([names.index(row[side]) for row in rows.values()]) for side in SIDES)
+    is_test = held_out(given, stream(settings.seed, "held out")) & (torch.bincount(given)[given] > 1)
+    require(bool(is_test.any()), f"{root} has one image a class, so that none can be held out to test on.")
+    files, train, test = ImageFiles(root, tuple(rows)), ~is_test, is_test
+    images, test_images = (take(files, side.nonzero().flatten()) for side in (train, test))
+    data = NoisyDataset(root.name, images, given[train], tuple(names), test_images, given[test])
+
+    def as_predicted(
+        network: EmbeddingNetwork, batches: Batches, _: Settings, epoch: int, *, before: Correction | None, **__: Any
+    ) -> Correction:
+        labels = predicted[train].to(batches.noisy_labels.device)
+        told = f"{folder} was begun with other predicted labels than those in {output}/labels.csv: remove it."
+        require(before is None or torch.equal(before.labels, labels), told)
+        report = correction_report(batches.noisy_labels, labels, None, num_classes=len(names))
+        return Correction(labels, no_prototypes(network.head.weight, len(names), 1), report, 0.0, epoch)
+
+    last = run(settings, data, folder=folder, correct=as_predicted, callbacks=callbacks, **how).result.history[-1]
+    return f"{folder}: of {len(test_images)} images held out, {last.test_accuracy:.1%} get their given label."
