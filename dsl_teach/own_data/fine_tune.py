@@ -54,11 +54,12 @@ def fine_tune(output: Path, settings: Settings, *, callbacks: Sequence[Callback]
     def as_predicted(
         network: EmbeddingNetwork, batches: Batches, _: Settings, epoch: int, *, before: Correction | None, **__: Any
     ) -> Correction:
-        labels = predicted[train].to(batches.noisy_labels.device)
-        told = f"{folder} was begun with other predicted labels than those in {output}/labels.csv: remove it."
-        require(before is None or torch.equal(before.labels, labels), told)
+        labels = predicted[train].to(batches.noisy_labels.device) if before is None else before.labels
         report = correction_report(batches.noisy_labels, labels, None, num_classes=len(names))
         return Correction(labels, no_prototypes(network.head.weight, len(names), 1), report, 0.0, epoch)
 
-    last = run(settings, data, folder=folder, correct=as_predicted, callbacks=callbacks, **how).result.history[-1]
-    return f"{folder}: of {len(test_images)} images held out, {last.test_accuracy:.1%} get their given label."
+    found = run(settings, data, folder=folder, correct=as_predicted, callbacks=callbacks, **how).result
+    same = found.correction is not None and torch.equal(found.correction.labels.cpu(), predicted[train])
+    require(same, f"{folder} is trained on other labels than those in {output}/labels.csv now: remove it.")
+    right = found.history[-1].test_accuracy
+    return f"{folder}: of {len(test_images)} images held out, {right:.1%} get their given label."
