@@ -165,8 +165,8 @@ def _facts(result: Corrected) -> dict[str, str]:
     shuffled, (expected, low, high) = chance_changed(folder.labels, corrected, k), wrong_in_first(result.found, first)
     return {
         "images": f"{len(folder.files)} in {k} classes, {len(folder.skipped)} files skipped",
-        "labels changed": f"{changed.sum()} ({changed.double().mean():.1%}); had the corrected labels been shuffled "
-        f"among the images, {shuffled:.1%}",
+        "labels changed": f"{changed.sum()} ({changed.double().mean():.1%}); dealt out to the images at random, the "
+        f"corrected labels would change {shuffled:.1%}",
         f"wrong in the first {first}": f"about {expected:.0f} ({low:.0f} to {high:.0f}), if mistakes were made at "
         "random; more, if people confused classes that look alike",
     }
@@ -194,7 +194,7 @@ def _report(result: Corrected, path: Path, facts: dict[str, str]) -> None:
 
     labels, names, paths = result.folder.labels.tolist(), result.folder.class_names, result.folder.files.paths
     shown, rest, near, k = result.order[:SHOWN], result.order[SHOWN:], _nearest(result), len(names)
-    sides = dict.fromkeys(chain(*near.values()), 96) | dict.fromkeys(near, 128)
+    sides = dict.fromkeys(chain(*near.values()), 112) | dict.fromkeys(near, 160)
     with ThreadPool(4) as pool:
         made = pool.imap(partial(_thumbnail, result.folder.files), sides.items())
         pictures = dict(zip(sides, tqdm(made, "thumbnails", len(sides), disable=None, delay=2), strict=True))

@@ -46,7 +46,8 @@ def write_report(
 
 
 def _item(x: Mapping[str, Any]) -> dict[str, Any]:
-    figures = {"quality": f"{x['label_quality']:.2g}", "margin": f"{x['margin']:.2g}"}
+    quality = x["label_quality"]
+    figures = {"quality": "below 0.001" if quality < 0.001 else f"{quality:.2g}", "margin": f"{x['margin']:.2g}"}
     told = {key: x[name] for key, name in TOLD.items()}
     return told | figures | {"nearest": [(name, label) for name, label, _ in x["nearest"]]}
 
