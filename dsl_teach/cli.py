@@ -155,7 +155,7 @@ def correct(
     labels: Annotated[Path | None, typer.Option(help="A CSV file with the columns file_name and label.")] = None,
     network: Annotated[str, typer.Option(help="Whose features count.")] = "timm:tf_efficientnet_lite0",
     embeddings: Annotated[Path | None, typer.Option(help="Features of your own: .npy, by sorted path.")] = None,
-    fine_tune: Annotated[bool, typer.Option(help="Then train a network on predicted_label, in DIR/network.")] = False,
+    fine_tune: Annotated[bool, typer.Option(help="Then train a network on corrected_label, in DIR/network.")] = False,
 ) -> int:
     """Find doubtful labels in a folder of images, correct those that are surely wrong, and write a report."""
     from dsl_teach.own_data.correct import correct_folder

@@ -63,6 +63,11 @@ def output(tmp_path):
     return tmp_path / "out"
 
 
+def rewrite(output: Path, **changes: str) -> None:
+    rows = [row | changes for row in rows_of(output / "labels.csv")]
+    write(output / "labels.csv", tuple(rows[0]), *(tuple(row.values()) for row in rows))
+
+
 def decide(output: Path, *rows: tuple[str, str, str]) -> None:
     write(output / "decisions.csv", ("file_name", "decision", "label"), *rows)
 
@@ -144,8 +149,7 @@ def test_a_tree_overwrites_nothing_stays_outside_and_follows_no_link_out(output)
 
 @pytest.mark.parametrize("label", ["..", "a/b", "../x", "/x", "."])
 def test_a_label_that_is_no_name_of_a_folder_makes_no_tree(output, label):
-    rows = [{**row, "given_label": label, "corrected_label": label} for row in rows_of(output / "labels.csv")]
-    write(output / "labels.csv", tuple(rows[0]), *(tuple(row.values()) for row in rows))
+    rewrite(output, given_label=label, corrected_label=label)
     with pytest.raises(ValueError, match=r"No folder can be called|leaves"):
         apply_decisions(output, all_proposed=True, to=output / "tree")
     assert not (output / "tree").exists()
@@ -188,7 +192,8 @@ class Broken(Callback):
         raise KeyboardInterrupt
 
 
-def test_fine_tuning_trains_on_the_predicted_labels_and_goes_on_after_a_break(output, tmp_path):
+def test_fine_tuning_trains_on_the_corrected_labels_and_goes_on_after_a_break(output, tmp_path):
+    rewrite(output, predicted_label="red")  # the corrected label counts, not this one
     settings = Settings(**TRAIN | CORRECTED | {"data_root": str(tmp_path / "photos")})
     with pytest.raises(KeyboardInterrupt):
         fine_tune(output, settings, callbacks=[Broken()])
@@ -197,17 +202,16 @@ def test_fine_tuning_trains_on_the_predicted_labels_and_goes_on_after_a_break(ou
     fine_tune(output, settings)
     assert history.read_text().startswith(begun)
     assert [text.count("\n") for text in (begun, history.read_text())] == [1, 2]
-    predicted = {PurePosixPath(row["file_name"]): row["predicted_label"] for row in rows_of(output / "labels.csv")}
-    names = sorted(predicted)
+    corrected = {PurePosixPath(row["file_name"]): row["corrected_label"] for row in rows_of(output / "labels.csv")}
+    names = sorted(corrected)
     given = torch.tensor([name.parts[0] == "red" for name in names]).long()
     kept = (~held_out(given, stream(settings.seed, "held out"))).nonzero().flatten().tolist()
     trained_on = torch.load(output / "network" / "corrected_labels.pt", weights_only=True).tolist()
-    assert [["green", "red"][c] for c in trained_on] == [predicted[names[row]] for row in kept]
-    assert any(predicted[names[row]] != names[row].parts[0] for row in kept)
+    assert [["green", "red"][c] for c in trained_on] == [corrected[names[row]] for row in kept]
+    assert any(corrected[names[row]] != names[row].parts[0] for row in kept)
     predict_folder(output / "network", tmp_path / "photos", output / "p.csv")
     assert len(rows_of(output / "p.csv")) == 14
-    rows = [row | {"predicted_label": "red"} for row in rows_of(output / "labels.csv")]
-    write(output / "labels.csv", tuple(rows[0]), *(tuple(row.values()) for row in rows))
+    rewrite(output, corrected_label="red")
     with pytest.raises(ValueError, match="trained on other labels"):
         fine_tune(output, settings)
 

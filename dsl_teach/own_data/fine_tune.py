@@ -1,4 +1,4 @@
-"""A network trained on what ``correct`` found: its ``predicted_label`` is the corrected label of the loss."""
+"""A network trained on what ``correct`` found: ``corrected_label`` takes the place of the paper's corrected label."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dsl_teach.training.networks import EmbeddingNetwork
 from dsl_teach.training.records import Callback, Correction
 from dsl_teach.training.runs import run
 
-SIDES = ("given_label", "predicted_label")
+SIDES = ("given_label", "corrected_label")
 
 
 def settings_for(output: Path) -> Settings:
@@ -39,27 +39,27 @@ def fine_tune(output: Path, settings: Settings, *, callbacks: Sequence[Callback]
         What came of it, in a sentence.
 
     Raises:
-        ValueError: if every class has a single image, or the network there was begun with other predicted labels.
+        ValueError: if every class has a single image, or the network there was begun with other corrected labels.
     """
     root, folder = Path(settings.data_root), output / "network"
     rows = dict(sorted(read_by_file(output / "labels.csv", *SIDES).items()))
     names = sorted({row[side] for row in rows.values() for side in SIDES})
-    given, predicted = (torch.tensor([names.index(row[side]) for row in rows.values()]) for side in SIDES)
+    given, corrected = (torch.tensor([names.index(row[side]) for row in rows.values()]) for side in SIDES)
     is_test = held_out(given, stream(settings.seed, "held out")) & (torch.bincount(given)[given] > 1)
     require(bool(is_test.any()), f"{root} has one image a class, so that none can be held out to test on.")
     files, train, test = ImageFiles(root, tuple(rows)), ~is_test, is_test
     images, test_images = (take(files, side.nonzero().flatten()) for side in (train, test))
     data = NoisyDataset(root.name, images, given[train], tuple(names), test_images, given[test])
 
-    def as_predicted(
+    def as_corrected(
         network: EmbeddingNetwork, batches: Batches, _: Settings, epoch: int, *, before: Correction | None, **__: Any
     ) -> Correction:
-        labels = predicted[train].to(batches.noisy_labels.device) if before is None else before.labels
+        labels = corrected[train].to(batches.noisy_labels.device) if before is None else before.labels
         report = correction_report(batches.noisy_labels, labels, None, num_classes=len(names))
         return Correction(labels, no_prototypes(network.head.weight, len(names), 1), report, 0.0, epoch)
 
-    found = run(settings, data, folder=folder, correct=as_predicted, callbacks=callbacks, **how).result
-    same = found.correction is not None and torch.equal(found.correction.labels.cpu(), predicted[train])
+    found = run(settings, data, folder=folder, correct=as_corrected, callbacks=callbacks, **how).result
+    same = found.correction is not None and torch.equal(found.correction.labels.cpu(), corrected[train])
     require(same, f"{folder} is trained on other labels than those in {output}/labels.csv now: remove it.")
     right = found.history[-1].test_accuracy
     return f"{folder}: of {len(test_images)} images held out, {right:.1%} get their given label."
