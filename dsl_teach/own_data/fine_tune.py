@@ -44,12 +44,12 @@ def fine_tune(output: Path, settings: Settings, *, callbacks: Sequence[Callback]
     root, folder = Path(settings.data_root), output / "network"
     rows = dict(sorted(read_by_file(output / "labels.csv", *SIDES).items()))
     names = sorted({row[side] for row in rows.values() for side in SIDES})
-    given, corrected = (torch.tensor([names.index(row[side]) for row in rows.values()]) for side in SIDES)
+    number = {name: c for c, name in enumerate(names)}
+    given, corrected = (torch.tensor([number[row[side]] for row in rows.values()]) for side in SIDES)
     is_test = held_out(given, stream(settings.seed, "held out")) & (torch.bincount(given)[given] > 1)
     require(bool(is_test.any()), f"{root} has one image a class, so that none can be held out to test on.")
-    files, train, test = ImageFiles(root, tuple(rows)), ~is_test, is_test
-    images, test_images = (take(files, side.nonzero().flatten()) for side in (train, test))
-    data = NoisyDataset(root.name, images, given[train], tuple(names), test_images, given[test])
+    files, (train, test) = ImageFiles(root, tuple(rows)), (x.nonzero().flatten() for x in (~is_test, is_test))
+    data = NoisyDataset(root.name, take(files, train), given[train], tuple(names), take(files, test), given[test])
 
     def as_corrected(
         network: EmbeddingNetwork, batches: Batches, _: Settings, epoch: int, *, before: Correction | None, **__: Any
@@ -62,4 +62,4 @@ def fine_tune(output: Path, settings: Settings, *, callbacks: Sequence[Callback]
     same = found.correction is not None and torch.equal(found.correction.labels.cpu(), corrected[train])
     require(same, f"{folder} is trained on other labels than those in {output}/labels.csv now: remove it.")
     right = found.history[-1].test_accuracy
-    return f"{folder}: of {len(test_images)} images held out, {right:.1%} get their given label."
+    return f"{folder}: of {len(test)} images held out, {right:.1%} get their given label."
