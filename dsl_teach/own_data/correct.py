@@ -29,7 +29,7 @@ from dsl_teach.metrics import chance_changed
 from dsl_teach.own_data.apply import csv_text
 from dsl_teach.own_data.folder import FORMULA, Folder, looked_at, read_folder
 from dsl_teach.own_data.report import write_report
-from dsl_teach.own_data.scores import Judgement, class_mean_scores, judge, principal_axes, wrong_in_first
+from dsl_teach.own_data.scores import Judgement, judge, label_scores, principal_axes, wrong_in_first
 from dsl_teach.prototypes.correction import label_margin
 from dsl_teach.storage import locked, write_atomically, write_whole
 from dsl_teach.training.hardware import best_device, environment
@@ -59,6 +59,8 @@ class Corrected:
     is_issue: Tensor
     order: Tensor
     """Rows, the most doubtful label first."""
+    scored_by: str
+    """Which scores these are, and why."""
 
     def rows(self, which: Tensor) -> Iterator[dict[str, Any]]:
         """What ``labels.csv`` says of these images, by column."""
@@ -118,12 +120,12 @@ def rank(folder: Folder, features: Tensor) -> Corrected:
     """Judge every given label in the space of the features, (N, D)."""
     k = len(folder.class_names)
     axes = principal_axes(features)
-    scores = class_mean_scores(axes, folder.labels, num_classes=k)
+    scores, scored_by = label_scores(features, axes, folder.labels, num_classes=k)
     found, size = judge(scores, folder.labels), torch.bincount(folder.labels, minlength=k)[folder.labels]
     found.quality[size == 1] = 1.0
     sure = ((found.sureness >= SURE) | (found.wrong > 0.5)) & (size >= FEWEST) & (found.predicted != folder.labels)
     margin = label_margin(scores, folder.labels)
-    return Corrected(folder, axes, found, margin, sure, found.quality.argsort(stable=True))
+    return Corrected(folder, axes, found, margin, sure, found.quality.argsort(stable=True), scored_by)
 
 
 def _network_features(folder: Folder, network: str) -> tuple[Folder, Tensor]:
@@ -165,6 +167,7 @@ def _facts(result: Corrected) -> dict[str, str]:
     shuffled, (expected, low, high) = chance_changed(folder.labels, corrected, k), wrong_in_first(result.found, first)
     return {
         "images": f"{len(folder.files)} in {k} classes, {len(folder.skipped)} files skipped",
+        "scores": result.scored_by,
         "labels changed": f"{changed.sum()} ({changed.double().mean():.1%}); dealt out to the images at random, the "
         f"corrected labels would change {shuffled:.1%}",
         f"wrong in the first {first}": f"about {expected:.0f} ({low:.0f} to {high:.0f}), if mistakes were made at "

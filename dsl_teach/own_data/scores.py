@@ -1,6 +1,7 @@
 r"""How doubtful each given label is: class scores in the space of the features, each sample asked without its label.
 
-The default are leave-one-out class means, compared by the cosine in whitened features. With A the covariance within
+Of two scores the one counts that says more of the given labels back: a vote of the ten nearest, or leave-one-out class
+means, compared by the cosine in whitened features. With A the covariance within
 classes, drawn a little towards a sphere, and all quantities primed that are computed without sample i,
 
 .. math:: \sigma_c(x_i) = \frac{x_i^\top A'^{-1} \mu'_c}{|x_i|_{A'} \, |\mu'_c|_{A'}}, \qquad
@@ -18,6 +19,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from dsl_teach.prototypes.variants import neighbour_scores
+
 SHRINKAGE = 0.1
 """How far whitening draws the covariance towards a sphere, so that directions without spread do not explode."""
 MOST_AXES = 256
@@ -25,6 +28,25 @@ MOST_AXES = 256
 BLOCK = 8192
 MOST_FITTED = 50_000
 """Rows that the temperature is fitted on, at most."""
+NEAREST, MOST_VOTING = 10, 20_000
+"""Neighbours that vote, and images among which they are looked for: of more, class means alone count."""
+
+
+def label_scores(features: Tensor, axes: Tensor, noisy_labels: Tensor, *, num_classes: int) -> tuple[Tensor, str]:
+    """(N, K) class scores that do not know a sample's own label, and what they are.
+
+    Nobody knows which labels are right, but of two such scores the one that agrees more with the given labels is also
+    the one that finds the classes better. Features are (N, D), ``axes`` their :func:`principal_axes`.
+    """
+    found = {"class means": class_mean_scores(axes, noisy_labels, num_classes=num_classes)}
+    if 2 <= len(features) <= MOST_VOTING:
+        rows = torch.arange(len(features))
+        voting = neighbour_scores(features.float(), noisy_labels, rows, num_classes=num_classes, neighbours=NEAREST)
+        found[f"the {NEAREST} nearest"] = voting
+    agreed = {name: float((scores.argmax(dim=1) == noisy_labels).double().mean()) for name, scores in found.items()}
+    best = max(agreed, key=agreed.__getitem__)
+    told = ", ".join(f"{name} {share:.1%}" for name, share in agreed.items())
+    return found[best], f"{best} (given labels said back: {told})"
 
 
 def principal_axes(features: Tensor, most: int = MOST_AXES) -> Tensor:
