@@ -77,7 +77,7 @@ def pooled(axes: Tensor, labels: Tensor, k: int) -> Tensor:
 
 
 CHOSEN = "ours"
-"""What the command does: class means or neighbours, whichever say more of the given labels back."""
+"""What the command does: class means, and the votes of neighbours where these say more of the given labels back."""
 OURS: dict[str, Scores] = {
     "class means": means,
     "density peaks": density_peaks,
