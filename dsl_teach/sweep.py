@@ -40,7 +40,7 @@ from dsl_teach.storage import DamagedFile, locked, open_folder, read_checked, wr
 from dsl_teach.training.checkpoint import Interrupted
 from dsl_teach.training.distributed import is_leader
 from dsl_teach.training.evaluation import predict
-from dsl_teach.training.hardware import environment
+from dsl_teach.training.hardware import environment, find_device
 from dsl_teach.training.runs import Run, make_batches, run, summary
 from dsl_teach.workers import FAILED, LOG, end_with, places, work
 
@@ -256,14 +256,6 @@ def finished_row(folder: Path) -> Row | None:
         return json.loads(read_checked(folder / ROW)) if (folder / ROW).is_file() else None
     except DamagedFile as error:
         raise DamagedFile(f"{error} To do that trial again, move {folder} away.") from None
-
-
-def find_device(name: str) -> str:
-    """``"cpu"`` or ``"cuda"``, for ``"auto"`` a GPU where there is one; a ValueError if the device is not there."""
-    there = torch.cuda.is_available()
-    if name not in ("auto", "cpu", "cuda") or (name == "cuda" and not there):
-        raise ValueError(f"device must be auto, or one that is there, cpu or cuda; {name} is not.")
-    return "cuda" if there and name != "cpu" else "cpu"
 
 
 def _write_rows(sweep: Sweep, rows: Sequence[Row], missing: list[str], output: Path) -> None:

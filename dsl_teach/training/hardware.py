@@ -1,4 +1,4 @@
-"""What the machine offers: precision, memory layout, compilation, fused optimizers; and what a run stood on."""
+"""What the machine offers: precision, memory layout, fused optimizers; and what a run stood on."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from dsl_teach._validate import require
 from dsl_teach.config import Settings
 from dsl_teach.training.networks import EmbeddingNetwork
 
@@ -18,14 +19,12 @@ PACKAGES = ("torch", "torchvision", "torchcodec", "numpy", "scikit-learn", "pape
 
 
 def prepare(network: EmbeddingNetwork, settings: Settings) -> EmbeddingNetwork:
-    """Ready a network for the precision, memory layout and compilation that the settings ask for, in place."""
+    """Ready a network for the precision and memory layout that the settings ask for, in place."""
     device = next(network.parameters()).device
     network.in_bfloat16 = uses_bfloat16(settings, device)
     network.channels_last = network.in_bfloat16 or settings.network.startswith(("resnet", "timm:"))
     if network.channels_last:
         network.to(memory_format=torch.channels_last)
-    if settings.compile:
-        network.compile()
     return network
 
 
@@ -52,6 +51,13 @@ def has_bfloat16(device: torch.device) -> bool:
 def best_device() -> torch.device:
     """A GPU if there is one, else the CPU. Apple's GPUs lack the float64 that figures are summed in."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def find_device(name: str) -> str:
+    """``"cpu"`` or ``"cuda"``, for ``"auto"`` the best; a ValueError if the device is not there. It is not touched."""
+    best = str(best_device())
+    require(name in ("auto", "cpu", best), f"device must be auto, or one that is there, cpu or cuda; {name} is not.")
+    return best if name == "auto" else name
 
 
 def make_optimizer(
