@@ -183,7 +183,6 @@ def run_sweep(
     sweep: Sweep | str | Path,
     output: str | Path,
     *,
-    changes: Mapping[str, Any] | None = None,
     workers: int = 1,
     device: str = "auto",
     processes: int = 1,
@@ -197,7 +196,7 @@ def run_sweep(
 
     Each trial gets a folder of its own in ``output``; a second call with the same one does what is left. ``workers``
     trials run at a time, each with one thread, or trained by ``processes`` together, each with its ``loader_workers``.
-    ``changes`` are for the base. ``on_trial`` is called with each trial as it ends, its row, and why there is none.
+    ``on_trial`` is called with each trial as it ends, its row, and why there is none.
     A trial whose folder does not change for ``trial_minutes``, 0: any time, is ended and has failed. With an
     ``executor`` each trial is a job instead, for which ``asked`` is asked of the scheduler, see
     :mod:`dsl_teach.cluster`; its device is looked for where the job runs.
@@ -208,7 +207,7 @@ def run_sweep(
         SweepError: if trials failed, after all others are finished.
         Interrupted: if SIGTERM, SIGHUP or Ctrl-C asked to stop; the trials have saved what they have.
     """
-    sweep = (sweep if isinstance(sweep, Sweep) else read_sweep(sweep)).changed(changes or {})
+    sweep = sweep if isinstance(sweep, Sweep) else read_sweep(sweep)
     trials, output = sweep.trials(), open_folder(output).resolve()
     if sweep.rows and sweep.rows.exists():
         held = read_json(sweep.rows)

@@ -7,7 +7,6 @@ import platform
 import shutil
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -64,9 +63,10 @@ def make_optimizer(
     network: torch.nn.Module, settings: Settings
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """SGD with momentum, and a learning rate divided by 10 every ``learning_rate_drop`` epochs."""
-    on_gpu = all(weights.is_cuda for weights in network.parameters())
-    how: dict[str, Any] = {"weight_decay": settings.weight_decay, "fused": on_gpu}  # on a CPU it gains little
-    optimizer = torch.optim.SGD(network.parameters(), settings.learning_rate, settings.momentum, **how)
+    s, fused = settings, all(weights.is_cuda for weights in network.parameters())  # on a CPU it gains little
+    optimizer = torch.optim.SGD(
+        network.parameters(), s.learning_rate, s.momentum, weight_decay=s.weight_decay, fused=fused
+    )
     every = settings.learning_rate_drop or settings.epochs
     return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, step_size=every, gamma=0.1)
 
