@@ -26,13 +26,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmarks.rankings import average_precision
 from dsl_teach.config import Settings
 from dsl_teach.data import load_dataset
 from dsl_teach.data.backbones import PREFIX, backbone, frozen_maps
 from dsl_teach.data.cifar import cifar, linear_probabilities, published_labels
 from dsl_teach.data.dataset import Images, take
 from dsl_teach.data.digits import neighbour_probabilities
-from dsl_teach.metrics import average_precision
 from dsl_teach.noise import instance_dependent_noise, symmetric_noise
 from dsl_teach.own_data.correct import NETWORK
 from dsl_teach.own_data.folder import read_folder

@@ -79,7 +79,7 @@ def train(
     with _misused():
         from dsl_teach.config import Settings, require_kind, require_use
         from dsl_teach.files import read_yaml
-        from dsl_teach.sweep import find_device
+        from dsl_teach.training.hardware import find_device
 
         require_kind(config, said := read_yaml(config), Settings.model_fields)
         settings = Settings(**(said | changes(set or ())))
@@ -118,7 +118,8 @@ def sweep(
     """Train every trial of a sweep; done again, what is left of it."""
     with _misused():
         from dsl_teach.storage import open_folder
-        from dsl_teach.sweep import WHOLE, SweepError, find_device, finished_row, read_sweep, run_sweep, sweep_table
+        from dsl_teach.sweep import WHOLE, SweepError, finished_row, read_sweep, run_sweep, sweep_table
+        from dsl_teach.training.hardware import find_device
 
         plan = read_sweep(file).changed(changes(set or ()))
         plan = plan.model_copy(update={"part": part, "rows": rows or plan.rows})
@@ -198,7 +199,7 @@ def predict(
 ) -> int:
     """Say what the network of a run takes images for."""
     from dsl_teach.own_data.predict import predict_folder
-    from dsl_teach.sweep import find_device
+    from dsl_teach.training.hardware import find_device
 
     say(predict_folder(run, folder, output, device=find_device(device), loader_workers=loader_workers))
     return DONE

@@ -83,7 +83,6 @@ class _Network(_Group):
         "none", "first weights of a ResNet or of timm: none, imagenet, bundled (timm), or the path of a file"
     )
     precision: Literal["auto", "float32", "bfloat16"] = _setting("auto", "auto: bfloat16 for a ResNet where supported")
-    compile: bool = _setting(False, "whether torch.compile prepares the network: slow to start, faster afterwards")
 
 
 class _Training(_Group):
@@ -97,13 +96,11 @@ class _Training(_Group):
     weight_decay: Weight = _setting(5e-4, "weight decay of SGD")
     seed: CountOrOff = _setting(0, "every random number of the run follows from it")
     augment: bool = _setting(False, "shift and mirror images in memory to train on; those on disk always are")
-    loss: Literal["cross_entropy", "smoothed", "forward", "gce", "sce", "elr"] = _setting(
-        "cross_entropy", "loss against the noisy labels: cross_entropy, smoothed, forward (correction), gce, sce, elr"
+    loss: Literal["cross_entropy", "smoothed", "gce", "elr"] = _setting(
+        "cross_entropy", "loss against the noisy labels: cross_entropy, smoothed, gce, elr"
     )
     smoothing: Rate = _setting(0.5, "smoothed labels: the share of a label that all classes get alike")
     gce_q: Quantile = _setting(0.7, "generalized cross-entropy: near 0 it is cross-entropy, at 1 it is 1 - p_y")
-    sce_a: Weight = _setting(0.1, "symmetric cross-entropy: weight of cross-entropy")
-    sce_b: Weight = _setting(1.0, "symmetric cross-entropy: weight of reverse cross-entropy")
     elr_weight: Weight = _setting(3.0, "early-learning regularization: weight of its term")
     elr_momentum: Rate = _setting(0.7, "early-learning regularization: share of its targets kept at each sight")
     mixup: Weight = _setting(0.0, "mix pairs of images and labels, Beta(mixup, mixup); 0: off")
@@ -138,7 +135,6 @@ class _Correction(_Group):
     rho_ties: Literal["strict", "order"] = _setting("strict", "what denser means: strictly, or at equal rho by order")
     fill_up: bool = _setting(True, "fill up with the smallest eta if fewer than p samples pass the gate")
     cut_ties: Literal["eta", "index"] = _setting("eta", "which of two equally dense samples comes first")
-    small_class: Literal["all", "error"] = _setting("all", "a class with fewer than m samples: use all it has, or stop")
     score_ties: Literal["noisy", "lowest"] = _setting("noisy", "at equal scores: the noisy label, or the lowest class")
 
 
@@ -313,13 +309,10 @@ def _uses(s: Settings) -> Iterator[tuple[Iterable[str], bool, str]]:
     rest = _Correction.model_fields.keys() - KNOBS  # alpha 0 is how cross-entropy is written
     yield rest, s.alpha == 0, "alpha is 0, so no label is corrected"
     for name, correctors in OF_CORRECTOR.items():
-        kept = name == "m" and s.small_class == "error"
-        yield (name,), s.alpha > 0 and s.correct_by not in correctors and not kept, f"correct_by is {s.correct_by}"
+        yield (name,), s.alpha > 0 and s.correct_by not in correctors, f"correct_by is {s.correct_by}"
 
 
-OF_LOSS = {
-    "smoothed": ("smoothing",), "gce": ("gce_q",), "sce": ("sce_a", "sce_b"), "elr": ("elr_weight", "elr_momentum"),
-}  # fmt: skip
+OF_LOSS = {"smoothed": ("smoothing",), "gce": ("gce_q",), "elr": ("elr_weight", "elr_momentum")}
 OF_CORRECTOR = {
     "p": ("density_peaks", "random"), "m": ("density_peaks", "class_means", "neighbours"),
     "neighbours": ("neighbours",),

@@ -283,15 +283,8 @@ def look_at_all(places: Sequence[tuple[str, Path]], *, decode: bool = False) -> 
     from tqdm import tqdm
 
     with ThreadPool(8) as pool:
-        return list(
-            tqdm(
-                pool.imap(partial(look, decode=decode), places, 100),
-                "looking at files",
-                len(places),
-                disable=None,
-                delay=1,
-            )
-        )
+        looks = pool.imap(partial(look, decode=decode), places, 100)
+        return list(tqdm(looks, "looking at files", len(places), disable=None, delay=1))
 
 
 def _look_at(train: Listed, test: Listed) -> Found:

@@ -21,7 +21,7 @@ def methods() -> dict[str, dict[str, Any]]:
 
 
 def compared() -> list[str]:
-    """The methods that SMP is compared with: cross-entropy, losses that assume a noise model, robust ones, mixup."""
+    """The methods that SMP is compared with: cross-entropy, losses that resist wrong labels, mixup."""
     names = list(methods())
     return names[: names.index(SMP)]
 
