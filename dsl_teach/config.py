@@ -83,6 +83,7 @@ class _Network(_Group):
         "none", "first weights of a ResNet or of timm: none, imagenet, bundled (timm), or the path of a file"
     )
     precision: Literal["auto", "float32", "bfloat16"] = _setting("auto", "auto: bfloat16 for a ResNet where supported")
+    compile: bool = _setting(False, "whether torch.compile prepares the network: slow to start, faster afterwards")
 
 
 class _Training(_Group):
@@ -135,6 +136,7 @@ class _Correction(_Group):
     rho_ties: Literal["strict", "order"] = _setting("strict", "what denser means: strictly, or at equal rho by order")
     fill_up: bool = _setting(True, "fill up with the smallest eta if fewer than p samples pass the gate")
     cut_ties: Literal["eta", "index"] = _setting("eta", "which of two equally dense samples comes first")
+    small_class: Literal["all", "error"] = _setting("all", "a class with fewer than m samples: use all it has, or stop")
     score_ties: Literal["noisy", "lowest"] = _setting("noisy", "at equal scores: the noisy label, or the lowest class")
 
 
@@ -309,7 +311,8 @@ def _uses(s: Settings) -> Iterator[tuple[Iterable[str], bool, str]]:
     rest = _Correction.model_fields.keys() - KNOBS  # alpha 0 is how cross-entropy is written
     yield rest, s.alpha == 0, "alpha is 0, so no label is corrected"
     for name, correctors in OF_CORRECTOR.items():
-        yield (name,), s.alpha > 0 and s.correct_by not in correctors, f"correct_by is {s.correct_by}"
+        kept = name == "m" and s.small_class == "error"
+        yield (name,), s.alpha > 0 and s.correct_by not in correctors and not kept, f"correct_by is {s.correct_by}"
 
 
 OF_LOSS = {"smoothed": ("smoothing",), "gce": ("gce_q",), "elr": ("elr_weight", "elr_momentum")}

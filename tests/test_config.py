@@ -151,6 +151,7 @@ USED = [
     {"alpha": 0.0, "p": 3, "m": 40, "correction_start": 50},
     {"epochs": 5, "correction_start": 5, "p": 3},
     {"labels_file": "", "noise_rate": 0.0, "mixup": 0.0},
+    {"m": 50, "correct_by": "random", "small_class": "error"},
     {"loss": "gce", "gce_q": 0.5, "test_root": "x", **FILES},
 ]
 

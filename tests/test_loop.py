@@ -218,6 +218,16 @@ def test_training_that_diverges_says_what_to_lower(device):
         fitted(device, learning_rate=1e30)
 
 
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_class_too_small_for_the_settings_is_refused_before_any_step(device, empty):
+    batches, _ = blobs(device)
+    if empty:
+        batches.noisy_labels[batches.noisy_labels == K - 1] = 0
+    batches.shuffled = lambda *a, **k: pytest.fail("it trained all the same")
+    with pytest.raises(ValueError, match=r"^small_class .*Lower m"):
+        fit(network_for(batches), batches, batches, QUICK.replace(small_class="error", m=20 if empty else 40))
+
+
 class TestStreamed:
     """Embeddings gathered in training, by index, and nothing run twice."""
 

@@ -158,6 +158,16 @@ def test_bfloat16_and_channels_last_compute_about_the_same(name, device, monkeyp
     assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_compile_is_asked_for_once(monkeypatch):
+    _, network = made("small_cnn")
+    asked = []
+    monkeypatch.setattr(type(network), "compile", lambda self: asked.append(self))
+    prepare(network, Settings())
+    assert not asked
+    prepare(network, Settings(compile=True))
+    assert asked == [network]
+
+
 def test_the_environment_says_what_a_run_stood_on(tmp_path):
     found = environment(tmp_path)
     assert torch.__version__.startswith(found["torch"])

@@ -106,6 +106,7 @@ def select_prototypes(
     rho_ties: RhoTies = "strict",
     fill_up: bool = True,
     cut_ties: CutTies = "eta",
+    small_class: Literal["all", "error"] = "all",
 ) -> Prototypes:
     r"""Choose p prototypes a class by density peaks.
 
@@ -118,7 +119,7 @@ def select_prototypes(
         noisy_labels: y.
         num_classes: K.
         p: prototypes a class.
-        m: samples a class, drawn at random; at least p. A class with fewer gives all it has.
+        m: samples a class, drawn at random; at least p.
         eta_max: the gate. A sample this similar to a denser one is left out; at 2 everything passes.
         quantile: where S_c lies among the entries of S.
         generator: draws the m samples.
@@ -126,15 +127,16 @@ def select_prototypes(
         rho_ties: ``"strict"`` or ``"order"``, see :func:`dsl_teach.prototypes.density.eta`.
         fill_up: if fewer than p pass the gate, fill up with the smallest remaining eta (else: fewer prototypes).
         cut_ties: at equal rho the smaller eta comes first (``"eta"``), or the smaller row (``"index"``).
+        small_class: a class with fewer than m samples gives ``"all"`` it has, or is an ``"error"``.
 
     Raises:
         ValueError: if a setting, a shape or a label is out of range, or an embedding is NaN or infinite.
     """
-    _require_settings(p=p, m=m, eta_max=eta_max, cut_ties=cut_ties)
+    _require_settings(p=p, m=m, eta_max=eta_max, cut_ties=cut_ties, small_class=small_class)
     embeddings = require_matrix(embeddings)
     noisy_labels = require_labels(noisy_labels, "noisy_labels", length=len(embeddings), num_classes=num_classes)
     drawn = sample_by_class(noisy_labels, num_classes=num_classes, m=m, generator=generator)
-    _check_class_sizes([len(rows) for rows in drawn])
+    _check_class_sizes([len(rows) for rows in drawn], m=m, small_class=small_class)
 
     found = no_prototypes(embeddings, num_classes, p)
     for c, rows in enumerate(rows.to(embeddings.device) for rows in drawn):
@@ -170,14 +172,17 @@ def no_prototypes(embeddings: Tensor, num_classes: int, p: int) -> Prototypes:
     )
 
 
-def _require_settings(*, p: int, m: int, eta_max: float, cut_ties: str) -> None:
+def _require_settings(*, p: int, m: int, eta_max: float, cut_ties: str, small_class: str) -> None:
     require(1 <= p <= m, f"p must be at least 1 and at most m, but p is {p} and m is {m}. Lower p or raise m.")
     require(-1 < eta_max <= 2, f"eta_max must be a cosine above -1 (2 lets everything pass), but it is {eta_max}.")
     require(cut_ties in ("eta", "index"), f"cut_ties must be 'eta' or 'index', but it is {cut_ties!r}.")
+    require(small_class in ("all", "error"), f"small_class must be 'all' or 'error', but it is {small_class!r}.")
 
 
-def _check_class_sizes(sizes: list[int]) -> None:
+def _check_class_sizes(sizes: list[int], *, m: int, small_class: str) -> None:
     require(any(sizes), "No class has a sample, so there is nothing to choose prototypes from.")
+    if small_class == "error" and min(sizes) < m:
+        raise ValueError(f"Class {sizes.index(min(sizes))} has {min(sizes)} samples, fewer than m = {m}. Lower m.")
     if 0 in sizes:
         warnings.warn(
             f"No sample carries the noisy label of class(es) {[c for c, size in enumerate(sizes) if size == 0]}: they "

@@ -26,7 +26,7 @@ from dsl_teach.training.networks import EmbeddingNetwork
 from dsl_teach.training.records import STREAMED, Correction, Memory
 
 LINEAR = ("ridge", "leave_one_out")
-READING = ("p", "m", "eta_max", "quantile", "diagonal", "rho_ties", "fill_up", "cut_ties")
+READING = ("p", "m", "eta_max", "quantile", "diagonal", "rho_ties", "fill_up", "cut_ties", "small_class")
 """What the settings say of the choice of prototypes, by the argument names of ``select_prototypes``."""
 
 

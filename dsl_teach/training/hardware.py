@@ -1,4 +1,4 @@
-"""What the machine offers: precision, memory layout, fused optimizers; and what a run stood on."""
+"""What the machine offers: precision, memory layout, compilation, fused optimizers; and what a run stood on."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ PACKAGES = ("torch", "torchvision", "torchcodec", "numpy", "scikit-learn", "pape
 
 
 def prepare(network: EmbeddingNetwork, settings: Settings) -> EmbeddingNetwork:
-    """Ready a network for the precision and memory layout that the settings ask for, in place."""
+    """Ready a network for the precision, memory layout and compilation that the settings ask for, in place."""
     device = next(network.parameters()).device
     network.in_bfloat16 = uses_bfloat16(settings, device)
     network.channels_last = network.in_bfloat16 or settings.network.startswith(("resnet", "timm:"))
     if network.channels_last:
         network.to(memory_format=torch.channels_last)
+    if settings.compile:
+        network.compile()
     return network
 
 

@@ -83,11 +83,14 @@ def correction_is_due(settings: Settings, epoch: int) -> bool:
 
 
 def begin(network: EmbeddingNetwork, train: Batches, settings: Settings) -> State:
-    """A run before its first step; a ValueError if the settings do not fit the batches."""
+    """A run before its first step; a ValueError if the settings do not fit the batches or the size of a class."""
     told = "balanced_sampling is on, but the training batches are not balanced: make them balanced=True."
     require(not settings.balanced_sampling or getattr(train, "balanced", False), told)
     samples = len(train.noisy_labels)
     require(samples > 1, f"Training needs at least two samples, but there are {samples}.")
+    smallest = int(torch.bincount(train.noisy_labels, minlength=network.num_classes).min())
+    told = f"small_class is error: a class has {smallest} samples, fewer than m = {settings.m}. Lower m."
+    require(settings.small_class != "error" or not settings.alpha or smallest >= settings.m, told)
     optimizer, schedule = make_optimizer(network, settings)
     prepare(network, settings)
     learner = network if world_size() == 1 else DistributedDataParallel(network)  # it averages gradients

@@ -82,7 +82,7 @@ def explore_prototypes(data: NoisyDataset, settings: Settings) -> PrototypeView:
     prototypes = select_prototypes(
         points, labels, num_classes=k, p=s.p, m=s.m, eta_max=s.eta_max, quantile=s.quantile,
         generator=stream(s.seed, "sample"), diagonal=s.diagonal, rho_ties=s.rho_ties, fill_up=s.fill_up,
-        cut_ties=s.cut_ties,
+        cut_ties=s.cut_ties, small_class=s.small_class,
     )  # fmt: skip
     corrected = correct_labels(points, prototypes, labels, score_ties=s.score_ties)
     return PrototypeView(
