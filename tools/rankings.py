@@ -20,8 +20,8 @@ from dsl_teach.metrics import Interval
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 OURS = "ours"
 FILES = {
-    "photographs of clothes": "own_data",
-    "digits, pixels": "own_data_digits",
+    "Photographs of clothes": "own_data",
+    "Digits, pixels": "own_data_digits",
     "CIFAR-10, 3,000 images a seed": "own_data_cifar10",
 }
 """What the images are, and the file of the rows."""
@@ -96,7 +96,10 @@ def readme_table() -> str:
     return "\n".join(f"| {' | '.join(entries)} |" for entries in told)
 
 
+def whole_tables() -> str:
+    """Of all files, each below what its images are."""
+    return "\n\n".join(f"{images}:\n\n{whole_table(file)}" for images, file in FILES.items())
+
+
 if __name__ == "__main__":
-    print(readme_table())
-    for images, file in FILES.items():
-        print(f"\n{images}:\n\n{whole_table(file)}")
+    print(readme_table(), whole_tables(), sep="\n\n")
