@@ -53,9 +53,7 @@ def fit(
         ValueError: if the settings do not fit the data, or images hold NaN or infinite values.
         FloatingPointError: if the loss is no longer finite.
     """
-    for name, images in (("training", getattr(train, "images", None)), ("test", getattr(test, "images", None))):
-        told = f"The {name} data hold NaN or infinite values, which nothing can be learned from nor scored by."
-        require(not isinstance(images, Tensor) or bool(images.isfinite().all()), told)
+    require_finite(train, test)
     state = begin(network, train, settings)
     callbacks = [Streaming(settings), *callbacks]  # in streamed mode it gathers embeddings for the next correction
 
@@ -66,8 +64,8 @@ def fit(
             state.correction = correct(state.evaluated, train, settings, state.epoch, **context)
 
     announce(callbacks, "on_train_begin", state)
-    for _ in range(state.epoch, settings.epochs):
-        correct_if_due()
+    for _ in range(state.epoch, settings.epochs):  # the paper corrects after an epoch: the same sequence
+        correct_if_due()  # into state.correction, whose labels the loss takes by the index of each sample
         figures = train_epoch(state, train, settings, clean_labels=clean_labels, callbacks=callbacks)
         state.record(figures, evaluate(state.evaluated, test))
         announce(callbacks, "on_epoch_end", state)
@@ -75,6 +73,13 @@ def fit(
     announce(callbacks, "on_train_end", state)
     network.load_state_dict(state.evaluated.state_dict())
     return Result(state.history, state.correction)
+
+
+def require_finite(train: Batches, test: Batches) -> None:
+    """A ValueError if images in memory hold NaN or infinite values."""
+    for name, images in (("training", getattr(train, "images", None)), ("test", getattr(test, "images", None))):
+        told = f"The {name} data hold NaN or infinite values, which nothing can be learned from nor scored by."
+        require(not isinstance(images, Tensor) or bool(images.isfinite().all()), told)
 
 
 def correction_is_due(settings: Settings, epoch: int) -> bool:
