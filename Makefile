@@ -29,8 +29,8 @@ bench: .venv/ready       ## each figure against its limit; fails if one is over
 
 full: .venv/ready        ## the paper's table on real data: make full CLOTHING1M=FOLDER FOOD101N=FOLDER FOOD101=FOLDER
 	$(if $(CLOTHING1M)$(FOOD101N),,$(error name the data: make full CLOTHING1M=FOLDER, or FOOD101N=FOLDER FOOD101=FOLDER))
-	$(if $(CLOTHING1M),.venv/bin/dsl-teach sweep notebooks/configs/clothing1m_full.yaml --set data_root=$(abspath $(CLOTHING1M)) $(SWEEP))
-	$(if $(FOOD101N),.venv/bin/dsl-teach sweep notebooks/configs/food101n_full.yaml --set data_root=$(abspath $(FOOD101N)) --set test_root=$(abspath $(FOOD101)) $(SWEEP))
+	$(if $(CLOTHING1M),.venv/bin/dsl-teach sweep notebooks/configs/sweeps/clothing1m_full.yaml --set data_root=$(abspath $(CLOTHING1M)) $(SWEEP))
+	$(if $(FOOD101N),.venv/bin/dsl-teach sweep notebooks/configs/sweeps/food101n_full.yaml --set data_root=$(abspath $(FOOD101N)) --set test_root=$(abspath $(FOOD101)) $(SWEEP))
 
 lock:                    ## exact versions with hashes, for all platforms
 	uv pip compile --universal --generate-hashes --extra dev --python-version 3.11 pyproject.toml -o requirements.lock

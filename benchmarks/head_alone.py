@@ -1,6 +1,6 @@
 """The linear head on untouched features alone, as the classifier of the test images: the opponent of a preset.
 
-    python -m benchmarks.head_alone notebooks/configs/preset_clothes.yaml data_root=data/clothing-dataset-small
+    python -m benchmarks.head_alone notebooks/configs/sweeps/preset_clothes.yaml data_root=data/clothing-dataset-small
 
 For every case and seed of a sweep: features of its network before any training, ridge regression on the given labels,
 the penalty by its leave-one-out error; rows in ``benchmarks/results/head_alone.jsonl``.

@@ -26,17 +26,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmarks.rankings import average_precision
 from dsl_teach.config import Settings
 from dsl_teach.data import load_dataset
 from dsl_teach.data.backbones import PREFIX, backbone, frozen_maps
 from dsl_teach.data.cifar import cifar, linear_probabilities, published_labels
 from dsl_teach.data.dataset import Images, take
 from dsl_teach.data.digits import neighbour_probabilities
-from dsl_teach.metrics import average_precision
 from dsl_teach.noise import instance_dependent_noise, symmetric_noise
 from dsl_teach.own_data.correct import NETWORK
 from dsl_teach.own_data.folder import read_folder
-from dsl_teach.own_data.scores import class_mean_scores, judge, principal_axes, wrong_in_first
+from dsl_teach.own_data.scores import class_mean_scores, judge, label_scores, principal_axes, wrong_in_first
 from dsl_teach.prototypes import class_scores, label_margin, select_prototypes
 from dsl_teach.prototypes.ridge import ridge_head
 from dsl_teach.prototypes.variants import neighbour_scores
@@ -76,6 +76,8 @@ def pooled(axes: Tensor, labels: Tensor, k: int) -> Tensor:
     return torch.stack([(part - part.mean()) / part.std() for part in parts]).mean(dim=0)
 
 
+CHOSEN = "ours"
+"""What the command does: class means, and the votes of neighbours where these say more of the given labels back."""
 OURS: dict[str, Scores] = {
     "class means": means,
     "density peaks": density_peaks,
@@ -86,12 +88,16 @@ OURS: dict[str, Scores] = {
 
 
 def ours(
-    features: Tensor, labels: Tensor, k: int, only: Collection[str] = OURS
+    features: Tensor, labels: Tensor, k: int, only: Collection[str] = (CHOSEN, *OURS)
 ) -> Iterator[tuple[str, Tensor, float, dict[str, float]]]:
     """Each score's ranking: by the probability of the given label, and by the margin of the scores themselves."""
-    for name, score in ((name, OURS[name]) for name in only):
+    for name in only:
         start = time.perf_counter()
-        scores = score(principal_axes(features), labels, k)
+        axes = principal_axes(features)
+        if name == CHOSEN:
+            scores, _ = label_scores(features, axes, labels, num_classes=k)
+        else:
+            scores = OURS[name](axes, labels, k)
         found = judge(scores, labels)
         seconds = time.perf_counter() - start
         said = dict(zip(("expected", "low", "high"), wrong_in_first(found), strict=True))
@@ -182,7 +188,7 @@ def cifar_labels(root: Path, file: str, names: list[str], seeds: int) -> Iterato
             yield name, round(float((given != clean).double().mean()), 4), seed, features, given, clean
 
 
-def million(number: int = 1_000_000, few: int = 20_000, width: int = 512, k: int = 100) -> dict[str, object]:
+def million(number: int = 1_000_000, few: int = 100_000, width: int = 512, k: int = 100) -> dict[str, object]:
     """Seconds and peak memory of our ranking, and of cleanlab's self-confidence on ``few`` of the same rows."""
     generator = stream(0, "million")
     clean = torch.randint(k, (number,), generator=generator)
@@ -219,7 +225,7 @@ def main() -> None:
     parser.add_argument("--labels", nargs="+", metavar=("FILE", "NAME"))
     parser.add_argument("--rows", type=Path, default=Path("own_data.jsonl"))
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--only", nargs="+", choices=OURS, default=list(OURS))
+    parser.add_argument("--only", nargs="+", choices=(CHOSEN, *OURS), default=(CHOSEN, *OURS))
     parser.add_argument("--without-cleanlab", action="store_true")
     parser.add_argument("--million", action="store_true")
     args = parser.parse_args()
@@ -227,20 +233,21 @@ def main() -> None:
         args.rows.write_text(json.dumps(million(), indent=1) + "\n")
         return print(args.rows.read_text())
     rows = [json.loads(line) for line in args.rows.read_text().splitlines()] if args.rows.exists() else []
-    done = {(row["noise"], row["rate"], row["seed"], row["group"]) for row in rows}
-    groups = {"ours": partial(ours, only=args.only)} | ({} if args.without_cleanlab else {"cleanlab": cleanlab})
+    done = {(row["noise"], row["rate"], row["seed"], row["method"]) for row in rows}
+    groups = {name: partial(ours, only=[name]) for name in args.only}
+    groups |= {} if args.without_cleanlab else {"cleanlab, self_confidence": cleanlab}
     if args.labels:
         cases = cifar_labels(Path(args.data), args.labels[0], args.labels[1:], args.seeds)
     else:
         cases = digits(args.seeds) if args.data == "digits" else photographs(Path(args.data), args.seeds)
     with args.rows.open("a") as file:
         for noise, rate, seed, features, noisy, clean in cases:
-            for group, methods in groups.items():
-                if (noise, rate, seed, group) in done:
+            for first, methods in groups.items():
+                if (noise, rate, seed, first) in done:
                     continue
                 made: list[dict[str, Any]] = []
                 for method, quality, seconds, said in methods(features, noisy, int(clean.max()) + 1):
-                    key = {"noise": noise, "rate": rate, "seed": seed, "group": group, "method": method}
+                    key = {"noise": noise, "rate": rate, "seed": seed, "method": method}
                     made.append(key | row_of(quality, noisy, clean) | said | {"seconds": seconds})
                 file.write("".join(json.dumps(row) + "\n" for row in made))
                 file.flush()

@@ -12,11 +12,11 @@ import torch
 from dsl_lessons.explain import sight_of
 from dsl_lessons.label_ranking import Score, label_quality, probabilities_of
 from dsl_lessons.self_learning import clean_labels_of
+from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from dsl_teach.config import Settings
 from dsl_teach.data.dataset import ImageFiles, NoisyDataset
-from dsl_teach.metrics import average_precision
 from dsl_teach.prototypes import label_margin
 from dsl_teach.training.networks import EmbeddingNetwork
 from dsl_teach.training.records import Callback, Result, State
@@ -28,6 +28,19 @@ CLEANLAB: dict[Score, str] = {
     "normalized_margin": "cleanlab, normalized margin",
 }
 """cleanlab's names of its scores, and ours for tables."""
+
+
+def average_precision(quality: Tensor, noisy_labels: Tensor, clean_labels: Tensor) -> float:
+    r"""How well a ranking puts wrong labels first: 1 if all of them come before the first right one.
+
+    .. math:: \frac{1}{W} \sum_{i:\, y_i \ne y^*_i} \frac{w_i}{n_i}
+
+    with W wrong labels in all; of the n_i samples of at most sample i's quality, w_i have a wrong label. By chance it
+    comes to the share of wrong labels; where none is wrong, it is NaN.
+    """
+    known = clean_labels >= 0
+    wrong, doubt = (noisy_labels != clean_labels)[known], -quality[known].double().nan_to_num()
+    return float(average_precision_score(wrong, doubt)) if bool(wrong.any()) else float("nan")
 
 
 def compare_rankings(data: NoisyDataset, settings: Settings, *, folds: int = 5, at: Sequence[int] = ()) -> pd.DataFrame:

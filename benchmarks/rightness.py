@@ -1,6 +1,6 @@
 """How right must corrected labels be? Trained on labels of a chosen rightness, and what the module itself knows.
 
-    python -m benchmarks.rightness notebooks/configs/memorised_cifar10.yaml "idn_40, augmented, 15 epochs" \\
+    python -m benchmarks.rightness notebooks/configs/sweeps/memorised_cifar10.yaml "idn_40, augmented, 15 epochs" \\
         data_root=data labels_file=LABELS.npz --random 0.5 0.7 0.9 --own 0.6 0.75 0.9
 
 For every seed of a sweep's case: SMP; then the same training with labels in place of its own, of which a given share is

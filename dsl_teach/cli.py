@@ -79,7 +79,7 @@ def train(
     with _misused():
         from dsl_teach.config import Settings, require_kind, require_use
         from dsl_teach.files import read_yaml
-        from dsl_teach.sweep import find_device
+        from dsl_teach.training.hardware import find_device
 
         require_kind(config, said := read_yaml(config), Settings.model_fields)
         settings = Settings(**(said | changes(set or ())))
@@ -118,7 +118,8 @@ def sweep(
     """Train every trial of a sweep; done again, what is left of it."""
     with _misused():
         from dsl_teach.storage import open_folder
-        from dsl_teach.sweep import WHOLE, SweepError, find_device, finished_row, read_sweep, run_sweep, sweep_table
+        from dsl_teach.sweep import WHOLE, SweepError, finished_row, read_sweep, run_sweep, sweep_table
+        from dsl_teach.training.hardware import find_device
 
         plan = read_sweep(file).changed(changes(set or ()))
         plan = plan.model_copy(update={"part": part, "rows": rows or plan.rows})
@@ -151,15 +152,23 @@ def sweep(
 @with_exit_code
 def correct(
     folder: Annotated[Path, typer.Argument(help="One folder a class, with or without splits above; or see --labels.")],
-    output: Annotated[Path, typer.Option(help="Where labels.csv, report.html and the rest go.")],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where labels.csv, report.html and the rest go.")],
     labels: Annotated[Path | None, typer.Option(help="A CSV file with the columns file_name and label.")] = None,
     network: Annotated[str, typer.Option(help="Whose features count.")] = "timm:tf_efficientnet_lite0",
     embeddings: Annotated[Path | None, typer.Option(help="Features of your own: .npy, by sorted path.")] = None,
+    fine_tune: Annotated[bool, typer.Option(help="Then train a network on corrected_label, in DIR/network.")] = False,
 ) -> int:
     """Find doubtful labels in a folder of images, correct those that are surely wrong, and write a report."""
     from dsl_teach.own_data.correct import correct_folder
 
     say(correct_folder(folder, output, labels=labels, network=network, embeddings=embeddings))
+    if fine_tune:
+        from dsl_teach.own_data import fine_tune as tuning
+        from dsl_teach.training.hardware import best_device
+
+        settings = tuning.settings_for(output)
+        how: dict[str, Any] = {"device": best_device(), "callbacks": [progress(settings.epochs)]}
+        say(tuning.fine_tune(output, settings, **how))
     return DONE
 
 
@@ -169,7 +178,7 @@ def apply(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The output of dsl-teach correct.")],
     decisions: Annotated[Path | None, typer.Option(help="What the report saved; by default DIR/decisions.csv.")] = None,
     all_proposed: Annotated[bool, typer.Option(help="Where nobody decided, take corrected_label.")] = False,
-    to: Annotated[Path | None, typer.Option(help="A new folder: make a tree of it, one folder a class.")] = None,
+    to: Annotated[Path | None, typer.Option(help="A new folder: make a tree of label/old path in it.")] = None,
     made_of: Annotated[str, typer.Option("--as", help="copies, or links: those train and correct refuse.")] = "copies",
 ) -> int:
     """Make of what you decided on the report a file of labels, DIR/reviewed.csv, and a tree of folders if you like."""
@@ -190,7 +199,7 @@ def predict(
 ) -> int:
     """Say what the network of a run takes images for."""
     from dsl_teach.own_data.predict import predict_folder
-    from dsl_teach.sweep import find_device
+    from dsl_teach.training.hardware import find_device
 
     say(predict_folder(run, folder, output, device=find_device(device), loader_workers=loader_workers))
     return DONE

@@ -97,13 +97,11 @@ class _Training(_Group):
     weight_decay: Weight = _setting(5e-4, "weight decay of SGD")
     seed: CountOrOff = _setting(0, "every random number of the run follows from it")
     augment: bool = _setting(False, "shift and mirror images in memory to train on; those on disk always are")
-    loss: Literal["cross_entropy", "smoothed", "forward", "gce", "sce", "elr"] = _setting(
-        "cross_entropy", "loss against the noisy labels: cross_entropy, smoothed, forward (correction), gce, sce, elr"
+    loss: Literal["cross_entropy", "smoothed", "gce", "elr"] = _setting(
+        "cross_entropy", "loss against the noisy labels: cross_entropy, smoothed, gce, elr"
     )
     smoothing: Rate = _setting(0.5, "smoothed labels: the share of a label that all classes get alike")
     gce_q: Quantile = _setting(0.7, "generalized cross-entropy: near 0 it is cross-entropy, at 1 it is 1 - p_y")
-    sce_a: Weight = _setting(0.1, "symmetric cross-entropy: weight of cross-entropy")
-    sce_b: Weight = _setting(1.0, "symmetric cross-entropy: weight of reverse cross-entropy")
     elr_weight: Weight = _setting(3.0, "early-learning regularization: weight of its term")
     elr_momentum: Rate = _setting(0.7, "early-learning regularization: share of its targets kept at each sight")
     mixup: Weight = _setting(0.0, "mix pairs of images and labels, Beta(mixup, mixup); 0: off")
@@ -317,9 +315,7 @@ def _uses(s: Settings) -> Iterator[tuple[Iterable[str], bool, str]]:
         yield (name,), s.alpha > 0 and s.correct_by not in correctors and not kept, f"correct_by is {s.correct_by}"
 
 
-OF_LOSS = {
-    "smoothed": ("smoothing",), "gce": ("gce_q",), "sce": ("sce_a", "sce_b"), "elr": ("elr_weight", "elr_momentum"),
-}  # fmt: skip
+OF_LOSS = {"smoothed": ("smoothing",), "gce": ("gce_q",), "elr": ("elr_weight", "elr_momentum")}
 OF_CORRECTOR = {
     "p": ("density_peaks", "random"), "m": ("density_peaks", "class_means", "neighbours"),
     "neighbours": ("neighbours",),

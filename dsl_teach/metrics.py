@@ -87,31 +87,6 @@ def correction_report(
     return CorrectionReport(changed, chance, *(float(share.double().mean()) for share in shares))
 
 
-def average_precision(quality: Tensor, noisy_labels: Tensor, clean_labels: Tensor) -> float:
-    r"""How well a ranking puts wrong labels first: 1 if all of them come before the first right one.
-
-    .. math:: \frac{1}{W} \sum_{i:\, y_i \ne y^*_i} \frac{w_i}{n_i}
-
-    with W wrong labels in all; of the n_i samples of at most sample i's quality, w_i have a wrong label. A ranking by
-    chance comes to the share of wrong labels; where none is wrong, it is NaN. The quality, (N,), is low where the given
-    label is doubtful: a :func:`dsl_teach.prototypes.label_margin` say.
-
-    Raises:
-        ValueError: if a quality is NaN, or there is not one of each a sample.
-    """
-    quality, noisy_labels, clean_labels = (tensor(x) for x in (quality, noisy_labels, clean_labels))
-    require(len(quality) == len(noisy_labels) == len(clean_labels), "There must be one quality and label a sample.")
-    require(not bool(quality.isnan().any()), "A quality that is NaN has no place in a ranking.")
-    known = clean_labels >= 0
-    wrong = (noisy_labels != clean_labels)[known]
-    if not bool(wrong.any()):
-        return float("nan")
-    from sklearn.metrics import average_precision_score  # takes a second to import
-
-    doubt = -quality[known].double().nan_to_num()  # infinities become finite
-    return float(average_precision_score(wrong.numpy(force=True), doubt.numpy(force=True)))
-
-
 @dataclass(frozen=True)
 class Interval:
     """A mean over n seeds and its confidence interval, ``mean - half`` to ``mean + half``."""

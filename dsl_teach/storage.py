@@ -80,6 +80,7 @@ def write_checked(path: Path, write: Write, *, instead_of: Iterable[Path] = ()) 
     """Write a file whole, with its checksum, for :func:`read_checked`; killed anywhere, the old or the new one holds.
 
     Files that it stands ``instead_of`` go afterwards. The folder must be this process's own, see :func:`locked`.
+    Three writes, in this order: the sums of the new file and of the old one, the file, the sums without the old one.
     """
     here = {name: digests for name, digests in checksums(path.parent).items() if (path.parent / name).exists()}
     old = here.pop(path.name, [])

@@ -40,7 +40,7 @@ from dsl_teach.storage import DamagedFile, locked, open_folder, read_checked, wr
 from dsl_teach.training.checkpoint import Interrupted
 from dsl_teach.training.distributed import is_leader
 from dsl_teach.training.evaluation import predict
-from dsl_teach.training.hardware import environment
+from dsl_teach.training.hardware import environment, find_device
 from dsl_teach.training.runs import Run, make_batches, run, summary
 from dsl_teach.workers import FAILED, LOG, end_with, places, work
 
@@ -183,7 +183,6 @@ def run_sweep(
     sweep: Sweep | str | Path,
     output: str | Path,
     *,
-    changes: Mapping[str, Any] | None = None,
     workers: int = 1,
     device: str = "auto",
     processes: int = 1,
@@ -197,7 +196,7 @@ def run_sweep(
 
     Each trial gets a folder of its own in ``output``; a second call with the same one does what is left. ``workers``
     trials run at a time, each with one thread, or trained by ``processes`` together, each with its ``loader_workers``.
-    ``changes`` are for the base. ``on_trial`` is called with each trial as it ends, its row, and why there is none.
+    ``on_trial`` is called with each trial as it ends, its row, and why there is none.
     A trial whose folder does not change for ``trial_minutes``, 0: any time, is ended and has failed. With an
     ``executor`` each trial is a job instead, for which ``asked`` is asked of the scheduler, see
     :mod:`dsl_teach.cluster`; its device is looked for where the job runs.
@@ -208,7 +207,7 @@ def run_sweep(
         SweepError: if trials failed, after all others are finished.
         Interrupted: if SIGTERM, SIGHUP or Ctrl-C asked to stop; the trials have saved what they have.
     """
-    sweep = (sweep if isinstance(sweep, Sweep) else read_sweep(sweep)).changed(changes or {})
+    sweep = sweep if isinstance(sweep, Sweep) else read_sweep(sweep)
     trials, output = sweep.trials(), open_folder(output).resolve()
     if sweep.rows and sweep.rows.exists():
         held = read_json(sweep.rows)
@@ -256,14 +255,6 @@ def finished_row(folder: Path) -> Row | None:
         return json.loads(read_checked(folder / ROW)) if (folder / ROW).is_file() else None
     except DamagedFile as error:
         raise DamagedFile(f"{error} To do that trial again, move {folder} away.") from None
-
-
-def find_device(name: str) -> str:
-    """``"cpu"`` or ``"cuda"``, for ``"auto"`` a GPU where there is one; a ValueError if the device is not there."""
-    there = torch.cuda.is_available()
-    if name not in ("auto", "cpu", "cuda") or (name == "cuda" and not there):
-        raise ValueError(f"device must be auto, or one that is there, cpu or cuda; {name} is not.")
-    return "cuda" if there and name != "cpu" else "cpu"
 
 
 def _write_rows(sweep: Sweep, rows: Sequence[Row], missing: list[str], output: Path) -> None:

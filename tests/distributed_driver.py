@@ -28,9 +28,7 @@ RUNS = {
     "streamed": SETTINGS.replace(correction_mode="streamed", epochs=3),
     "options": SETTINGS.replace(epochs=3, loss="elr", averaged_weights=0.8),
     "batch norm": SETTINGS.replace(epochs=2, network="small_cnn"),  # statistics are those of a process's part
-    "balanced": SETTINGS.replace(
-        epochs=3, balanced_sampling=True, correct_by="neighbours", neighbours=9, loss="forward"
-    ),
+    "balanced": SETTINGS.replace(epochs=3, balanced_sampling=True, correct_by="neighbours", neighbours=9),
 }
 
 

@@ -9,18 +9,24 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dsl_teach import cli
 from dsl_teach.config import Settings
 from dsl_teach.data import load_dataset
+from dsl_teach.data.folders import held_out
 from dsl_teach.own_data.apply import apply_decisions
+from dsl_teach.own_data.fine_tune import fine_tune
 from dsl_teach.own_data.predict import predict_folder
+from dsl_teach.seeds import stream
+from dsl_teach.training.records import Callback
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60)}
 NEW_LINE = 'green/new\r\n"line", صورة.png'
 TRAIN = {"dataset": "image_folder", "network": "small_cnn", "width": 4, "batch_size": 8, "alpha": 0.0, "trust": True}
 TRAIN |= {"epochs": 1, "learning_rate_drop": 0}
+CORRECTED = {"alpha": 0.9, "correction_start": 0, "epochs": 2}
 FROZEN = {"network": "timm:tf_efficientnet_lite0", "frozen_blocks": 14, "width": Settings().width, "epochs": 3}
 
 
@@ -55,6 +61,11 @@ def output(tmp_path):
     write(tmp_path / "out" / "labels.csv", *rows)
     (tmp_path / "out" / "run.json").write_text(json.dumps({"folder": str(tmp_path / "photos")}))
     return tmp_path / "out"
+
+
+def rewrite(output: Path, **changes: str) -> None:
+    rows = [row | changes for row in rows_of(output / "labels.csv")]
+    write(output / "labels.csv", tuple(rows[0]), *(tuple(row.values()) for row in rows))
 
 
 def decide(output: Path, *rows: tuple[str, str, str]) -> None:
@@ -138,8 +149,7 @@ def test_a_tree_overwrites_nothing_stays_outside_and_follows_no_link_out(output)
 
 @pytest.mark.parametrize("label", ["..", "a/b", "../x", "/x", "."])
 def test_a_label_that_is_no_name_of_a_folder_makes_no_tree(output, label):
-    rows = [{**row, "given_label": label, "corrected_label": label} for row in rows_of(output / "labels.csv")]
-    write(output / "labels.csv", tuple(rows[0]), *(tuple(row.values()) for row in rows))
+    rewrite(output, given_label=label, corrected_label=label)
     with pytest.raises(ValueError, match=r"No folder can be called|leaves"):
         apply_decisions(output, all_proposed=True, to=output / "tree")
     assert not (output / "tree").exists()
@@ -175,6 +185,43 @@ def test_the_trained_network_is_used(output, tmp_path, monkeypatch, capsys, chan
     held_out = load_dataset(settings).test_images.paths
     right = sum(predicted[path] == labels[path] for path in held_out) / len(held_out)
     assert right == json.loads((run / "result.json").read_text())["test_accuracy"]
+
+
+class Broken(Callback):
+    def on_epoch_end(self, state):
+        raise KeyboardInterrupt
+
+
+def test_fine_tuning_trains_on_the_corrected_labels_and_goes_on_after_a_break(output, tmp_path):
+    rewrite(output, predicted_label="red")  # the corrected label counts, not this one
+    settings = Settings(**TRAIN | CORRECTED | {"data_root": str(tmp_path / "photos")})
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(output, settings, callbacks=[Broken()])
+    history = output / "network" / "history.jsonl"
+    begun = history.read_text()  # with the seconds that its epoch took
+    fine_tune(output, settings)
+    assert history.read_text().startswith(begun)
+    assert [text.count("\n") for text in (begun, history.read_text())] == [1, 2]
+    corrected = {PurePosixPath(row["file_name"]): row["corrected_label"] for row in rows_of(output / "labels.csv")}
+    names = sorted(corrected)
+    given = torch.tensor([name.parts[0] == "red" for name in names]).long()
+    kept = (~held_out(given, stream(settings.seed, "held out"))).nonzero().flatten().tolist()
+    trained_on = torch.load(output / "network" / "corrected_labels.pt", weights_only=True).tolist()
+    assert [["green", "red"][c] for c in trained_on] == [corrected[names[row]] for row in kept]
+    assert any(corrected[names[row]] != names[row].parts[0] for row in kept)
+    predict_folder(output / "network", tmp_path / "photos", output / "p.csv")
+    assert len(rows_of(output / "p.csv")) == 14
+    rewrite(output, corrected_label="red")
+    with pytest.raises(ValueError, match="trained on other labels"):
+        fine_tune(output, settings)
+
+
+def test_where_every_image_is_alone_in_its_class_none_can_be_held_out(output, tmp_path):
+    settings = Settings(**TRAIN | CORRECTED | {"data_root": str(tmp_path / "photos")})
+    rows = [row | {"given_label": str(place)} for place, row in enumerate(rows_of(output / "labels.csv"))]
+    write(output / "labels.csv", tuple(rows[0]), *(tuple(row.values()) for row in rows))
+    with pytest.raises(ValueError, match="one image a class"):
+        fine_tune(output, settings)
 
 
 def test_predict_says_what_it_needs(tmp_path):

@@ -42,7 +42,6 @@ def test_every_data_set_gives_the_same_thing(dataset, roots):
     assert data.noisy_labels.dtype == data.test_labels.dtype == torch.int64
     assert len(data.test_images) == len(data.test_labels) > 0
     assert data.made_from
-    assert torch.equal(data.index, torch.arange(len(data)))
     assert torch.equal(data.noisy_labels, again.noisy_labels)
     if dataset == "cifar100":
         assert data.noisy_labels.tolist() == [i % 100 for i in range(200)]  # the fine classes

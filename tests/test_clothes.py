@@ -64,5 +64,5 @@ def test_what_is_missing_is_named(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"images\.csv"):
         read(tmp_path, seed=0)
     (tmp_path / "images.csv").write_text("picture,who\n")
-    with pytest.raises(ValueError, match="columns image and sender_id"):
+    with pytest.raises(ValueError, match="columns image, sender_id, but image is missing"):
         read(tmp_path, seed=0)

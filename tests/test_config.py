@@ -34,7 +34,7 @@ OUT_OF_RANGE = {
     "noise_rate": [1.0, -0.1], "noise_temperature": [-1.0, float("inf")], "rarest_share": [0.0, 1.1], "subset": [-1],
     "epochs": [0, None], "batch_size": [0], "learning_rate": [0.0], "quantile": [0.0, 1.1], "width": [0],
     "eta_max": [5, 2.1, -1.0], "network": ["resnet_9000", 3], "rho_ties": ["none"], "seed": [-1], "loss": ["mse"],
-    "gce_q": [0.0, 1.1], "sce_a": [-0.1], "elr_momentum": [1.0], "smoothing": [1.0], "mixup": [-1.0],
+    "gce_q": [0.0, 1.1], "elr_weight": [-0.1], "elr_momentum": [1.0], "smoothing": [1.0], "mixup": [-1.0],
     "averaged_weights": [1.0],
     "correct_by": ["oracle"], "neighbours": [0], "fill_up": [1], "precision": ["float16"], "dataset": ["mnist"],
 }  # fmt: skip
@@ -132,7 +132,7 @@ IDLE = [
     ({"epochs": 4, "p": 3}, "p"),
     ({"epochs": 5, "learning_rate_drop": 5}, "learning_rate_drop"),
     ({"gce_q": 0.7}, "gce_q"),
-    ({"elr_weight": 1.0, "loss": "sce"}, "elr_weight"),
+    ({"elr_weight": 1.0, "loss": "gce"}, "elr_weight"),
     ({"neighbours": 9}, "neighbours"),
     ({"quantile": 0.5, "correct_by": "class_means"}, "quantile"),
     ({"m": 50, "correct_by": "random"}, "m"),
@@ -152,7 +152,7 @@ USED = [
     {"epochs": 5, "correction_start": 5, "p": 3},
     {"labels_file": "", "noise_rate": 0.0, "mixup": 0.0},
     {"m": 50, "correct_by": "random", "small_class": "error"},
-    {"loss": "sce", "sce_a": 1.0, "test_root": "x", **FILES},
+    {"loss": "gce", "gce_q": 0.5, "test_root": "x", **FILES},
 ]
 
 

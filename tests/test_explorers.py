@@ -295,7 +295,7 @@ def test_methods_with_the_same_knobs_stay_apart(knob_rows):
 def test_the_rows_of_a_yaml_file_come_with_the_command_of_one_run():
     explorer = RunsExplorer("digits_knobs.yaml")
     assert len(explorer.runs) == 36
-    assert "notebooks/configs/digits_knobs.yaml" in explorer.runs[0]["told"]
+    assert "notebooks/configs/sweeps/digits_knobs.yaml" in explorer.runs[0]["told"]
     settings, train = explorer.command.split(" > run.yaml && ")
     assert json.loads(shlex.split(settings)[1])["noise_rate"] == 0.4
     assert train.startswith("dsl-teach train run.yaml --set p={p} --set m={m}")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from dsl_lessons import full_runs, paths
 from dsl_lessons.explorers.runs import RunsExplorer
-from dsl_lessons.paths import CONFIGS
+from dsl_lessons.paths import SWEEPS
 
 from dsl_teach import Settings, load_dataset
 from dsl_teach.sweep import Sweep, read_sweep
@@ -100,7 +100,7 @@ def test_a_single_run_says_that_its_interval_is_of_the_test_set_alone():
 
 @pytest.mark.parametrize(("name", "epochs", "drop"), [("clothing1m", 15, 5), ("food101n", 30, 10)])
 def test_the_full_runs_are_the_papers(name, epochs, drop):
-    sweep = read_sweep(CONFIGS / f"{name}_full.yaml")
+    sweep = read_sweep(SWEEPS / f"{name}_full.yaml")
     paper = {"p": 8, "m": 1280, "alpha": 0.5, "network": "resnet50", "weights": "imagenet", "epochs": epochs}
     paper |= {"learning_rate": 0.002, "learning_rate_drop": drop, "batch_size": 128, "weight_decay": 0.005}
     assert paper.items() <= sweep.base.items()

@@ -16,7 +16,7 @@ from dsl_lessons.injected_bugs.checks import CHECKS, verdicts
 from dsl_lessons.injected_bugs.data import digits_by_style, shift
 from dsl_lessons.injected_bugs.picker import Picker
 from dsl_lessons.injected_bugs.trial import Trial
-from dsl_lessons.paths import CONFIGS, RESULTS
+from dsl_lessons.paths import NOTEBOOKS, RESULTS
 from dsl_lessons.tables import signed
 
 from dsl_teach import Settings, load_dataset
@@ -196,7 +196,7 @@ class TestRows:
     def test_the_committed_rows_have_every_variant_and_every_seed(self):
         path = RESULTS / "why_reproductions_fall_short_10_seeds.json"
         results = json.loads(path.read_text(encoding="utf-8"))
-        parameters = yaml.safe_load((CONFIGS / f"{path.stem}.yaml").read_text(encoding="utf-8"))
+        parameters = yaml.safe_load((NOTEBOOKS / "configs" / "lessons" / f"{path.stem}.yaml").read_text("utf-8"))
         assert results["made_by"] == parameters["made_by"]
         found = pd.DataFrame(results["rows"]).groupby(["classes", "suspect"])["seed"].apply(sorted).to_dict()
         wanted = [(10, name) for name in VARIANTS] + [(50, name) for name in MANY_CLASSES]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pandas as pd
 import pytest
 import torch
 from dsl_lessons.label_ranking import label_quality, probabilities_of
 from dsl_lessons.toy import noisy_clusters
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks import rankings
 from benchmarks.detection import ranking_table
-from benchmarks.rankings import compare_rankings, out_of_sample, snapshots
+from benchmarks.rankings import average_precision, compare_rankings, out_of_sample, snapshots
 from dsl_teach import Settings, class_scores, run
 from dsl_teach.data.toy import toy_clusters
-from dsl_teach.metrics import average_precision, interval, paired_difference
+from dsl_teach.metrics import interval, paired_difference
 from dsl_teach.prototypes import label_margin
 from dsl_teach.training.evaluation import embed
 from dsl_teach.training.runs import make_batches
@@ -31,6 +34,25 @@ def toys():
 @pytest.fixture(scope="module")
 def rows(toys):
     return compare_rankings(toys, QUICK, folds=3, at=(2, 3))
+
+
+@given(st.lists(st.tuples(st.floats(-3, 3), st.booleans()), min_size=1, max_size=30, unique_by=lambda one: one[0]))
+def test_average_precision_equals_a_walk_down_the_list(listed):
+    wrong_so_far, shares = 0, []
+    for place, (_, wrong) in enumerate(sorted(listed), start=1):
+        wrong_so_far += wrong
+        shares += [wrong_so_far / place] * wrong
+    quality = torch.tensor([number for number, _ in listed], dtype=torch.float64)
+    noisy = torch.tensor([int(wrong) for _, wrong in listed])
+    found = average_precision(quality, noisy, torch.zeros_like(noisy))
+    assert found == pytest.approx(sum(shares) / len(shares)) if shares else math.isnan(found)
+
+
+def test_equal_minus_infinite_and_missing_qualities():
+    noisy, clean = torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0])
+    assert average_precision(torch.zeros(3), noisy, clean) == pytest.approx(1 / 3)
+    assert average_precision(torch.tensor([-0.5, math.inf, -math.inf]), noisy, clean) == 1
+    assert math.isnan(average_precision(torch.zeros(3), noisy, noisy))
 
 
 def test_cleanlabs_scores_by_hand():

@@ -150,7 +150,7 @@ def test_a_seed_gives_the_same_run_twice(device):
     assert one.history[-1].loss != other.history[-1].loss
 
 
-@pytest.mark.parametrize("changes", [{}, {"correction_mode": "streamed"}, {"loss": "forward"}])
+@pytest.mark.parametrize("changes", [{}, {"correction_mode": "streamed"}])
 def test_until_the_first_correction_smp_is_cross_entropy(device, changes):
     smp, plain = (fitted(device, **how)[0].history for how in (changes, {"alpha": 0.0}))
     assert [r.alpha for r in smp] == [0, 0, 0.5, 0.5]
@@ -255,8 +255,7 @@ class TestStreamed:
 
 INDEX, LABELS = torch.tensor([4, 0, 7]), torch.tensor([0, 2, 1])
 LOGITS = torch.tensor([[2.0, 0.5, -1.0], [0.0, 0.3, 0.2], [-1.0, 3.0, 0.0]])
-MATRIX = torch.full((K, K), 0.2) + 0.4 * torch.eye(K)
-MEMORY = {"transition_matrix": MATRIX, TARGETS: torch.rand(9, K, generator=torch.Generator().manual_seed(0)) / 3}
+MEMORY = {TARGETS: torch.rand(9, K, generator=torch.Generator().manual_seed(0)) / 3}
 
 
 class TestNoisyLoss:
@@ -266,9 +265,6 @@ class TestNoisyLoss:
             ({}, {}, cross_entropy),
             ({"loss": "smoothed", "smoothing": 0.2}, {}, partial(losses.smoothed_cross_entropy, smoothing=0.2)),
             ({"loss": "gce", "gce_q": 0.4}, {}, partial(losses.generalized_cross_entropy, q=0.4)),
-            ({"loss": "sce", "sce_a": 0.5, "sce_b": 2.0}, {}, partial(losses.symmetric_cross_entropy, a=0.5, b=2.0)),
-            ({"loss": "forward"}, {}, cross_entropy),  # nothing is known of the labels yet
-            ({"loss": "forward"}, MEMORY, partial(losses.forward_cross_entropy, transition_matrix=MATRIX)),
             (
                 {"loss": "elr", "elr_weight": 2.0}, MEMORY,
                 lambda logits, y: cross_entropy(logits, y)
@@ -291,23 +287,6 @@ class TestNoisyLoss:
         expected = torch.zeros(N, K, device=device)
         expected[batch.index] = losses.early_learning_targets(torch.zeros_like(logits), logits, 0.5)
         torch.testing.assert_close(state.memory[TARGETS], expected)
-
-    def test_the_matrix_of_forward_correction_is_that_of_the_network_when_correction_starts(self, device):
-        """And is kept from there on, with alpha = 0 too."""
-        seen, batches = [], blobs(device)[0]
-
-        class Spy(Callback):
-            def on_epoch_end(self, state):
-                seen.append(state.memory.get("transition_matrix"))
-                if state.epoch == QUICK.correction_start:
-                    probabilities = state.network(batches.images)[0].detach().softmax(dim=1)
-                    self.expected = losses.estimated_transition_matrix(probabilities)
-
-        spy = Spy()
-        fitted(device, loss="forward", alpha=0.0, callbacks=[spy])
-        assert seen[:2] == [None, None]
-        assert seen[2] is seen[3]
-        torch.testing.assert_close(seen[2], spy.expected)
 
 
 class TestMixup:

@@ -14,13 +14,10 @@ from dsl_teach.seeds import stream
 from dsl_teach.training.losses import (
     early_learning_regularization,
     early_learning_targets,
-    estimated_transition_matrix,
-    forward_cross_entropy,
     generalized_cross_entropy,
     mixup,
     self_learning_loss,
     smoothed_cross_entropy,
-    symmetric_cross_entropy,
 )
 from tests import reference
 from tests.reference import mean_over_samples
@@ -32,13 +29,6 @@ def batch(seed, dtype=torch.float64, n=7, k=4):
     generator = torch.Generator().manual_seed(seed)
     logits = 3 * torch.randn(n, k, generator=generator, dtype=dtype)
     return logits, *torch.randint(k, (2, n), generator=generator)
-
-
-def random_matrix(seed, k=4):
-    """Rows that sum to 1, some entries 0."""
-    generator = torch.Generator().manual_seed(seed)
-    matrix = (torch.rand(k, k, generator=generator, dtype=torch.float64) - 0.2).clamp(min=0) + torch.eye(k)
-    return matrix / matrix.sum(dim=1, keepdim=True)
 
 
 @given(SEEDS, st.floats(0, 1), DTYPES)
@@ -77,23 +67,11 @@ def generalized(p, y, x):
     return (1 - p[y] ** x) / x
 
 
-def symmetric(p, y, x):
-    """Both sums over the classes, with -4 for the logarithm of 0."""
-    return -x * math.log(p[y]) - (1 - x) * math.fsum(p[c] * (0.0 if c == y else -4.0) for c in range(len(p)))
-
-
-def forward(p, y, x):
-    matrix = random_matrix(int(1e6 * x)).tolist()
-    return -math.log(sum(p[i] * matrix[i][y] for i in range(len(p))))
-
-
 @pytest.mark.parametrize(
     ("loss", "expected"),
     [
         (smoothed_cross_entropy, smoothed),
         (generalized_cross_entropy, generalized),
-        (lambda logits, y, x: symmetric_cross_entropy(logits, y, x, 1 - x), symmetric),
-        (lambda logits, y, x: forward_cross_entropy(logits, y, random_matrix(int(1e6 * x))), forward),
     ],
     ids=lambda x: getattr(x, "__name__", None),
 )
@@ -110,32 +88,6 @@ def test_what_each_loss_comes_to_at_its_ends():
     assert torch.equal(smoothed_cross_entropy(logits, noisy, 0.0), plain)
     torch.testing.assert_close(generalized_cross_entropy(logits, noisy, 1e-6), plain, rtol=1e-4, atol=0)
     torch.testing.assert_close(generalized_cross_entropy(logits, noisy, 1.0), missing)
-    torch.testing.assert_close(symmetric_cross_entropy(logits, noisy, 0.3, 0.0), 0.3 * plain)
-
-
-class TestForwardCorrection:
-    def test_a_label_that_seems_all_but_impossible_still_pulls(self):
-        logits = torch.tensor([[30.0, 0.0]], requires_grad=True)
-        forward_cross_entropy(logits, torch.tensor([1]), torch.eye(2)).backward()
-        torch.testing.assert_close(logits.grad, torch.tensor([[1.0, -1.0]]))
-
-    @given(SEEDS)
-    def test_the_matrix_is_recovered_from_exact_probabilities(self, seed):
-        """A twentieth of the samples of each class leave no doubt; the others lie between the classes."""
-        matrix = random_matrix(seed) + 2 * torch.eye(4)
-        matrix /= matrix.sum(dim=1, keepdim=True)
-        between = torch.rand(160, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        clean = torch.cat([torch.eye(4, dtype=torch.float64).repeat_interleave(10, dim=0), between])
-        probabilities = clean / clean.sum(dim=1, keepdim=True) @ matrix
-        torch.testing.assert_close(estimated_transition_matrix(probabilities), matrix)
-
-    def test_rows_of_an_estimate_sum_to_one_and_an_outlier_is_passed_over(self):
-        probabilities = torch.tensor([[0.9, 0.1]] * 50 + [[0.2, 0.8]] * 50 + [[1.0, 0.0]])
-        matrix = estimated_transition_matrix(probabilities)
-        torch.testing.assert_close(matrix, torch.tensor([[0.9, 0.1], [0.2, 0.8]]))
-        torch.testing.assert_close(
-            estimated_transition_matrix(probabilities, quantile=1.0)[0], torch.tensor([1.0, 0.0])
-        )
 
 
 class TestEarlyLearning:
@@ -194,8 +146,6 @@ class TestMixup:
 LOSSES = {
     "smoothed": smoothed_cross_entropy,
     "gce": generalized_cross_entropy,
-    "sce": symmetric_cross_entropy,
-    "forward": lambda logits, labels: forward_cross_entropy(logits, labels, torch.eye(3)),
     "elr": lambda logits, labels: early_learning_regularization(
         logits, early_learning_targets(one_hot(labels, 3).float(), logits)
     ),

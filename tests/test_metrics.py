@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from dsl_teach.metrics import (
     accuracy,
-    average_precision,
     chance_changed,
     correction_report,
     interval,
@@ -57,25 +56,6 @@ def test_without_clean_labels_only_the_change_is_known():
     for clean in (None, torch.tensor([-1, -1])):
         report = correction_report(labels, labels, clean, num_classes=2)
         assert (report.changed, report.label_accuracy) == (0, None)
-
-
-@given(st.lists(st.tuples(st.floats(-3, 3), st.booleans()), min_size=1, max_size=30, unique_by=lambda one: one[0]))
-def test_average_precision_equals_a_walk_down_the_list(listed):
-    wrong_so_far, shares = 0, []
-    for place, (_, wrong) in enumerate(sorted(listed), start=1):
-        wrong_so_far += wrong
-        shares += [wrong_so_far / place] * wrong
-    quality = torch.tensor([number for number, _ in listed], dtype=torch.float64)
-    noisy = torch.tensor([int(wrong) for _, wrong in listed])
-    found = average_precision(quality, noisy, torch.zeros_like(noisy))
-    assert found == pytest.approx(sum(shares) / len(shares)) if shares else math.isnan(found)
-
-
-def test_equal_minus_infinite_and_missing_qualities():
-    noisy, clean = torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0])
-    assert average_precision(torch.zeros(3), noisy, clean) == pytest.approx(1 / 3)
-    assert average_precision(torch.tensor([-0.5, math.inf, -math.inf]), noisy, clean) == 1
-    assert math.isnan(average_precision(torch.zeros(3), noisy, noisy))
 
 
 def test_an_interval_by_hand():

@@ -13,7 +13,7 @@ from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.seeds import stream
 from dsl_teach.training import hardware
 from dsl_teach.training.hardware import environment, has_bfloat16, make_optimizer, prepare, uses_bfloat16
-from dsl_teach.training.networks import HalvingMaxPool, WeightsError, build_network
+from dsl_teach.training.networks import HalvingMaxPool, build_network
 
 NETWORKS = {
     "small_cnn": (32, 3, 16),
@@ -90,9 +90,7 @@ def test_weights_that_cannot_be_had_say_what_to_pass(tmp_path, content):
         path.write_bytes(content)
     elif content is not None:
         torch.save(content, path)
-    with pytest.raises(
-        WeightsError, match=r"weights is \S+weights.pth, but [\s\S]* for resnet18 [\s\S]*Set weights to"
-    ):
+    with pytest.raises(ValueError, match=r"weights is \S+weights.pth, but [\s\S]* for resnet18 [\s\S]*Set weights to"):
         made("resnet18", side=32, channels=3, weights=str(path))
 
 
@@ -102,7 +100,7 @@ def test_imagenet_weights_without_a_network_say_what_to_pass(monkeypatch, name):
         raise urllib.error.URLError("Name or service not known")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
-    with pytest.raises(WeightsError, match=r"weights is imagenet, but .*Set weights to none, or to the path"):
+    with pytest.raises(ValueError, match=r"weights is imagenet, but .*Set weights to none, or to the path"):
         made(name, side=32, channels=3, weights="imagenet")
 
 

@@ -55,7 +55,7 @@ def test_cells_are_few_and_short_and_were_run_in_order_without_an_error(path):
     lengths = [len(cell.source.splitlines()) for cell in cells]
     assert max(lengths) <= 25
     assert sum(lengths) / len(lengths) <= 10
-    assert len(read(path).cells) <= 45
+    assert len(read(path).cells) <= 35
     counts = [cell.execution_count for cell in cells]
     assert counts == list(range(1, len(counts) + 1)), f"run it: python tools/run_notebooks.py notebooks/{path.name}"
     outputs = [output for cell in cells for output in cell.outputs]

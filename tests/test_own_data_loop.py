@@ -98,6 +98,19 @@ def test_from_a_folder_to_predictions_and_the_folder_stays_as_it_is(chrome, phot
 
 
 @pytest.mark.slow
+def test_a_network_is_trained_on_what_was_found_and_used(photos, monkeypatch):
+    pytest.importorskip("timm")
+    monkeypatch.setenv("DSL_TEACH_CACHE", "cache")
+    before = state_of(photos)
+    for _ in range(2):  # the second time all is there
+        assert cli.main(["correct", "photos", "--output", "review", "--embeddings", "colours.npy", "--fine-tune"]) == 0
+    assert cli.main(["predict", "review/network", "photos", "--output", "p.csv", "--device", "cpu"]) == 0
+    right = {row["file_name"] for row in rows_of("p.csv") if row["file_name"].startswith(row["predicted_label"])}
+    assert {row["file_name"] for row in rows_of("p.csv")} - right == MISFILED
+    assert state_of(photos) == before
+
+
+@pytest.mark.slow
 def test_ten_thousand_classes_of_two_images_are_ranked_and_nothing_is_changed(tmp_path):
     k, d, random = 10_000, 64, np.random.default_rng(0)
     truth = np.repeat(np.arange(k), 2)

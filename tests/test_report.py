@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from dsl_teach.own_data import report
-from dsl_teach.own_data.report import LARGEST, SHOWN, write_report
+from dsl_teach.own_data.report import LARGEST, write_report
 
 HOSTILE = [
     "cat/<img src=x onerror=alert(1)>.jpg", "cat/</script><script>alert(2)</script>.jpg", "cat/<!--<script>.jpg",
@@ -50,7 +50,7 @@ def data_of(page: str):
 
 def test_names_come_back_as_they_are_and_end_no_script(tmp_path):
     harmless = page_of(tmp_path / "harmless.html", doubtful(["cat/1.jpg"]))
-    page = page_of(tmp_path / "report.html", doubtful(HOSTILE), [(name, "cat", "dog", "") for name in HOSTILE])
+    page = page_of(tmp_path / "report.html", doubtful(HOSTILE), doubtful(HOSTILE))
     data = data_of(page)
     assert [item["file"] for item in data["items"]] == [row[0] for row in data["rest"]] == HOSTILE
     assert [len(re.findall(tag, page)) for tag in ("<script", "</script", "<!--", "<img")] == [
@@ -71,13 +71,13 @@ def test_the_policy_allows_the_page_itself_and_nothing_else(tmp_path):
 
 
 def test_the_page_stays_small_and_what_does_not_fit_goes_from_the_end(tmp_path):
-    names, rest = [f"{i}.jpg" for i in range(SHOWN + 20)], [("x" * 200, "cat", "dog", "r" * 200)] * 20_000
+    names, rest = [f"{i}.jpg" for i in range(1000)], doubtful([str(i) + "x" * 200 for i in range(40_000)])
     page = page_of(tmp_path / "report.html", doubtful(names, b"\xff" * 30_000, b"\x00" * 30_000), rest)
     data = data_of(page)
     assert 0.9 * LARGEST < len(page.encode()) <= LARGEST
-    assert [item["file"] for item in data["items"]] == names[:SHOWN]
-    assert [row[0] for row in data["rest"][:20]] == names[SHOWN:]
-    assert data["unnamed"] + len(data["rest"]) == len(rest) + 20
+    assert [item["file"] for item in data["items"]] == names
+    assert [row[0] for row in data["rest"]] == [row["file_name"] for row in rest[: len(data["rest"])]]
+    assert data["unnamed"] + len(data["rest"]) == len(rest) > len(data["rest"])
     assert [name for name, _ in data["pictures"]] == names[: len(data["pictures"])]
 
 
@@ -102,8 +102,7 @@ def test_counts_of_many_classes_and_labels_outside_them(tmp_path):
 @pytest.mark.parametrize("width", [390, 1400])
 def test_a_review_by_keyboard_and_touch_is_saved_kept_and_undone(chrome, tmp_path, width):
     names = HOSTILE + [f"cat/{i}.jpg" for i in range(60)]
-    rest = [(name, "cat", "dog", "") for name in HOSTILE]
-    page_of(tmp_path / "report.html", doubtful(names, picture("red"), picture("blue")), rest)
+    page_of(tmp_path / "report.html", doubtful(names, picture("red"), picture("blue")), doubtful(HOSTILE))
     context, said, asked = chrome.new_context(viewport={"width": width, "height": 844}), [], []
     page = context.new_page()
     page.on("console", lambda message: said.append(message.text))
@@ -116,32 +115,34 @@ def test_a_review_by_keyboard_and_touch_is_saved_kept_and_undone(chrome, tmp_pat
     keys = "arsa" * 5
     for key in keys:
         page.keyboard.press(key)
-    assert status.inner_text().startswith("20 of 72")
+    assert status.inner_text().startswith("15 of 72")  # five are skipped
     page.keyboard.press("u")
-    assert status.inner_text().startswith("19 of 72")
+    assert status.inner_text().startswith("14 of 72")
     assert page.locator(".card.current").get_attribute("aria-label").startswith("Image 20:")
     cards.nth(19).get_by_label("Another class").select_option(label="<b>owl</b>")
     cards.nth(20).get_by_role("button", name="Keep cat").click()
     for button in cards.nth(21).locator("button, select").all():
         assert button.bounding_box()["height"] >= 44
     page.reload()
-    assert status.inner_text().startswith("21 of 72")
+    assert status.inner_text().startswith("16 of 72")
     assert page.locator(".card.current").get_attribute("aria-label").startswith("Image 22:")
     page.keyboard.press("c")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
-    assert status.inner_text().startswith("21 of 72")  # the keys of the menu choose; only Enter decides
+    assert status.inner_text().startswith("16 of 72")  # the keys of the menu choose; only Enter decides
     page.keyboard.press("Enter")
-    assert status.inner_text().startswith("22 of 72")
+    assert status.inner_text().startswith("17 of 72")
     page.keyboard.press("u")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save").click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_bytes().decode(), newline="")))
-    words = {"a": "accepted", "r": "rejected", "s": "skipped"}
+    words = {"a": "accepted", "r": "rejected"}
     assert download.value.suggested_filename == "decisions.csv"
-    assert [row["file_name"] for row in rows] == names[:21]
-    assert [row["decision"] for row in rows] == [*(words[key] for key in keys[:19]), "relabelled", "rejected"]
-    labels = [{"a": CLASSES[1 + i % 2], "r": "cat", "s": ""}[key] for i, key in enumerate(keys[:19])]
+    decided = [i for i in range(21) if keys[i % 20] != "s" or i > 18]
+    assert [row["file_name"] for row in rows] == [names[i] for i in decided]
+    assert int(status.inner_text().split()[0]) == len(rows)
+    assert [row["decision"] for row in rows] == [*(words[keys[i]] for i in decided[:-2]), "relabelled", "rejected"]
+    labels = [{"a": CLASSES[1 + i % 2], "r": "cat"}[keys[i]] for i in decided[:-2]]
     assert [row["label"] for row in rows] == [*labels, "<b>owl</b>", "cat"]
     page.locator("#state").select_option("skipped")
     assert page.locator(".card:visible").count() == 5
@@ -170,9 +171,7 @@ def test_every_fifth_of_the_first_hundred_tells_how_many_are_wrong(chrome, tmp_p
     assert "14" not in told.inner_text()
     page.keyboard.press("r")
     low, high = statsmodels_wilson(14, 20)
-    assert told.inner_text() == (
-        f"Of every fifth you found 14 of 20 wrong: about {low} to {high} of the first 100 are (95 %)."
-    )
+    assert {"14", "20", str(low), str(high), "100"} < {*re.findall(r"\d+", told.inner_text())}
     page.keyboard.press("u")
     assert "14" not in told.inner_text()
     context.close()

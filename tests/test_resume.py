@@ -92,10 +92,10 @@ def stopped(folder, settings=SETTINGS, *, steps=9, **how):
 
 MUCH = [
     {},
-    {"loss": "forward", "alpha": 0.0},
+    {"alpha": 0.0},
     {"correct_by": "random", "averaged_weights": 0.9, "balanced_sampling": True},
     {"loss": "elr", "mixup": 0.5, "correction_start": 0},
-    {"loss": "forward", "mixup": 0.5, "correct_by": "class_means"},
+    {"loss": "gce", "mixup": 0.5, "correct_by": "class_means"},
     {"correct_by": "neighbours", "neighbours": 7, "loss": "elr", "averaged_weights": 0.5},
     {"loss": "elr", **STREAMED},
 ]
@@ -126,7 +126,6 @@ class TestStopped:
         [
             ("first correction", {}, "epoch-00002-step-00000000.pt"),
             ("last correction", {}, "epoch-00006-step-00000000.pt"),
-            ("transitions", {"loss": "forward"}, "epoch-00002-step-00000000.pt"),
             ("test", {}, "epoch-00000-step-00000004.pt"),
             ("test", STREAMED, "epoch-00000-step-00000004.pt"),
         ],
@@ -144,7 +143,6 @@ class TestStopped:
         mine = asked(correct, lambda args: args[3] == epochs.get(where))
         with monkeypatch.context() as patch:
             patch.setattr(loop, "evaluate", asked(loop.evaluate, lambda args: where == "test"))
-            patch.setattr(loop, "logits", asked(loop.logits, lambda args: where == "transitions"))
             with pytest.raises(Interrupted, match="Stopped by SIGTERM"):
                 train(tmp_path, settings, correct=mine, minutes=10)
         assert max((tmp_path / "checkpoints").glob("*.pt")).name == last

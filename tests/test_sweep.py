@@ -20,11 +20,11 @@ from benchmarks.faults import inject
 from dsl_teach import Settings, cli, run
 from dsl_teach import sweep as sweeps
 from dsl_teach.storage import DamagedFile, RunFolderError, locked, write_checked
-from dsl_teach.sweep import Sweep, SweepError, find_device, read_sweep, row_of, run_sweep, sweep_table
+from dsl_teach.sweep import Sweep, SweepError, read_sweep, row_of, run_sweep, sweep_table
+from dsl_teach.training.hardware import find_device
 
 ROOT = Path(__file__).parent.parent
-CONFIGS = ROOT / "notebooks" / "configs"
-SWEEPS = [path for path in sorted(CONFIGS.glob("*.yaml")) if "methods" in yaml.safe_load(path.read_text("utf-8"))]
+SWEEPS = sorted((ROOT / "notebooks" / "configs" / "sweeps").glob("*.yaml"))
 PLACES_OF = {
     "digits": (), "cifar10": ("data_root", "labels_file"), "clothing1m": ("data_root",),
     "food101n": ("data_root", "test_root"), "clothes": ("data_root",),

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 from dsl_lessons import comparison, tables
 from dsl_lessons.methods import BASELINE, SMP, compared, correctors, methods
-from dsl_lessons.paths import CONFIGS, RUNS, output_folder
+from dsl_lessons.paths import RUNS, SWEEPS, output_folder
 
 from dsl_teach.config import Settings
 from dsl_teach.metrics import interval
 from dsl_teach.sweep import read_sweep
+from tools import rankings
 from tools.readme_table import FILES, first_table, readme_table
 
 ROOT = Path(__file__).parent.parent
@@ -114,10 +115,8 @@ def test_the_groups_of_methods_follow_from_what_they_change():
     assert [name for name, differs in changed.items() if not differs] == [SMP]
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_sweep_means_by_a_name_what_the_others_mean(path):
-    if "methods:" not in path.read_text(encoding="utf-8"):
-        pytest.skip("parameters of a notebook")
     sweep = read_sweep(path)
     shared = set(sweep.methods) & set(methods()) - {"class means"}
     assert {name: dict(sweep.methods[name]) for name in shared} == {name: methods()[name] for name in shared}
@@ -134,12 +133,19 @@ def test_the_readme_table_by_hand(rows):
     assert plain.splitlines()[2] == "| toy | 3 |  | 70.0 ± 24.8 |  |  |  |"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
-def test_a_page_has_the_table_of_the_committed_rows(page):
-    """Paste what ``python -m tools.readme_table`` prints between the two markers."""
-    text = README if page == "README.md" else RESULTS
-    table = first_table() if page == "README.md" else readme_table([tables.read_results(name) for name in FILES])
-    assert re.findall(r"<!-- results -->\n(.*?)\n<!-- /results -->", text, flags=re.DOTALL) == [table]
+@pytest.mark.parametrize(
+    ("page", "marker", "table"),
+    [
+        ("README.md", "results", first_table),
+        ("docs/results.md", "results", lambda: readme_table([tables.read_results(name) for name in FILES])),
+        ("README.md", "own pictures", rankings.readme_table),
+        ("docs/findings.md", "rankings", rankings.whole_tables),
+    ],
+)
+def test_a_page_has_the_table_of_the_committed_rows(page, marker, table):
+    """Paste what ``python -m tools.readme_table`` or ``tools.rankings`` prints between the two markers."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert re.findall(rf"<!-- {marker} -->\n(.*?)\n<!-- /{marker} -->", text, flags=re.DOTALL) == [table()]
 
 
 @pytest.mark.parametrize(("file", "case", "ours", "other"), SAID)

@@ -33,10 +33,6 @@ FILES, PIXELS = (184, 160), (104, 96)
 AT_ONCE = 8
 
 
-class WeightsError(ValueError):
-    """First weights that cannot be had or do not fit."""
-
-
 class Chain(nn.Module):
     """Parts one after the other. Of images in several views, (B, V, ...), it takes the first view."""
 
@@ -57,8 +53,7 @@ def backbone(name: str, weights: str) -> nn.Module:
     (timm fetches them from its hub), or the path of a file of them.
 
     Raises:
-        ValueError: if timm is not installed or has no such network.
-        WeightsError: if the weights cannot be had, or are another network's.
+        ValueError: if timm is not installed or has no such network, or the weights cannot be had or are another's.
     """
     try:
         import timm
@@ -79,7 +74,7 @@ def backbone(name: str, weights: str) -> nn.Module:
     except Exception as error:  # a hub, a package, a file and a network each fail in their own ways
         advice = "Set weights to none, bundled (for tf_efficientnet_lite0 to 2), or the path of a weights file."
         said = " ".join(str(error).split())[:200]
-        raise WeightsError(f"weights is {weights}, but none can be had for {name} ({said}). {advice}") from error
+        raise ValueError(f"weights is {weights}, but none can be had for {name} ({said}). {advice}") from error
     return model
 
 

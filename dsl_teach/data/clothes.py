@@ -5,7 +5,6 @@ Source: Grigorev, "Clothing dataset" (github.com/alexeygrigorev/clothing-dataset
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from dsl_teach.data.backbones import PREFIX, backbone, features_of
 from dsl_teach.data.cifar import linear_probabilities
 from dsl_teach.data.dataset import NoisyDataset, with_labels
 from dsl_teach.data.folders import SUFFIXES, Listed, assemble
-from dsl_teach.files import read_text
+from dsl_teach.files import read_table
 from dsl_teach.noise import instance_dependent_noise, symmetric_noise
 from dsl_teach.seeds import stream
 
@@ -79,10 +78,7 @@ def clothes(root: str | Path, *, seed: int, trust: bool = False) -> NoisyDataset
 
 def senders(path: Path) -> dict[str, str]:
     """Image -> who sent it, of the published table."""
-    rows = csv.DictReader(read_text(path).splitlines())
-    if not {"image", "sender_id"} <= set(rows.fieldnames or ()):
-        raise ValueError(f"{path} must have the columns image and sender_id. Take the file as it was published.")
-    return {row["image"]: row["sender_id"] for row in rows}
+    return {row["image"]: row["sender_id"] for row in read_table(path, "image", "sender_id")}
 
 
 def by_sender(paths: Sequence[str], who: Mapping[str, str], seed: int) -> Tensor:

@@ -82,17 +82,12 @@ class NoisyDataset:
         """K."""
         return len(self.class_names)
 
-    @property
-    def index(self) -> Tensor:
-        """(N,) the sample ids 0 .. N - 1: the place of a sample in ``noisy_labels``."""
-        return torch.arange(len(self.noisy_labels))
-
     def __len__(self) -> int:
         return len(self.noisy_labels)
 
 
 def with_labels(dataset: NoisyDataset, noisy_labels: Tensor, *, made_from: str) -> NoisyDataset:
-    """The same images with other labels, (N,) int64 in the order of ``dataset.index``; what people verified goes.
+    """The same images with other labels, (N,) int64 in the order of the images; what people verified goes.
 
     ``made_from`` says how they came to be; it replaces what stands behind the first semicolon of ``dataset.made_from``.
 

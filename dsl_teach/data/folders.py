@@ -110,7 +110,7 @@ def image_folder(
     """
     whole, class_names = list_folder(Path(root)) if labels_file is None else listed_in(Path(labels_file), Path(root))
     if test_root is None:
-        is_test = _held_out(whole.labels, stream(seed, "held out"))
+        is_test = held_out(whole.labels, stream(seed, "held out"))
         train, test = whole.of(~is_test), whole.of(is_test, f"the held-out images of {whole.source}")
         told = "tested on held-out images, labels as given, perhaps wrong"
     else:
@@ -175,7 +175,8 @@ def require_inside(path: str) -> str:
     return path
 
 
-def _held_out(labels: Tensor, generator: torch.Generator) -> Tensor:
+def held_out(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """(N,) bool, a share ``HELD_OUT`` of each class, one image at least."""
     is_test = torch.zeros(len(labels), dtype=torch.bool)
     for label in labels.unique():
         rows = (labels == label).nonzero().flatten()
@@ -282,15 +283,8 @@ def look_at_all(places: Sequence[tuple[str, Path]], *, decode: bool = False) -> 
     from tqdm import tqdm
 
     with ThreadPool(8) as pool:
-        return list(
-            tqdm(
-                pool.imap(partial(look, decode=decode), places, 100),
-                "looking at files",
-                len(places),
-                disable=None,
-                delay=1,
-            )
-        )
+        looks = pool.imap(partial(look, decode=decode), places, 100)
+        return list(tqdm(looks, "looking at files", len(places), disable=None, delay=1))
 
 
 def _look_at(train: Listed, test: Listed) -> Found:

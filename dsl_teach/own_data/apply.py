@@ -16,7 +16,7 @@ from dsl_teach.files import read_json
 from dsl_teach.storage import write_atomically
 
 DECISIONS = ("accepted", "rejected", "relabelled", "skipped")
-"""What the report exports; a skipped image counts as undecided."""
+"""What the report exports; skipped, which it once did, counts as undecided."""
 MAKE: dict[str, Callable[[Path, Path], object]] = {"links": os.symlink, "copies": shutil.copyfile}
 
 
@@ -77,7 +77,7 @@ def make_tree(labels: Mapping[str, str], root: Path, to: Path, made_of: str) -> 
     for name, label in labels.items():
         (new := to / label / name).parent.mkdir(parents=True, exist_ok=True)
         MAKE[made_of](root.resolve() / name, new)
-    return f" {to}: {len(labels)} {made_of}."
+    return f" {to}: {len(labels)} {made_of}, each as label/old path, so that no two files of one name meet."
 
 
 def csv_text(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

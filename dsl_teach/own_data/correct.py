@@ -20,16 +20,16 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from dsl_teach.data.backbones import BUNDLED, PREFIX, backbone, frozen_maps
-from dsl_teach.data.dataset import NoisyDataset, take
-from dsl_teach.data.decode import UnreadableImage, decode_image, resize_short_side
+from dsl_teach.data.dataset import ImageFiles, NoisyDataset, take
+from dsl_teach.data.decode import UnreadableImage, decode_image
 from dsl_teach.data.fingerprint import digest, fingerprint
 from dsl_teach.data.folders import look_at_all
 from dsl_teach.files import require_regular
 from dsl_teach.metrics import chance_changed
 from dsl_teach.own_data.apply import csv_text
 from dsl_teach.own_data.folder import FORMULA, Folder, looked_at, read_folder
-from dsl_teach.own_data.report import SHOWN, TOLD, write_report
-from dsl_teach.own_data.scores import Judgement, class_mean_scores, judge, principal_axes, wrong_in_first
+from dsl_teach.own_data.report import write_report
+from dsl_teach.own_data.scores import Judgement, judge, label_scores, principal_axes, wrong_in_first
 from dsl_teach.prototypes.correction import label_margin
 from dsl_teach.storage import locked, write_atomically, write_whole
 from dsl_teach.training.hardware import best_device, environment
@@ -39,8 +39,8 @@ PIECE = 2048
 """Images whose features are kept together: so many are computed again, at most, after an interruption."""
 SURE, FEWEST = 0.95, 5
 """A label changes if another class is so probable; where a class has fewer images, nothing changes."""
-NAMED, MOST_CLASSES = 20_000, 1000
-"""Images that the report names beside those it shows, and classes whose confusions it counts."""
+SHOWN, MOST_CLASSES = 1000, 1000
+"""Images that the report shows, and classes whose confusions it counts."""
 COLUMNS = (
     "file_name", "given_label", "predicted_label", "is_label_issue", "label_quality", "margin", "corrected_label",
     "reason",
@@ -59,27 +59,29 @@ class Corrected:
     is_issue: Tensor
     order: Tensor
     """Rows, the most doubtful label first."""
+    scored_by: str
+    """Which scores these are, and why."""
 
     def rows(self, which: Tensor) -> Iterator[dict[str, Any]]:
         """What ``labels.csv`` says of these images, by column."""
-        names, label, found = self.folder.class_names, self.folder.labels, self.found
+        names, paths, label, found = self.folder.class_names, self.folder.files.paths, self.folder.labels, self.found
         size = torch.bincount(label)[label]
-        parts = (which, *(x[which] for x in (label, found.predicted, self.is_issue, found.quality, self.margin)))
-        sides = (found.sureness[which], size[which])
-        for row, y, best, *told, sure, n in zip(*(x.tolist() for x in (*parts, *sides)), strict=True):
-            path, given, predicted, issue = self.folder.files.paths[row], names[y], names[best], told[0]
-            reason = f"looks like {predicted} ({sure:.0%}), not {given} ({told[1]:.0%})"
-            if not issue:
-                reason += ", but " + (f"its class has only {n} images" if n < FEWEST else "not surely") + ": look at it"
+        parts = (label, found.predicted, self.is_issue, found.quality, self.margin, found.sureness, size)
+        columns = (x.tolist() for x in (which, *(part[which] for part in parts)))
+        for row, y, best, issue, quality, margin, sure, n in zip(*columns, strict=True):
+            path, given, predicted = paths[row], names[y], names[best]
+            reason = f"looks like {predicted} ({sure:.0%}), not {given} ({quality:.0%})"
             if n == 1:
                 reason = "the only image of its class: nothing to compare it with"
             elif y == best:
                 reason = "looks like its label"
+            elif not issue:
+                doubt = f"its class has only {n} images" if n < FEWEST else "not surely"
+                reason += f", but {doubt}: look at it"
             if (other := self.folder.doubles.get(row)) is not None:
-                twin = self.folder.files.paths[other]
-                reason += f"; the same bytes as {twin}, which is labelled {names[int(label[other])]}"
-            file_name = f"./{path}" if FORMULA.match(path) else path
-            values = (file_name, given, predicted, *told, predicted if issue else given, reason)
+                reason += f"; the same bytes as {paths[other]}, which is labelled {names[int(label[other])]}"
+            file_name, corrected = f"./{path}" if FORMULA.match(path) else path, predicted if issue else given
+            values = (file_name, given, predicted, issue, quality, margin, corrected, reason)
             yield dict(zip(COLUMNS, values, strict=True))
 
 
@@ -118,35 +120,34 @@ def rank(folder: Folder, features: Tensor) -> Corrected:
     """Judge every given label in the space of the features, (N, D)."""
     k = len(folder.class_names)
     axes = principal_axes(features)
-    scores = class_mean_scores(axes, folder.labels, num_classes=k)
+    scores, scored_by = label_scores(features, axes, folder.labels, num_classes=k)
     found, size = judge(scores, folder.labels), torch.bincount(folder.labels, minlength=k)[folder.labels]
     found.quality[size == 1] = 1.0
     sure = ((found.sureness >= SURE) | (found.wrong > 0.5)) & (size >= FEWEST) & (found.predicted != folder.labels)
     margin = label_margin(scores, folder.labels)
-    return Corrected(folder, axes, found, margin, sure, found.quality.argsort(stable=True))
+    return Corrected(folder, axes, found, margin, sure, found.quality.argsort(stable=True), scored_by)
 
 
 def _network_features(folder: Folder, network: str) -> tuple[Folder, Tensor]:
     """(N, D) float16, the mean over the views, a piece at a time; what cannot be decoded is left out."""
     from tqdm import tqdm
 
+    files, made, broken = folder.files, [], dict[int, str]()
     model = backbone(network, "bundled" if network.removeprefix(PREFIX) in BUNDLED else "imagenet")
-    root, made, broken, device = folder.files.root, [], dict[int, str](), best_device()
-    with tqdm(total=len(folder.files), desc="features", unit="images", disable=None) as bar:
-        for piece in torch.arange(len(folder.files)).split(PIECE):
-            try:
-                maps = frozen_maps(take(folder.files, piece), model, 10**6, network, device=device)
-            except UnreadableImage:
-                looks = look_at_all([(f"{root}/{folder.files.paths[row]}", root) for row in piece], decode=True)
-                broken |= {int(row): why for row, (why, _) in zip(piece, looks, strict=True) if why}
-                piece = piece[[not why for why, _ in looks]]
-                if not len(piece):
-                    continue
-                maps = frozen_maps(take(folder.files, piece), model, 10**6, network, device=device)
-            made.append(maps.flatten(2).float().mean(dim=1).half())
-            bar.update(len(piece))
+    maps_of = partial(frozen_maps, model=model, frozen_blocks=10**6, name=network, device=best_device())
+    for piece in tqdm(torch.arange(len(files)).split(PIECE), "features", disable=None, delay=2):
+        try:
+            maps = maps_of(take(files, piece))
+        except UnreadableImage:
+            looks = look_at_all([(f"{files.root}/{files.paths[row]}", files.root) for row in piece], decode=True)
+            broken |= {int(row): why for row, (why, _) in zip(piece, looks, strict=True) if why}
+            piece = piece[[not why for why, _ in looks]]
+            if not len(piece):
+                continue
+            maps = maps_of(take(files, piece))
+        made.append(maps.flatten(2).float().mean(dim=1).half())
     if not made:
-        raise ValueError(f"{root}: no image can be read; the first is {folder.files.paths[0]}: {broken[0]}.")
+        raise ValueError(f"{files.root}: no image can be read; the first is {files.paths[0]}: {broken[0]}.")
     return folder.without(broken)[0], torch.cat(made)
 
 
@@ -162,14 +163,15 @@ def _read_features(path: Path, number: int) -> Tensor:
 
 def _facts(result: Corrected) -> dict[str, str]:
     folder, first, changed = result.folder, min(100, len(result.order)), result.is_issue
-    corrected = torch.where(changed, result.found.predicted, folder.labels)
-    expected, low, high = wrong_in_first(result.found, first)
-    chance = chance_changed(folder.labels, corrected, len(folder.class_names))
+    corrected, k = torch.where(changed, result.found.predicted, folder.labels), len(folder.class_names)
+    shuffled, (expected, low, high) = chance_changed(folder.labels, corrected, k), wrong_in_first(result.found, first)
     return {
-        "images": f"{len(folder.files)} in {len(folder.class_names)} classes, {len(folder.skipped)} files skipped",
-        "labels changed": f"{int(changed.sum())} ({changed.double().mean():.1%}; by chance {chance:.1%})",
-        f"wrong in the first {first}": f"about {expected:.0f} (95 %: {low:.0f} to {high:.0f}) if mistakes fall on any "
-        "class alike; where people confused classes that look alike there are more: only a look tells",
+        "images": f"{len(folder.files)} in {k} classes, {len(folder.skipped)} files skipped",
+        "scores": result.scored_by,
+        "labels changed": f"{changed.sum()} ({changed.double().mean():.1%}); dealt out to the images at random, the "
+        f"corrected labels would change {shuffled:.1%}",
+        f"wrong in the first {first}": f"about {expected:.0f} ({low:.0f} to {high:.0f}), if mistakes were made at "
+        "random; more, if people confused classes that look alike",
     }
 
 
@@ -193,54 +195,49 @@ def _write(result: Corrected, features: Tensor, output: Path, facts: dict[str, s
 def _report(result: Corrected, path: Path, facts: dict[str, str]) -> None:
     from tqdm import tqdm
 
-    folder, names, k = result.folder, result.folder.class_names, len(result.folder.class_names)
-    shown, near, predicted = result.order[:SHOWN], _nearest(result), result.found.predicted
-    wanted = [*((row, 128) for row in shown.tolist()), *((row, 96) for row in sorted({*chain(*near.values())}))]
+    labels, names, paths = result.folder.labels.tolist(), result.folder.class_names, result.folder.files.paths
+    shown, rest, near, k = result.order[:SHOWN], result.order[SHOWN:], _nearest(result), len(names)
+    sides = dict.fromkeys(chain(*near.values()), 112) | dict.fromkeys(near, 160)
     with ThreadPool(4) as pool:
-        made = tqdm(pool.imap(partial(_thumbnail, folder), wanted), "thumbnails", len(wanted), disable=None, delay=2)
-        pictures = dict(zip(wanted, made, strict=True))
-    labels = folder.labels.tolist()
-    doubtful = []
-    for row, said in zip(shown.tolist(), result.rows(shown), strict=True):
-        nearest = tuple((folder.files.paths[x], names[labels[x]], pictures[x, 96]) for x in near[row])
-        doubtful.append(said | {"image": pictures[row, 128], "nearest": nearest})
-    others = result.order[SHOWN:][(predicted != folder.labels)[result.order[SHOWN:]]][:NAMED]
-    rest = [[said[name] for name in TOLD.values()] for said in result.rows(others)]
-    few = k <= MOST_CLASSES
-    counts = torch.bincount(folder.labels * k + predicted, minlength=k * k).view(k, k).tolist() if few else []
-    write_report(path, doubtful, rest, counts=counts, class_names=names if few else (), facts=facts)
+        made = pool.imap(partial(_thumbnail, result.folder.files), sides.items())
+        pictures = dict(zip(sides, tqdm(made, "thumbnails", len(sides), disable=None, delay=2), strict=True))
+    doubtful = [
+        said | {"image": pictures[row], "nearest": [(paths[x], names[labels[x]], pictures[x]) for x in near[row]]}
+        for row, said in zip(near, result.rows(shown), strict=True)
+    ]
+    others = rest[(result.found.predicted != result.folder.labels)[rest]]
+    few, pairs = k <= MOST_CLASSES, result.folder.labels * k + result.found.predicted
+    counts = torch.bincount(pairs, minlength=k * k).view(k, k).tolist() if few else []
+    how: dict[str, Any] = {"counts": counts, "class_names": names if few else (), "facts": facts}
+    write_report(path, doubtful, list(result.rows(others)), **how)
 
 
 def _nearest(result: Corrected) -> dict[int, list[int]]:
     """For each row that is shown, the two nearest images of the predicted class, and the nearest of the given one."""
-    unit, labels, near = normalize(result.axes), result.folder.labels, dict[int, list[int]]()
-    shown = result.order[:SHOWN]
-    for classes, most in ((result.found.predicted[shown], 2), (labels[shown], 1)):
-        for c in classes.unique().tolist():
-            members = (labels == c).nonzero().flatten()
-            for rows in shown[classes == c].split(64):
-                similarity = unit[rows] @ unit[members].T
-                similarity.masked_fill_(rows[:, None] == members, -2.0)
-                values, places = similarity.topk(min(most, len(members)), dim=1)
-                for row, cosines, found in zip(rows.tolist(), values.tolist(), members[places].tolist(), strict=True):
-                    mine = near.setdefault(row, [])
-                    mine += [x for x, cosine in zip(found, cosines, strict=True) if cosine > -1.5 and x not in mine]
-    return near
+    labels, predicted, unit = result.folder.labels, result.found.predicted, normalize(result.axes)
+    order, sizes = labels.argsort(stable=True), torch.bincount(labels, minlength=len(result.folder.class_names))
+    members, by_class = order.split(sizes.tolist()), unit[order].split(sizes.tolist())
+
+    def nearest(row: int, c: int, most: int) -> list[int]:
+        cosines = (by_class[c] @ unit[row]).masked_fill(members[c] == row, -2)
+        found = members[c][cosines.topk(min(most, len(cosines))).indices]
+        return found[found != row].tolist()
+
+    sides = (
+        (row, nearest(row, int(predicted[row]), 2), nearest(row, int(labels[row]), 1))
+        for row in result.order[:SHOWN].tolist()
+    )
+    return {row: list(dict.fromkeys(ours + theirs)) for row, ours, theirs in sides}
 
 
-def _thumbnail(folder: Folder, want: tuple[int, int]) -> bytes:
-    """A JPEG of the middle of a row's image, its short side of so many pixels; empty if it cannot be read any more."""
+def _thumbnail(files: ImageFiles, want: tuple[int, int]) -> bytes:
+    """A JPEG of a row's image, so many pixels wide or high; empty if it cannot be read any more."""
     from PIL import Image
 
-    (row, side), root, made = want, folder.files.root, io.BytesIO()
+    row, side = want
+    made = io.BytesIO()
     with suppress(UnreadableImage):
-        image = cut_long(resize_short_side(decode_image(root / folder.files.paths[row], within=root), side))
-        Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(made, "JPEG", quality=60)
+        image = Image.fromarray(decode_image(files.root / files.paths[row], within=files.root).permute(1, 2, 0).numpy())
+        image.thumbnail((side, side))
+        image.save(made, "JPEG", quality=60)
     return made.getvalue()
-
-
-def cut_long(image: Tensor) -> Tensor:
-    """The middle of a (3, H, W) image that is more than twice as long as it is short."""
-    most = 2 * min(image.shape[1:])
-    top, left = (max(0, size - most) // 2 for size in image.shape[1:])
-    return image[:, top : top + most, left : left + most]

@@ -39,22 +39,17 @@ def predict_folder(run: Path, folder: Path, output: Path, *, device: torch.devic
     broken = {x: why for x in found if (why := look((str(x), folder))[0])}
     paths = tuple(x.relative_to(folder).as_posix() for x in found if x not in broken)
     require(bool(paths), f"{folder} holds no image that can be read. Name the folder that holds them.")
-    network, images = trained_network(run, settings, len(class_names)).to(device), ImageFiles(folder, paths)
-    batches = make_batches(
-        seen(images, settings, device), torch.zeros(len(paths), dtype=torch.int64), batch_size=settings.batch_size,
-        device=device, **how,
-    )  # fmt: skip
+    network = trained_network(run, settings, len(class_names)).to(device)
+    images: Images = ImageFiles(folder, paths)
+    if blocks := settings.frozen_blocks:  # the trained part sees their maps
+        images = frozen_maps(images, first_backbone(settings), blocks, settings.network, device=device)
+    none = torch.zeros(len(paths), dtype=torch.int64)
+    batches = make_batches(images, none, batch_size=settings.batch_size, device=device, **how)
     probability, label = logits(prepare(network, settings), batches).softmax(dim=1).max(dim=1)
     rows = zip(paths, (class_names[c] for c in label.tolist()), (f"{p:.4f}" for p in probability.tolist()), strict=True)
     write_atomically(output, csv_text(("file_name", "predicted_label", "probability"), rows))
     first = next((f" {len(broken)} cannot be read, the first is {x}: {why}." for x, why in broken.items()), "")
     return f"{output}: {len(paths)} images.{first}"
-
-
-def seen(images: ImageFiles, settings: Settings, device: torch.device | str) -> Images:
-    """What the trained part of the network sees of images: maps, where its first blocks are frozen."""
-    blocks = settings.frozen_blocks
-    return frozen_maps(images, first_backbone(settings), blocks, settings.network, device=device) if blocks else images
 
 
 def trained_network(run: Path, settings: Settings, num_classes: int) -> EmbeddingNetwork:

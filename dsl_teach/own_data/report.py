@@ -15,30 +15,28 @@ from typing import Any
 
 from dsl_teach.storage import write_atomically
 
-SHOWN, LARGEST, NAMED = 1000, 25_000_000, 4_000_000
-"""Doubtful images that the page shows; its bytes; and of those that may go to images by name alone."""
+LARGEST, NAMED = 25_000_000, 4_000_000
+"""Bytes of the page at most, and of those that may go to images by name alone."""
 TOLD = {"file": "file_name", "given": "given_label", "predicted": "predicted_label", "reason": "reason"}
 """Names on the page -> columns of ``labels.csv``."""
 
 
 def write_report(
-    path: Path, doubtful: Sequence[Mapping[str, Any]], rest: Sequence[Sequence[str]], *,
+    path: Path, shown: Sequence[Mapping[str, Any]], rest: Sequence[Mapping[str, Any]], *,
     counts: list[list[int]], class_names: Sequence[str], facts: Mapping[str, str],
 ) -> None:  # fmt: skip
-    """Write the page: the first 1,000 doubtful images, and the rest by file name, given, predicted label and reason.
+    """Write the page: doubtful images, and the rest by file name, given, predicted label and reason.
 
-    A doubtful one is a row of ``labels.csv`` with its picture, ``image``, bytes of a JPEG file, and the ``nearest``
-    ones: file name, label and picture of each. ``counts``, (K, K), are images by given and proposed class. What would
-    make the page larger than ``LARGEST`` stays out: first rows of the rest, then pictures, from the end. It loads
-    nothing, and its policy forbids it to.
+    Each is a row of ``labels.csv``; those shown have their picture too, ``image``, bytes of a JPEG file, and the
+    ``nearest`` ones: file name, label and picture of each. ``counts``, (K, K), are images by given and proposed class.
+    What would make the page larger than ``LARGEST`` stays out: first rows of the rest, then pictures, from the end. It
+    loads nothing, and its policy forbids it to.
     """
-    shown = doubtful[:SHOWN]
-    rest = [[x[name] for name in TOLD.values()] for x in doubtful[SHOWN:]] + list(rest)
     known = dict.fromkeys((*class_names, *(x[side] for x in shown for side in ("given_label", "predicted_label"))))
     data: dict[str, Any] = {
         "facts": list(facts.items()), "classes": list(known), "items": [_item(x) for x in shown],
         "counts": [(c, d, n) for c, row in enumerate(counts) for d, n in enumerate(row) if n],
-        "rest": _first(rest, NAMED),
+        "rest": _first([[x[name] for name in TOLD.values()] for x in rest], NAMED),
     }  # fmt: skip
     data["unnamed"] = len(rest) - len(data["rest"])
     template = resources.files("dsl_teach.own_data").joinpath("report.html").read_text("utf-8")
@@ -48,7 +46,8 @@ def write_report(
 
 
 def _item(x: Mapping[str, Any]) -> dict[str, Any]:
-    figures = {"quality": f"{x['label_quality']:.2g}", "margin": f"{x['margin']:.2g}"}
+    quality = x["label_quality"]
+    figures = {"quality": "below 0.001" if quality < 0.001 else f"{quality:.2g}", "margin": f"{x['margin']:.2g}"}
     told = {key: x[name] for key, name in TOLD.items()}
     return told | figures | {"nearest": [(name, label) for name, label, _ in x["nearest"]]}
 

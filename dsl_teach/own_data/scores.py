@@ -1,6 +1,7 @@
 r"""How doubtful each given label is: class scores in the space of the features, each sample asked without its label.
 
-The default are leave-one-out class means, compared by the cosine in whitened features. With A the covariance within
+Leave-one-out class means, compared by the cosine in whitened features, and where these say more of the given labels
+back, the votes of the ten nearest beside them. With A the covariance within
 classes, drawn a little towards a sphere, and all quantities primed that are computed without sample i,
 
 .. math:: \sigma_c(x_i) = \frac{x_i^\top A'^{-1} \mu'_c}{|x_i|_{A'} \, |\mu'_c|_{A'}}, \qquad
@@ -18,6 +19,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from dsl_teach.prototypes.variants import neighbour_scores
+
 SHRINKAGE = 0.1
 """How far whitening draws the covariance towards a sphere, so that directions without spread do not explode."""
 MOST_AXES = 256
@@ -25,6 +28,27 @@ MOST_AXES = 256
 BLOCK = 8192
 MOST_FITTED = 50_000
 """Rows that the temperature is fitted on, at most."""
+NEAREST, MOST_VOTING = 10, 20_000
+"""Neighbours that vote, and images among which they are looked for: of more, class means alone count."""
+
+
+def label_scores(features: Tensor, axes: Tensor, noisy_labels: Tensor, *, num_classes: int) -> tuple[Tensor, str]:
+    """(N, K) class scores that do not know a sample's own label, and what they are.
+
+    Class means; where the vote of the nearest says more of the given labels back, their sum, each in units of its
+    deviation: nobody knows which labels are right, but what agrees more with the given ones finds the classes better.
+    Features are (N, D), ``axes`` their :func:`principal_axes`.
+    """
+    means = class_mean_scores(axes, noisy_labels, num_classes=num_classes)
+    if not 2 <= len(features) <= MOST_VOTING:
+        return means, "class means"
+    rows = torch.arange(len(features))
+    votes = neighbour_scores(features.float(), noisy_labels, rows, num_classes=num_classes, neighbours=NEAREST)
+    said_back = [float((scores.argmax(dim=1) == noisy_labels).double().mean()) for scores in (means, votes)]
+    told = f"given labels said back by class means {said_back[0]:.1%}, by the {NEAREST} nearest {said_back[1]:.1%}"
+    if said_back[1] <= said_back[0]:
+        return means, f"class means ({told})"
+    return means / means.std().clamp(min=1e-6) + votes / votes.std().clamp(min=1e-6), f"both ({told})"
 
 
 def principal_axes(features: Tensor, most: int = MOST_AXES) -> Tensor:

@@ -7,10 +7,10 @@ import platform
 import shutil
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from dsl_teach._validate import require
 from dsl_teach.config import Settings
 from dsl_teach.training.networks import EmbeddingNetwork
 
@@ -54,13 +54,21 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def find_device(name: str) -> str:
+    """``"cpu"`` or ``"cuda"``, for ``"auto"`` the best; a ValueError if the device is not there. It is not touched."""
+    best = str(best_device())
+    require(name in ("auto", "cpu", best), f"device must be auto, or one that is there, cpu or cuda; {name} is not.")
+    return best if name == "auto" else name
+
+
 def make_optimizer(
     network: torch.nn.Module, settings: Settings
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """SGD with momentum, and a learning rate divided by 10 every ``learning_rate_drop`` epochs."""
-    on_gpu = all(weights.is_cuda for weights in network.parameters())
-    how: dict[str, Any] = {"weight_decay": settings.weight_decay, "fused": on_gpu}  # on a CPU it gains little
-    optimizer = torch.optim.SGD(network.parameters(), settings.learning_rate, settings.momentum, **how)
+    s, fused = settings, all(weights.is_cuda for weights in network.parameters())  # on a CPU it gains little
+    optimizer = torch.optim.SGD(
+        network.parameters(), s.learning_rate, s.momentum, weight_decay=s.weight_decay, fused=fused
+    )
     every = settings.learning_rate_drop or settings.epochs
     return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, step_size=every, gamma=0.1)
 

@@ -24,13 +24,11 @@ from dsl_teach.seeds import stream
 from dsl_teach.training import losses
 from dsl_teach.training.correction import correct
 from dsl_teach.training.distributed import from_leader, own_part, world_size
-from dsl_teach.training.evaluation import evaluate, logits
+from dsl_teach.training.evaluation import evaluate
 from dsl_teach.training.hardware import make_optimizer, prepare
 from dsl_teach.training.losses import Loss, self_learning_loss
 from dsl_teach.training.networks import EmbeddingNetwork
 from dsl_teach.training.records import STREAMED, TARGETS, Callback, Correction, Memory, Pass, Result, State, announce
-
-TRANSITIONS = "transition_matrix"
 
 
 def fit(
@@ -55,9 +53,7 @@ def fit(
         ValueError: if the settings do not fit the data, or images hold NaN or infinite values.
         FloatingPointError: if the loss is no longer finite.
     """
-    for name, images in (("training", getattr(train, "images", None)), ("test", getattr(test, "images", None))):
-        told = f"The {name} data hold NaN or infinite values, which nothing can be learned from nor scored by."
-        require(not isinstance(images, Tensor) or bool(images.isfinite().all()), told)
+    require_finite(train, test)
     state = begin(network, train, settings)
     callbacks = [Streaming(settings), *callbacks]  # in streamed mode it gathers embeddings for the next correction
 
@@ -68,8 +64,8 @@ def fit(
             state.correction = correct(state.evaluated, train, settings, state.epoch, **context)
 
     announce(callbacks, "on_train_begin", state)
-    for _ in range(state.epoch, settings.epochs):
-        correct_if_due()
+    for _ in range(state.epoch, settings.epochs):  # the paper corrects after an epoch: the same sequence
+        correct_if_due()  # into state.correction, whose labels the loss takes by the index of each sample
         figures = train_epoch(state, train, settings, clean_labels=clean_labels, callbacks=callbacks)
         state.record(figures, evaluate(state.evaluated, test))
         announce(callbacks, "on_epoch_end", state)
@@ -77,6 +73,13 @@ def fit(
     announce(callbacks, "on_train_end", state)
     network.load_state_dict(state.evaluated.state_dict())
     return Result(state.history, state.correction)
+
+
+def require_finite(train: Batches, test: Batches) -> None:
+    """A ValueError if images in memory hold NaN or infinite values."""
+    for name, images in (("training", getattr(train, "images", None)), ("test", getattr(test, "images", None))):
+        told = f"The {name} data hold NaN or infinite values, which nothing can be learned from nor scored by."
+        require(not isinstance(images, Tensor) or bool(images.isfinite().all()), told)
 
 
 def correction_is_due(settings: Settings, epoch: int) -> bool:
@@ -115,7 +118,6 @@ def train_epoch(
 ) -> dict[str, float | None]:
     """The training phase: a pass over the samples, or the rest of one under way; its figures for the record by name."""
     start, samples = time.perf_counter(), len(train.noisy_labels)
-    estimate_transitions_if_due(state, train, settings)
     state.learner.train()
     state.under_way = so_far = state.under_way or Pass.begin(train.noisy_labels)
     before = so_far.seconds
@@ -170,19 +172,9 @@ def noisy_loss(settings: Settings, memory: Memory, index: Tensor) -> Loss:
         "cross_entropy": lambda: cross_entropy,
         "smoothed": lambda: partial(losses.smoothed_cross_entropy, smoothing=settings.smoothing),
         "gce": lambda: partial(losses.generalized_cross_entropy, q=settings.gce_q),
-        "sce": lambda: partial(losses.symmetric_cross_entropy, a=settings.sce_a, b=settings.sce_b),
         "elr": lambda: partial(losses.early_learning_loss, targets=memory[TARGETS][index], weight=settings.elr_weight),
-        "forward": lambda: partial(losses.forward_cross_entropy, transition_matrix=memory[TRANSITIONS]),
     }
-    too_early = settings.loss == "forward" and TRANSITIONS not in memory
-    return cross_entropy if too_early else known[settings.loss]()
-
-
-def estimate_transitions_if_due(state: State, train: Batches, settings: Settings) -> None:
-    """T for forward correction, from what the network says of the training samples when correction starts."""
-    if settings.loss == "forward" and state.epoch >= settings.correction_start and TRANSITIONS not in state.memory:
-        probabilities = torch.softmax(logits(state.evaluated, train), dim=1).float()
-        state.memory[TRANSITIONS] = losses.estimated_transition_matrix(probabilities)
+    return known[settings.loss]()
 
 
 def training_figures(
@@ -196,7 +188,7 @@ def training_figures(
     predicted = seen.answers()
     loss, loss_noisy, loss_corrected = (seen.sums / len(predicted)).tolist()
     if not math.isfinite(loss):
-        suspects = ("weight_decay", "momentum", "sce_a", "sce_b", "elr_weight")
+        suspects = ("weight_decay", "momentum", "elr_weight")
         changed = [name for name in suspects if getattr(settings, name) > Settings.model_fields[name].default]
         advice = " or ".join(["learning_rate", *changed])
         raise FloatingPointError(f"The training loss is no longer finite: training has diverged. Lower {advice}.")

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, log_softmax, softmax
+from torch.nn.functional import cross_entropy, softmax
 
-from dsl_teach._validate import require, require_labels, require_matrix
+from dsl_teach._validate import require, require_labels
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Logits (B, K) and labels (B,) in, the mean over the batch out."""
@@ -72,56 +72,6 @@ def generalized_cross_entropy(logits: Tensor, noisy_labels: Tensor, q: float = 0
     require(0 < q <= 1, f"q must be above 0 and at most 1, but it is {q}.")
     _require_classes(logits, noisy_labels)
     return ((1 - torch.exp(-q * cross_entropy(logits, noisy_labels, reduction="none"))) / q).mean()
-
-
-def symmetric_cross_entropy(
-    logits: Tensor, noisy_labels: Tensor, a: float = 0.1, b: float = 1.0, log_zero: float = -4.0
-) -> Tensor:
-    r"""Cross-entropy, and the same with prediction and label exchanged.
-
-    .. math:: L = a \, \mathrm{CE}(F(x), y) - b \sum_c p_c \log \mathbf{1}[c = y]
-              = a \, \mathrm{CE}(F(x), y) - b A \, (1 - p_y), \qquad \log 0 := A
-
-    with A, ``log_zero``, for the logarithm of 0.
-
-    Source: Wang et al., "Symmetric Cross Entropy for Robust Learning with Noisy Labels", ICCV 2019.
-    """
-    require(min(a, b) >= 0 and log_zero <= 0, f"a and b must be at least 0, log_zero at most: {a}, {b}, {log_zero}.")
-    _require_classes(logits, noisy_labels)
-    forwards = cross_entropy(logits, noisy_labels, reduction="none")
-    return (a * forwards - b * log_zero * (1 - torch.exp(-forwards))).mean()
-
-
-def forward_cross_entropy(logits: Tensor, noisy_labels: Tensor, transition_matrix: Tensor) -> Tensor:
-    r"""Cross-entropy of the noisy label that the network would expect if it knew how labels go wrong.
-
-    .. math:: L = -\log \sum_i T_{iy} \, p_i, \qquad T_{ij} = P(y = j \mid y^* = i)
-
-    with T, the transition matrix, (K, K). Summed in logarithms: unlikely labels keep their gradient.
-
-    Source: Patrini et al., "Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach", CVPR 2017.
-    """
-    _require_classes(logits, noisy_labels)
-    ways = transition_matrix.to(logits.dtype).clamp(min=torch.finfo(logits.dtype).tiny).log()
-    return -torch.logsumexp(log_softmax(logits, dim=1) + ways.T[noisy_labels], dim=1).mean()
-
-
-def estimated_transition_matrix(probabilities: Tensor, quantile: float = 0.97) -> Tensor:
-    r"""T from a network trained on noisy labels: each class's row is what the network says of its most typical sample.
-
-    .. math:: T_{ij} = p_j(x^i), \qquad x^i = \text{the sample whose } p_i \text{ stands at the quantile}
-
-    From softmax outputs, (N, K), on the training samples; T is (K, K), its rows sum to 1. The quantile of the p_i in
-    ascending order is not the greatest, which may be an outlier.
-
-    Source: Patrini et al., CVPR 2017, section 4.
-    """
-    require(0 <= quantile <= 1, f"quantile must lie in 0 .. 1, but it is {quantile}.")
-    told = "probabilities hold NaN: the network has diverged, or the images hold NaN."
-    require(not bool(require_matrix(probabilities, "probabilities").isnan().any()), told)
-    place = round(quantile * (len(probabilities) - 1))
-    rows = probabilities[probabilities.argsort(dim=0, stable=True)[place]]
-    return rows / rows.sum(dim=1, keepdim=True)
 
 
 def early_learning_regularization(logits: Tensor, targets: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from dsl_teach._validate import require
 from dsl_teach.data import backbones
-from dsl_teach.data.backbones import WeightsError
 from dsl_teach.seeds import lent
 from dsl_teach.storage import reason
 
@@ -114,7 +113,7 @@ def load_weights(body: nn.Module, name: str, weights: str) -> None:
         body.load_state_dict({key: value for key, value in found.items() if not key.startswith("fc.")})
     except (AttributeError, EOFError, OSError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
         advice = f"({reason(error)}). Set weights to none, or to the path of a file of torchvision's weights for it."
-        raise WeightsError(f"weights is {weights}, but none can be had for {name} {advice}") from error
+        raise ValueError(f"weights is {weights}, but none can be had for {name} {advice}") from error
 
 
 def build_network(

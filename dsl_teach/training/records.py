@@ -17,10 +17,9 @@ from dsl_teach.training import distributed
 from dsl_teach.training.networks import EmbeddingNetwork
 
 Memory = dict[str, Tensor]
-"""What a run remembers from step to step beside its weights, by name."""
+"""What a run remembers of its samples from step to step, by name; (N, ...), each process of those it has seen."""
 
 TARGETS, STREAMED = "early_learning_targets", "streamed_embeddings"
-"""(N, ...), what each process remembers of the samples that it has seen; the rest is the same everywhere."""
 
 MANY = 2**20  # more than there are classes
 
@@ -165,8 +164,7 @@ class State:
         if distributed.world_size() == 1 or self.under_way is None:
             return self.memory
         seen = self.under_way.predicted >= 0
-        names = [name for name in (TARGETS, STREAMED) if name in self.memory]
-        return self.memory | {name: distributed.merged_rows(self.memory[name], seen) for name in names}
+        return {name: distributed.merged_rows(rows, seen) for name, rows in self.memory.items()}
 
     def _parts(self) -> dict[str, Any]:
         parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}

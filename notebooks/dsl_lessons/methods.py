@@ -1,6 +1,6 @@
 """The methods of the result tables by name. All train under the same ``fit``, on the same data and first weights.
 
-What each changes in the settings stands in ``configs/digits_methods.yaml``, and nowhere else.
+What each changes in the settings stands in ``configs/sweeps/digits_methods.yaml``, and nowhere else.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from typing import Any
 
 import yaml
 
-from dsl_lessons.paths import CONFIGS
+from dsl_lessons.paths import SWEEPS
 
 BASELINE, SMP = "cross-entropy", "SMP"
 
 
 def methods() -> dict[str, dict[str, Any]]:
     """Every method of the tables: its name and what it changes in the settings."""
-    content = yaml.safe_load((CONFIGS / "digits_methods.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((SWEEPS / "digits_methods.yaml").read_text(encoding="utf-8"))
     return dict(content["methods"])
 
 
 def compared() -> list[str]:
-    """The methods that SMP is compared with: cross-entropy, losses that assume a noise model, robust ones, mixup."""
+    """The methods that SMP is compared with: cross-entropy, losses that resist wrong labels, mixup."""
     names = list(methods())
     return names[: names.index(SMP)]
 

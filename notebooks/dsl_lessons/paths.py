@@ -11,7 +11,7 @@ _BESIDE = Path(__file__).resolve().parents[1]
 NOTEBOOKS = _BESIDE if (_BESIDE / "configs").is_dir() else Path.cwd()
 """The folder of the lessons; where only the packages are installed, the folder that one works in."""
 ROOT = NOTEBOOKS.parent
-CONFIGS, RESULTS, DATA, RUNS = NOTEBOOKS / "configs", NOTEBOOKS / "results", ROOT / "data", ROOT / "runs"
+SWEEPS, RESULTS, DATA, RUNS = NOTEBOOKS / "configs" / "sweeps", NOTEBOOKS / "results", ROOT / "data", ROOT / "runs"
 
 
 def output_folder(name: str | Path) -> Path:

@@ -15,7 +15,7 @@ import pandas as pd
 import traitlets
 
 from dsl_lessons.explorers.page import HERE, write_page
-from dsl_lessons.paths import CONFIGS
+from dsl_lessons.paths import SWEEPS
 from dsl_lessons.tables import read_results
 from dsl_teach.config import KNOBS, Settings
 from dsl_teach.metrics import interval
@@ -52,7 +52,7 @@ class RunsExplorer(KnobsWidget):
     """Each place of the sliders shows the stored run that lies nearest; a second picture has all runs to choose from.
 
     Args:
-        rows: one a run, with the four knobs and ``test_curve``; or a YAML file, by default of ``notebooks/configs``,
+        rows: one a run, with the four knobs and ``test_curve``; or a YAML file, by default of ``configs/sweeps``,
             whose rows are committed. Runs that differ by their seed alone are shown by their mean.
         made_by: which file made the rows.
         command: of a batch run; ``{p}`` and the like stand for values.
@@ -81,7 +81,7 @@ def runs_page(path: str | Path, rows: pd.DataFrame | str | Path, **about: str) -
 
 def committed_rows(path: str | Path) -> tuple[pd.DataFrame, str, str]:
     """The committed rows of a sweep's YAML file, its name in the repository, and the command of a single run."""
-    sweep, rows = read_sweep(CONFIGS / path), read_results(Path(path).stem).rows
+    sweep, rows = read_sweep(SWEEPS / path), read_results(Path(path).stem).rows
     of = [(sweep.cases.get(row["case"], {}), sweep.methods.get(row["method"], {})) for row in rows.to_dict("records")]
     known = [sweep.base | case | method for case, method in of]
     own = {name: [one.get(name, getattr(DEFAULTS, name)) for one in known] for name in KNOBS if name not in rows}

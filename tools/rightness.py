@@ -1,0 +1,82 @@
+"""H2 of docs/plan.md: test accuracy against how right the labels are; benchmarks/results/rightness.jsonl."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from dsl_lessons.contrasts import Contrast, against_each, contrast, small
+from dsl_lessons.tables import read_results, signed
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from scipy.stats import page_trend_test
+
+from dsl_teach.metrics import Interval
+
+ROOT = Path(__file__).parents[1]
+FIGURES = ROOT / "docs" / "figures"
+RIGHTNESS = ROOT / "benchmarks" / "results" / "rightness.jsonl"
+
+
+def h2() -> str:
+    """Does what counts lie in how right the corrected labels are? Standing labels of chosen rightness, and SMP."""
+    rows, case = pd.read_json(RIGHTNESS, lines=True), "idn_40, augmented, 15 epochs"
+    rows = rows[rows["case"] == case]
+    plain = read_results("memorised_cifar10").case(case).query("method == 'cross-entropy'")
+    found = against_each(pd.concat([plain, rows]), "cross-entropy", "test_accuracy", bound=1.0)
+    lines = [
+        "| labels in place of ŷ | right % | test accuracy % | minus cross-entropy | p (Holm) | verdict |",
+        "| --- |" + " --- |" * 5,
+    ]
+    for method, (one, p) in found.items():
+        own = rows[rows["method"] == method]
+        gain = Contrast(-one.mean, one.half, one.seeds, one.p, one.equivalent)
+        right, test = 100 * own["labels_right"].mean(), 100 * own["test_accuracy"].mean()
+        told = signed(Interval(gain.mean, gain.half, gain.seeds))
+        lines.append(f"| {method} | {right:.0f} | {test:.1f} | {told} | {small(p)} | {gain.verdict(p)} |")
+    curves = {errors: gains_by_rightness(rows, plain, errors) for errors in ("random errors", "own errors")}
+    lines += ["", *(trend(errors, *curve) for errors, curve in curves.items())]
+    draw(accuracy_against_rightness(curves), "accuracy_against_rightness")
+    return "\n".join(lines)
+
+
+def gains_by_rightness(rows: pd.DataFrame, plain: pd.DataFrame, errors: str) -> tuple[np.ndarray, np.ndarray]:
+    """(L,) rightness in percent and (L, S) points more than cross-entropy, for one kind of errors, rising."""
+    own = rows[rows["method"].str.startswith(errors)]
+    right = own.groupby("method")["labels_right"].mean().sort_values()
+    table = own.pivot_table(index="method", columns="seed", values="test_accuracy").loc[right.index]
+    base = plain.set_index("seed")["test_accuracy"].reindex(table.columns)
+    return 100 * right.to_numpy(), 100 * (table.to_numpy() - base.to_numpy())
+
+
+def trend(errors: str, right: np.ndarray, gains: np.ndarray) -> str:
+    """Page's test of a rise, and where the line through the two levels around 0 crosses it."""
+    p, means = float(page_trend_test(gains.T).pvalue), gains.mean(axis=1)
+    changes = [k for k in range(len(means) - 1) if means[k] < 0 <= means[k + 1]]
+    where = "no change of sign"
+    if changes:
+        k = changes[0]
+        even = right[k] - means[k] * (right[k + 1] - right[k]) / (means[k + 1] - means[k])
+        where = f"break-even at {even:.0f} % right"
+    return f"{errors.capitalize()}: Page's trend test p {small(p)}, {where}."
+
+
+def accuracy_against_rightness(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Points more than cross-entropy against how many of the labels in place of ŷ are right."""
+    figure = Figure(figsize=(7, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for (errors, (right, gains)), colour in zip(curves.items(), ("#2f6fc4", "#c4452f"), strict=True):
+        halves = [contrast((row / 100).tolist(), [0.0] * len(row), bound=0).half for row in gains]
+        axes.errorbar(right, gains.mean(axis=1), yerr=halves, color=colour, marker="o", capsize=3, label=errors)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set(xlabel="labels in place of ŷ that are right, %", ylabel="test accuracy − cross-entropy, points")
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def draw(figure: Figure, name: str) -> None:
+    """Write a figure; the same one is the same file, to the last byte."""
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(FIGURES / f"{name}.svg", metadata={"Date": None})
