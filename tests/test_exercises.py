@@ -195,7 +195,15 @@ class Loop:
             self.mode(number)
             for place, batch in enumerate(batches(number - 1)):
                 self.step(*batch, place)
+        self.finish(images)
         return noisy_labels if self.y_hat is None else self.y_hat
+
+    def finish(self, images):
+        pass
+
+    def correct_again(self, images):
+        x = self.embeddings(images)
+        self.y_hat = CAPSTONE.my_labels(x, CAPSTONE.my_prototypes(x, self.source(), self.settings.p))
 
     def make_optimizer(self, **more):
         s = self.settings
@@ -309,6 +317,7 @@ WRONG = [
     ("loop", Loop().but(source=lambda s: s.y if s.y_hat is None else s.y_hat), "by the corrected labels"),
     ("loop", Loop().but(loss=lambda s, z, y, h: F.cross_entropy(z, y if h is None else h)), "Only the corrected"),
     ("loop", Loop().but(clear=lambda s: None), "zero_grad"),
+    ("loop", Loop().but(finish=Loop.correct_again), "once more after the last"),
     ("loop", Loop().but(make_optimizer=lambda s: Loop.make_optimizer(s, weight_decay=0)), "no weight decay"),
     ("loss", loss_with(lambda a: (a, 1 - a)), "swapped alpha"),
     ("loss", loss_with(lambda a: (1, 1)), "without weights"),

@@ -151,6 +151,9 @@ def plain_fit(
                 optimizer.zero_grad()
             sum(parts if epoch >= start else before, torch.zeros(())).backward()
             optimizer.step()
+    if wrong == "once more":
+        x = embed(network, images)
+        corrected = labels(x, prototypes(x, given, p))
     return corrected
 
 
