@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import inspect
 import math
 from pathlib import Path
 
@@ -115,6 +116,7 @@ MODULES = (mistakes_capstone, mistakes_density, mistakes_labels, mistakes_losses
 NAMED = {name: table for module in MODULES for name, table in vars(module).items()}
 TABLES = {name: NAMED[name.upper()] for name in RIGHT}
 TABLES = {name: table if name == "prototypes" else told(name, table) for name, table in TABLES.items()}
+SOLVED = inspect.getsource(CAPSTONE)
 every = pytest.mark.parametrize("name", RIGHT)
 
 
@@ -129,7 +131,7 @@ def test_a_right_function_is_right(name):
 
 @every
 def test_no_two_mistakes_are_taken_for_each_other(name):
-    for sentence, wrong in TABLES[name].items():
+    for sentence, wrong in TABLES[name]:
         verdict = check(name, wrong)
         assert (verdict.right, verdict.sentence) == (False, sentence)
 
@@ -155,6 +157,11 @@ def eta_loop(s, rho, *, candidate, pick=max, top=min):
 
 def denser(rho, i, j):
     return bool(rho[j] > rho[i])
+
+
+def first_top(eta, rho):
+    """Only the first of the densest has its eta."""
+    return [-math.inf if rho[i] == max(rho) in rho[:i] else float(eta[i]) for i in range(len(rho))]
 
 
 def selection_by(key, *, passing_only=False):
@@ -188,7 +195,15 @@ class Loop:
             self.mode(number)
             for place, batch in enumerate(batches(number - 1)):
                 self.step(*batch, place)
+        self.finish(images)
         return noisy_labels if self.y_hat is None else self.y_hat
+
+    def finish(self, images):
+        pass
+
+    def correct_again(self, images):
+        x = self.embeddings(images)
+        self.y_hat = CAPSTONE.my_labels(x, CAPSTONE.my_prototypes(x, self.source(), self.settings.p))
 
     def make_optimizer(self, **more):
         s = self.settings
@@ -231,7 +246,7 @@ def loss_with(weights, *, ce=F.cross_entropy, before=1.0):
     def loss(logits, noisy_labels, corrected_labels, alpha):
         noisy, corrected = weights(alpha)
         if corrected_labels is None:
-            return (noisy if before is None else before) * ce(logits, noisy_labels)
+            return before(logits, noisy_labels) if callable(before) else (before or noisy) * ce(logits, noisy_labels)
         return noisy * ce(logits, noisy_labels) + corrected * ce(logits, corrected_labels)
 
     return loss
@@ -302,6 +317,7 @@ WRONG = [
     ("loop", Loop().but(source=lambda s: s.y if s.y_hat is None else s.y_hat), "by the corrected labels"),
     ("loop", Loop().but(loss=lambda s, z, y, h: F.cross_entropy(z, y if h is None else h)), "Only the corrected"),
     ("loop", Loop().but(clear=lambda s: None), "zero_grad"),
+    ("loop", Loop().but(finish=Loop.correct_again), "once more after the last"),
     ("loop", Loop().but(make_optimizer=lambda s: Loop.make_optimizer(s, weight_decay=0)), "no weight decay"),
     ("loss", loss_with(lambda a: (a, 1 - a)), "swapped alpha"),
     ("loss", loss_with(lambda a: (1, 1)), "without weights"),
@@ -319,9 +335,53 @@ WRONG = [
     ("transition", lambda clean, y, k: confusion_matrix(clean, y, normalize="all"), "whole matrix"),
     ("transition", lambda clean, y, k: confusion_matrix(clean, y), "counts"),
     ("wilson", lambda k, n: proportion_confint(k, n, 0.1, "wilson"), "one side"),
+    ("threshold", lambda s, q: np.sort(s.numpy().ravel())[int(round(q * s.numel(), 6)) - 1], "rounded the place down"),
+    ("threshold", lambda s, q: np.quantile(s, q, method="lower"), "rounded the place down"),
+    ("threshold", lambda s, q: np.sort(s.numpy().ravel())[math.ceil(round(q * s.numel(), 6))], "Python from 0"),
+    ("density", lambda s, t: [x - 1 for x in rho_loop(s, t)], "self-similarity"),
+    ("eta", lambda s, r: (s * (r[None] > r[:, None])).max(dim=1).values.where(r < max(r), s.amin(1)), "by the mask"),
+    ("eta", lambda s, r: np.where(r[None] > r[:, None], s, -np.inf).max(0), "wrong axis"),
+    ("eta", lambda s, r: eta_loop(s, r, candidate=denser, top=lambda row: -1.0), "densest samples got −1"),
+    ("eta", lambda s, r: eta_loop(s, r, candidate=denser, top=lambda row: s.min()), "whole matrix"),
+    ("eta", lambda s, r: first_top(eta_loop(s, r, candidate=denser), r), "Only one of several"),
+    ("selection", lambda rho, eta, p, eta_max: rho[eta < eta_max].argsort(descending=True)[:p], "Map them back"),
+    ("selection", selection_by(lambda i, rho, eta, gate: -rho * (eta < gate)), "only at your gate"),
+    ("selection", lambda rho, eta, p, eta_max: [i for i in (-rho).argsort() if eta[i] > eta_max][:p], "gate is"),
+    ("symmetric_matrix", lambda r, k: np.full((k, k), r / (k - 1)), "left at r / (K − 1)"),
+    ("symmetric_matrix", lambda r, k: np.where(np.eye(k) > 0, 0, r / (k - 1)), "diagonal is 0"),
+    ("symmetric_matrix", lambda r, k: np.where(np.eye(k) > 0, 1, r / (k - 1)), "diagonal is 1"),
+    ("transition", lambda clean, y, k: (n := confusion_matrix(clean, y)) / n.sum(1), "sum of a row"),
+    ("transition", lambda t, y, k: (n := np.bincount(t * k + y).reshape(k, k)) / n.sum(1)[:, None], "minlength"),
+    ("memorised", lambda f, y, clean: accuracy(f, clean), "the accuracy"),
+    ("fixed", lambda y, y_hat, clean: np.mean([c == t for n, c, t in triples(y, y_hat, clean) if n != c]), "changed"),
+    ("loss", loss_with(lambda a: (0, 1)), "weight 1 − alpha"),
+    ("loss", loss_with(right_weights, ce=twice, before=F.cross_entropy), "softmax twice"),
+    ("loss", loss_with(right_weights, ce=functools.partial(F.cross_entropy, reduction="sum")), "summed over"),
+    ("loss", lambda z, y, h, a: sum(w * F.cross_entropy(z, n) for w, n in ((1 - a, y), (a, h))), "“if”"),
     ("symmetric_matrix", lambda r, k: (1 - r) * np.eye(k) + r / k, "all K classes"),
     ("symmetric_matrix", lambda r, k: np.where(np.eye(k) > 0, 1 - r, r / k), "do not sum to 1"),
 ]  # fmt: skip
+
+EDITED = [
+    ("prototypes", "-(-6 * S.numel() // 10) - 1]", "-(-6 * S.numel() // 10)]", "Python from 0"),
+    ("prototypes", "S.flatten().sort().values[-(-6 * S.numel() // 10) - 1]", "S.quantile(0.6)", "interpolated"),
+    ("prototypes", "rank][:p]", "rank][eta[by_eta[rank]] < 0.95][:p]", "fewer than p"),
+    ("prototypes", "rho[None, :] > rho", "rho[None, :] >= rho", "every η is the same"),
+    ("prototypes", "S.amin(dim=1))", "S.amax(dim=1))", "densest samples got 1"),
+    ("prototypes", "(S - S_c).sign()", "(S > S_c)", "knows no ties"),
+    ("prototypes", "(noisy_labels == c)", "(noisy_labels > -1)", "among all samples"),
+    ("prototypes", "rows[by_eta[rank][:p]]", "rows[:p]", "first p rows"),
+    ("prototypes", "rho.where(eta < 0.95, -torch.inf)", "rho", "left out the gate"),
+    ("loop", "noisy_labels, settings.p))", "noisy_labels, 1))", "number of prototypes"),
+    ("loop", "if epoch >=", "if epoch + 1 >=", "one epoch early"),
+    ("loop", "corrected[index]", "corrected[: len(index)]", "first corrected labels"),
+    ("loop", "None if corrected is None else corrected[index]", "None", "not in your loss"),
+    ("loop", "        network.train()", "        network.train()\n        optimizer = torch.optim.SGD("
+     "network.parameters(), **how)", "anew in every epoch"),
+    ("loop", '"momentum": settings.momentum', '"momentum": 0', "no momentum"),
+    ("loop", "batches(epoch)", "batches(0)", "again and again"),
+]  # fmt: skip
+"""Check -> a line of the solution, what a reader writes in its place, and what is said of it."""
 
 
 @pytest.mark.parametrize(("name", "wrong", "words"), WRONG)
@@ -329,7 +389,32 @@ def test_a_mistake_written_by_someone_else_is_named(name, wrong, words):
     verdict = check(name, wrong)
     assert not verdict.right
     assert words in verdict.sentence
-    assert verdict.sentence in TABLES[name]
+    assert verdict.sentence in dict(TABLES[name])
+
+
+@pytest.mark.parametrize(("name", "old", "new", "words"), EDITED)
+def test_a_mistake_in_a_line_of_the_capstone_is_named(name, old, new, words):
+    assert SOLVED.count(old) == 1
+    exec(SOLVED.replace(old, new), module := {})
+    verdict = check(name, module["my_fit" if name == "loop" else f"my_{name}"])
+    assert not verdict.right
+    assert words in verdict.sentence
+    assert verdict.sentence in dict(TABLES[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "words"),
+    [
+        ("loss", lambda z, y, h, a: 0.5 * sum(F.cross_entropy(z, y if n is None else n) for n in (y, h)), "alpha"),
+        ("loss", lambda *given: self_learning_loss(*given).item(), "No gradient"),
+        ("symmetric_matrix", lambda r, k: RIGHT["symmetric_matrix"](r, 3), "num_classes"),
+        ("symmetric_matrix", lambda r, k: RIGHT["symmetric_matrix"](0.3, k), "noise_rate"),
+        ("memorised", lambda *given: 100 * RIGHT["memorised"](*given), "per cent"),
+    ],
+)
+def test_a_mistake_of_any_exercise_is_named(name, wrong, words):
+    assert not check(name, wrong).right
+    assert words in check(name, wrong).sentence.partition("For ")[0]
 
 
 def raising(error):
@@ -453,6 +538,9 @@ class TestQuiz:
         assert str(checks.check_quiz(name, *question["right"])) == f"Right. {question['why']}"
         for answer, sentence in question["wrong"]:
             assert str(checks.check_quiz(name, *answer)) == f"Not yet. {sentence}"
+        if isinstance(question["right"][0], str):
+            letters = [*question["right"][0]][::-1]
+            assert all(checks.check_quiz(name, answer).right for answer in (letters, ", ".join(letters).lower()))
         for other in ([-77.5] * len(question["right"]), [0.1] * (len(question["right"]) + 1)):
             assert str(checks.check_quiz(name, *other)) == f"Not yet. {question['hint']}"
         assert "in place of the dots" in checks.check_quiz(name, *[...] * len(question["right"])).sentence

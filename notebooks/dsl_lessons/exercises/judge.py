@@ -17,7 +17,8 @@ from torch import Tensor
 TOLERANCE = 1e-4
 Function = Callable[..., Any]
 Wrong = Mapping[str, Function]
-"""Mistake -> a function that makes it. They are wrong on purpose: nothing else may use them."""
+"""Mistake -> a function that makes it, in brackets another way to make it. Wrong on purpose: nothing else may use them."""
+Told = list[tuple[str, Function]]
 SENTENCES = yaml.safe_load((Path(__file__).parent / "mistakes.yaml").read_text(encoding="utf-8"))
 """Exercise -> mistake -> what to tell whoever made it."""
 Inputs = dict[str, Any]
@@ -47,16 +48,16 @@ class NoAnswer(Exception):
     """What a function returned cannot be compared; the sentence says why."""
 
 
-def told(exercise: str, wrong: Wrong) -> dict[str, Function]:
-    """The mistakes of an exercise by their sentences, in place of their names."""
-    return {SENTENCES[exercise][name]: f for name, f in wrong.items()}
+def told(exercise: str, wrong: Wrong) -> Told:
+    """The mistakes of an exercise with their sentences, in place of their names; what is in brackets does not count."""
+    return [(SENTENCES[exercise][name.partition(" (")[0]], f) for name, f in wrong.items()]
 
 
 def judge(
     f: Function,
     library: Function,
     cases: Sequence[tuple[Any, ...]],
-    mistakes: Wrong,
+    mistakes: Told,
     *,
     read: Callable[[Any], Tensor] | None = None,
     differ: Callable[[Sequence[Tensor], Sequence[Tensor]], str] | None = None,
@@ -67,23 +68,50 @@ def judge(
         f: the reader's function.
         library: the right one.
         cases: the first arguments of ``library``, the case that is easiest to read first; lists become tensors.
-        mistakes: the usual ones, by what to tell whoever makes them.
+        mistakes: the usual ones, and what to tell whoever makes them. One may stop on some inputs, as the reader's may.
         read: turns what a function returns into a tensor, or raises :class:`NoAnswer`; by default :func:`numbers`.
         differ: says of answers and right answers where they differ; by default on which input, and by which number.
     """
     read = read or numbers
     inputs = [_named(library, case) for case in cases]
     rights = [read(_call(library, given)) for given in inputs]
-    try:
-        answers = [_answer_of(f, given, read) for given in inputs]
-    except NoAnswer as why:
-        return Verdict(False, str(why))
+    answers, whys = _tried(f, inputs, read)
     if _all_close(answers, rights):
         return Verdict(True, f"It agrees with the library on {len(inputs)} inputs, edge cases included.")
-    for sentence, wrong in mistakes.items():
-        if _all_close(answers, [read(_call(wrong, given)) for given in inputs]):
+    for sentence, wrong in mistakes:
+        if not all(whys) and _all_close(answers, _tried(wrong, inputs, read)[0]):
             return Verdict(False, sentence)
-    return Verdict(False, differ(answers, rights) if differ else _first_difference(inputs, answers, rights))
+    if any(whys):
+        return Verdict(False, next(filter(None, whys)))
+    if _all_close(answers, [100 * right for right in rights]):
+        return Verdict(False, "You returned per cent: return shares, from 0 to 1.")
+    if differ:
+        return Verdict(False, differ(answers, rights))
+    unused = [f"Your answer does not depend on {name}. Is a number in its place? " for name in inputs[0]
+              if _depends(library, name, inputs, read) and not _depends(f, name, inputs, read)]  # fmt: skip
+    return Verdict(False, "".join(unused) + _first_difference(inputs, answers, rights))
+
+
+def _tried(f: Function, inputs: Sequence[Inputs], read: Callable[[Any], Tensor]) -> tuple[list[Tensor], list[str]]:
+    """The answer to each input, and why there is none: the answer is then empty."""
+    answers, whys = [], []
+    for given in inputs:
+        why, answer = "", torch.empty(0)
+        try:
+            answer = _answer_of(f, given, read)
+        except NoAnswer as reason:
+            why = str(reason)
+        answers.append(answer)
+        whys.append(why)
+    return answers, whys
+
+
+def _depends(f: Function, name: str, inputs: Sequence[Inputs], read: Callable[[Any], Tensor]) -> bool:
+    """Whether another input's number in place of the first input's changes the answer; tensors are not tried."""
+    if not isinstance(inputs[0][name], int | float):
+        return False
+    answers, _ = _tried(f, [{**inputs[0], name: given[name]} for given in inputs], read)
+    return not _all_close(answers, answers[:1] * len(answers))
 
 
 def _named(library: Function, case: tuple[Any, ...]) -> Inputs:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from dsl_lessons.exercises.judge import SENTENCES, Function, Wrong, told
-from dsl_lessons.exercises.mistakes_density import ETA, SIMILARITY, THRESHOLD
+from dsl_lessons.exercises.judge import SENTENCES, Function, Told, Wrong, told
+from dsl_lessons.exercises.mistakes_density import DENSITY, ETA, SIMILARITY, THRESHOLD
 from dsl_lessons.exercises.mistakes_prototypes import SELECTION, plain_choose
 from dsl_teach.config import Settings
 from dsl_teach.data.batches import Batch
-from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_threshold
+from dsl_teach.prototypes import density, eta, similarity_threshold
 from dsl_teach.training.evaluation import evaluation
 
 Parts = Callable[[int], Iterable[Batch]]
@@ -49,20 +49,26 @@ def _places(rows: Tensor, places: Tensor) -> Tensor:
     return rows[places]
 
 
+def _cosines(x: Tensor) -> Tensor:
+    """S without the library's care for tiny and huge rows, and exact where lengths are powers of 2."""
+    return normalize(x, dim=1) @ normalize(x, dim=1).T
+
+
 def prototypes_by(
-    similarity: Function = cosine_similarity,
+    similarity: Function = _cosines,
     threshold: Function = similarity_threshold,
     density: Function = density,
     eta: Function = eta,
     selection: Function = plain_choose,
     of: Function = _places,
+    members: Function = torch.eq,
 ) -> Function:
     """Step 2 from the parts of lesson 02, any of which may be another one."""
 
     def prototypes(embeddings: Tensor, noisy_labels: Tensor, p: int) -> Tensor:
         found = []
         for c in range(int(noisy_labels.max()) + 1):
-            rows = (noisy_labels == c).nonzero().flatten()
+            rows = members(noisy_labels, c).nonzero().flatten()
             s = similarity(embeddings[rows])
             rho = density(s, threshold(s, 0.6))
             found.append(of(rows, selection(rho, eta(s, rho), p=p, eta_max=0.95)))
@@ -72,16 +78,24 @@ def prototypes_by(
 
 
 prototypes = prototypes_by()
-PROTOTYPES: Wrong = told("prototypes", {"places in the class": prototypes_by(of=lambda rows, places: places)}) | {
-    SENTENCES[step][name]: prototypes_by(**{step: table[name]})
+PROTOTYPES: Told = told(
+    "prototypes",
+    {
+        "first rows": prototypes_by(selection=lambda rho, eta, p, eta_max: torch.arange(p)),
+        "places in the class": prototypes_by(of=lambda rows, places: places),
+        "class ignored": prototypes_by(members=lambda labels, c: labels >= 0),
+        "close only": prototypes_by(density=DENSITY["close only"]),
+    },
+) + [
+    (sentence, prototypes_by(**{step: wrong}))
     for step, table, names in (
-        ("selection", SELECTION, ("largest eta", "no gate", "eta alone", "smaller row")),
-        ("eta", ETA, ("from 1", "ties as denser", "ties by order", "smallest", "less dense")),
-        ("threshold", THRESHOLD, ("wrong end", "no diagonal")),
+        ("selection", SELECTION, ("largest eta", "no gate", "eta alone", "smaller row", "smallest rho", "too few")),
+        ("eta", ETA, ("ties as denser", "ties by order", "smallest", "less dense", "top: 1")),
+        ("threshold", THRESHOLD, ("wrong end", "no diagonal", "interpolated", "face value", "rounded down", "mean")),
         ("similarity", SIMILARITY, ("dot products",)),
     )
-    for name in names
-}
+    for sentence, wrong in told(step, {name: table[name] for name in names})
+]
 """The mistakes of lesson 02 that show in the rows chosen, by their sentences."""
 
 
@@ -109,28 +123,37 @@ def plain_fit(
 ) -> Tensor:
     """The loop in plain PyTorch, with one of the usual mistakes, or none; the last corrected labels."""
     s, decay = settings, 0.0 if wrong == "no decay" else settings.weight_decay
-    optimizer = torch.optim.SGD(network.parameters(), s.learning_rate, s.momentum, weight_decay=decay)
+    momentum, p = 0.0 if wrong == "no momentum" else s.momentum, 1 if wrong == "one prototype" else s.p
+    first = optimizer = torch.optim.SGD(network.parameters(), s.learning_rate, momentum, weight_decay=decay)
     corrected, given, alpha = noisy_labels, noisy_labels, 1 - s.alpha if wrong == "swapped" else s.alpha
-    start = {"at once": 0, "late": s.correction_start + 1}.get(wrong, s.correction_start)
+    start = {"at once": 0, "early": s.correction_start - 1, "late": s.correction_start + 1}.get(
+        wrong, s.correction_start
+    )
     for epoch in range(s.epochs):
+        optimizer = torch.optim.SGD([first.param_groups[0]]) if wrong == "new optimizer" else first
         due = epoch == start if wrong == "once" else epoch >= start
         if due:
             x = _training(network, images) if wrong == "train mode" else embed(network, images)
-            corrected = labels(x, prototypes(x, given, s.p))
+            corrected = labels(x, prototypes(x, given, p))
             given = corrected if wrong == "drift" else noisy_labels
         network.train(mode=not (due and wrong == "eval mode"))
         place = 0
-        for batch in batches(epoch):
-            rows = slice(place, place + len(batch.index)) if wrong == "by place" else batch.index
+        for batch in batches(0 if wrong == "same batches" else epoch):
+            places = slice(place, place + len(batch.index))
+            rows = {"by place": places, "first places": slice(len(batch.index))}.get(wrong, batch.index)
             place += len(batch.index)
             logits = network(batch.images)[0]
             noisy, theirs = (cross_entropy(logits, y) for y in (batch.noisy_labels, corrected[rows]))
-            parts = [theirs] if wrong == "corrected alone" else [(1 - alpha) * noisy, alpha * theirs]
+            alone = {"corrected alone": [theirs], "noisy alone": [noisy]}
+            parts = alone.get(wrong, [(1 - alpha) * noisy, alpha * theirs])
             before = [(1 - alpha) * noisy if wrong == "early alpha" else noisy]
             if wrong != "no zero_grad":
                 optimizer.zero_grad()
             sum(parts if epoch >= start else before, torch.zeros(())).backward()
             optimizer.step()
+    if wrong == "once more":
+        x = embed(network, images)
+        corrected = labels(x, prototypes(x, given, p))
     return corrected
 
 

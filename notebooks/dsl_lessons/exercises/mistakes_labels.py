@@ -31,6 +31,7 @@ FIXED: Wrong = {
     "changed": lambda y, y_hat, t: share(y != y_hat),
     "changed if wrong": lambda y, y_hat, t: share((y != t) & (y_hat != y)),
     "of the wrong": lambda y, y_hat, t: share((y_hat == t)[y != t]),
+    "of the changed": lambda y, y_hat, t: share((y_hat == t)[y != y_hat]),
     "count": lambda y, y_hat, t: ((y != t) & (y_hat == t)).sum(),
     "net": lambda y, y_hat, t: fixed(y, y_hat, t) - share((y == t) & (y_hat != t)),
 }
@@ -43,6 +44,7 @@ def memorised(predicted: Tensor, noisy_labels: Tensor, clean_labels: Tensor) -> 
 
 MEMORISED: Wrong = {
     "all samples": lambda f, y, t: share(f == y),
+    "accuracy": lambda f, y, t: share(f == t),
     "true labels": lambda f, y, t: share((f == t)[y != t]),
     "of all": lambda f, y, t: share((f == y) & (y != t)),
     "of the right": lambda f, y, t: share((f == y)[y == t]),
@@ -64,6 +66,8 @@ TRANSITION: Wrong = {
     "swapped": lambda t, y, k: transition(t, y, k).T,
     "columns": lambda t, y, k: _pairs(t, y, k) / _pairs(t, y, k).sum(dim=0, keepdim=True),
     "whole matrix": lambda t, y, k: _pairs(t, y, k) / len(y),
+    "no keepdim": lambda t, y, k: _pairs(t, y, k) / _pairs(t, y, k).sum(dim=1),
+    "no minlength": lambda t, y, k: transition(t, y, k) + 0 * torch.bincount(t * k + y).view(k, k),
     "counts": _pairs,
     "swapped, columns": lambda t, y, k: transition(y, t, k),
 }
@@ -84,6 +88,9 @@ SYMMETRIC_MATRIX: Wrong = {
     "whole rate": lambda r, k: _matrix(k, 1 - r, r),
     "diagonal": lambda r, k: _matrix(k, r, (1 - r) / (k - 1)),
     "no rate": lambda r, k: torch.eye(k),
+    "diagonal left": lambda r, k: _matrix(k, r / (k - 1), r / (k - 1)),
+    "diagonal 0": lambda r, k: _matrix(k, 0, r / (k - 1)),
+    "diagonal 1": lambda r, k: _matrix(k, 1, r / (k - 1)),
 }
 
 SHARES: Wrong = {

@@ -12,13 +12,15 @@ from dsl_teach.training.losses import generalized_cross_entropy
 
 
 def _loss(
-    weights: Callable[[float], tuple[float, float]] = lambda a: (1 - a, a), ce: Function = cross_entropy
+    weights: Callable[[float], tuple[float, float]] = lambda a: (1 - a, a),
+    ce: Function = cross_entropy,
+    before: Function = cross_entropy,
 ) -> Function:
-    """A loss with other weights after the first correction, or with another cross-entropy."""
+    """A loss with other weights after the first correction, or with another cross-entropy, before it or after."""
 
     def loss(logits: Tensor, y: Tensor, y_hat: Tensor | None, alpha: float) -> Tensor:
         noisy, corrected = weights(alpha)
-        return ce(logits, y) if y_hat is None else noisy * ce(logits, y) + corrected * ce(logits, y_hat)
+        return before(logits, y) if y_hat is None else noisy * ce(logits, y) + corrected * ce(logits, y_hat)
 
     return loss
 
@@ -28,19 +30,25 @@ def _halved_before(logits: Tensor, y: Tensor, y_hat: Tensor | None, alpha: float
     return noisy if y_hat is None else noisy + alpha * cross_entropy(logits, y_hat)
 
 
-LOSS: Wrong = {
+_CE: Wrong = {
+    "sum": lambda z, y: cross_entropy(z, y, reduction="sum"),
+    "no softmax": lambda z, y: -given(z, y).mean(),
+    "no logarithm": lambda z, y: -given(z.softmax(dim=1), y).mean(),
+    "softmax twice": lambda z, y: cross_entropy(z.softmax(dim=1), y),
+    "sign": lambda z, y: -cross_entropy(z, y),
+}
+LOSS: dict[str, Function] = {
     "swapped": _loss(lambda a: (a, 1 - a)),
     "no weights": _loss(lambda a: (1, 1)),
     "noisy weight 1": _loss(lambda a: (1, a)),
     "both alpha": _loss(lambda a: (a, a)),
     "noisy only": lambda z, y, y_hat, a: cross_entropy(z, y),
     "halved before": _halved_before,
-    "sum": _loss(ce=lambda z, y: cross_entropy(z, y, reduction="sum")),
-    "no softmax": _loss(ce=lambda z, y: -given(z, y).mean()),
-    "no logarithm": _loss(ce=lambda z, y: -given(z.softmax(dim=1), y).mean()),
-    "softmax twice": _loss(ce=lambda z, y: cross_entropy(z.softmax(dim=1), y)),
-    "sign": _loss(ce=lambda z, y: -cross_entropy(z, y)),
+    "corrected only": _loss(lambda a: (0, 1)),
+    "no if": lambda z, y, y_hat, a: (1 - a) * cross_entropy(z, y) + a * cross_entropy(z, y_hat),
 }
+LOSS |= {name: _loss(ce=ce, before=ce) for name, ce in _CE.items()}
+LOSS |= {f"{name} (after)": _loss(ce=ce) for name, ce in _CE.items()}
 
 
 def _probability(logits: Tensor, noisy_labels: Tensor) -> Tensor:

@@ -23,6 +23,11 @@ def _ranked(rank: Tensor, p: int) -> Tensor:
     return rank.argsort(descending=True, stable=True)[:p]
 
 
+def _of(rho: Tensor, mask: Tensor, p: int) -> Tensor:
+    rows = mask.nonzero().flatten()
+    return rows[_ranked(rho[rows], p)]
+
+
 def _by(key: Callable[[int, float, float], Any]) -> Function:
     """The first p rows in the order of a key of rho, eta and the gate."""
 
@@ -35,13 +40,17 @@ def _by(key: Callable[[int, float, float], Any]) -> Function:
 
 SELECTION: Wrong = {
     "gate reversed": _by(lambda rho, eta, gate: (not eta > gate, -rho, eta)),
+    "gate reversed (too few)": lambda rho, eta, p, eta_max: _of(rho, eta > eta_max, p),
+    "places": lambda rho, eta, p, eta_max: _ranked(rho[eta < eta_max], p),
     "largest eta": lambda rho, eta, p, eta_max: _ranked(eta, p),
     "eta alone": lambda rho, eta, p, eta_max: _ranked(-eta, p),
     "no gate": lambda rho, eta, p, eta_max: plain_choose(rho, eta, p=p, eta_max=torch.inf),
     "no gate, smaller row": lambda rho, eta, p, eta_max: _ranked(rho, p),
     "smallest rho": _by(lambda rho, eta, gate: (not eta < gate, rho, eta)),
+    "smallest rho (filled up)": _by(lambda rho, eta, gate: (0, rho, eta) if eta < gate else (1, eta)),
     "at the gate": lambda rho, eta, p, eta_max: plain_choose(rho, eta - 1e-4 * (eta == eta_max), p=p, eta_max=eta_max),
     "smaller row": partial(choose, fill_up=True, cut_ties="index"),
+    "eta only at the gate": lambda rho, eta, p, eta_max: _ranked(rho.double().where(eta < eta_max, -torch.inf), p),
     "larger eta": _by(lambda rho, eta, gate: (0, -rho, -eta) if eta < gate else (1, eta)),
     "too few": partial(choose, fill_up=False, cut_ties="eta"),
     "too few, smaller row": partial(choose, fill_up=False, cut_ties="index"),
