@@ -552,3 +552,8 @@ class TestQuiz:
         assert [int(rho[1]), int(rho[4])] == checks.QUIZ["density of B and E"]["right"]
         passed = "".join(n for n, x in zip("ABCDE", eta(similarity, rho), strict=True) if x < 0.95)
         assert [passed] == checks.QUIZ["who passes the gate"]["right"]
+
+
+def test_an_error_of_torch_is_no_empty_exercise():
+    verdict = checks.check_precision(lambda is_wrong, first: is_wrong[:first].mean())
+    assert "mean()" in str(verdict)

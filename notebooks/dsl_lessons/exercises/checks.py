@@ -153,7 +153,7 @@ def check_symmetric_matrix(f: Function) -> Verdict:
 
 def check_shares(f: Function) -> Verdict:
     """Check ``f(labels, num_classes)``: (K,) the share of each class; labels of -1 are unknown."""
-    cases = [([0, 0, 0, 1], 2), ([2, 1, -1, 1, 1, 2, -1], 3), ([0, 3, 3, -1, 1], 4)]
+    cases = [([0, 0, 0, 1], 2), ([2, 1, -1, 1, 1, 2, -1], 3), ([0, 3, 3, -1, 1], 4), ([1, 0, 1], 3)]
     return judge(f, class_shares, cases, told("shares", mistakes_labels.SHARES))
 
 
@@ -195,13 +195,17 @@ def check_gce(f: Function) -> Verdict:
 
 def check_margin(f: Function) -> Verdict:
     """Check ``f(class_scores, noisy_labels)``: (N,) how far the given class is ahead of the best other one."""
-    cases = [([[0.5, 0.75, 0.25]], [0]), ([[0.1, 0.9, 0.4], [0.7, 0.2, 0.6], [0.3, 0.3, 0.8]], [1, 1, 2])]
+    cases = [
+        ([[0.5, 0.75, 0.25]], [0]),
+        ([[0.1, 0.9, 0.4], [0.7, 0.2, 0.6], [0.3, 0.3, 0.8]], [1, 1, 2]),
+        ([[-0.5, -0.25]], [1]),
+    ]
     return judge(f, label_margin, cases, told("margin", mistakes_prototypes.MARGIN))
 
 
 def check_paired(f: Function) -> Verdict:
     """Check ``f(ours, theirs)``: two numbers, the mean of the paired differences and its standard error."""
-    cases = [([5.0, 7.0, 9.0], [4.0, 7.0, 7.0]), ([81.0, 75.0, 78.0, 80.0], [70.0, 69.0, 66.0, 73.0])]
+    cases = [([5.0, 7.0, 9.0], [4.0, 7.0, 7.0]), ([81.0, 75.0, 78.0, 80.0], [70.0, 69.0, 80.0, 73.0])]
     return judge(f, mistakes_labels.paired, cases, told("paired", mistakes_labels.PAIRED))
 
 
