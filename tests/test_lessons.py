@@ -157,7 +157,7 @@ def test_every_figure_can_be_drawn(toys, fitted):
         figures.intervals(rows, "case", {"test_accuracy": "a"}, by="method"),
         figures.matrices({"T": torch.eye(3), "U": torch.full((3, 3), 1 / 3)}, k),
         figures.bars({"a": [0.1, 0.2, 0.3], "b": [0.2, 0.1, 0.0]}, k, ylabel="%"),
-        figures.prototype_map(sight.embeddings, noisy, sight.prototypes, k),
+        figures.prototype_map(sight.embeddings, noisy, sight.prototypes, k, clean),
     ]
     for figure in drawn:
         figures.stamped(figure, "a synthetic data set").savefig(io.BytesIO(), format="png", dpi=40)
