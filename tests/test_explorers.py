@@ -284,7 +284,7 @@ def test_stored_runs_are_means_over_seeds(knob_rows):
     assert curves["label_accuracy"] == [None] + 15 * [0.5]
     assert explorer.runs[0]["told"] == "test accuracy 62.6 ± 0.0 % (2 seeds), corrected labels right 50.0 %; <a>.yaml."
     frame = ElementTree.fromstring(explorer._repr_mimebundle_()[0]["image/svg+xml"])
-    assert len(frame.findall("{*}polyline")) == 9
+    assert len(frame.findall(".//{*}polyline")) == 9
     with pytest.raises(ValueError, match="There is no finished run"):
         RunsExplorer(pd.DataFrame())
 

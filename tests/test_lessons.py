@@ -151,7 +151,7 @@ def test_every_figure_can_be_drawn(toys, fitted):
         self_learning.fixed_and_broken(fitted),
         comparison.labels_before_and_after(rows),
         comparison.labels_before_and_after(pd.concat([rows, rows.assign(method="SMP, head")])),
-        figures.curves(rows, mark={1.5: "here"}),
+        figures.curves(rows, mark={"here": [1.5, 2.5]}, sharey=True),
         figures.curves(rows.drop(columns="case"), by="alpha", column="label_curve", label="alpha {}"),
         figures.intervals(rows, "alpha", {"test_accuracy": "a", "label_accuracy": "b"}, reference=rows),
         figures.intervals(rows, "case", {"test_accuracy": "a"}, by="method"),

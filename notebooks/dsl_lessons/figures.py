@@ -116,7 +116,7 @@ def curves(
     column: str = "test_curve",
     ylabel: str = "test accuracy, %",
     label: str = "{}",
-    mark: Mapping[float, str] | None = None,
+    mark: Mapping[str, Sequence[float]] | None = None,
     sharey: bool = False,
 ) -> Figure:
     """Shares epoch by epoch: a panel a case, a line a method (or value), the mean over seeds before the single runs.
@@ -127,7 +127,7 @@ def curves(
         column: ``"test_curve"`` or ``"label_curve"``.
         ylabel: what the curves show.
         label: how a value stands in the legend.
-        mark: epoch -> what begins there.
+        mark: what begins -> at which epochs.
         sharey: whether all panels have the same scale.
     """
     cases = dict(list(rows.groupby("case", sort=False))) if "case" in rows else {"": rows}
@@ -144,8 +144,10 @@ def curves(
                 if isinstance(value, str):  # of many values the single runs would hide the means
                     axes.plot(epochs, lines.T, color=colour, alpha=0.25, linewidth=0.7)
                 axes.plot(epochs, lines.mean(axis=0), color=colour, linewidth=2, label=label.format(value))
-        for (epoch, words), dashes in zip((mark or {}).items(), cycle((":", "--")), strict=False):
-            axes.axvline(epoch, color=NEUTRAL, linewidth=1, linestyle=dashes, label=words)
+        for (words, starts), dashes in zip((mark or {}).items(), cycle((":", "--")), strict=False):
+            for place, at in enumerate(starts):
+                label_of = None if place else words
+                axes.axvline(at, color=NEUTRAL, linewidth=1, linestyle=dashes, label=label_of)
         axes.set(title=case, xlabel="epoch", ylabel=ylabel)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in panels[len(cases) :]:
