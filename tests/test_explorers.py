@@ -106,7 +106,8 @@ def test_the_page_names_no_address_and_its_text_cannot_close_a_script(sets, tmp_
     assert "unsafe" not in text
     assert set(re.findall(r"https?://[^\"' ]*", text)) <= {"http://www.w3.org/2000/svg"}
     frame = ElementTree.fromstring(first_frame(evil, Explorer(evil, noise_rate=0.33).values))
-    assert sum(text.text == "★" for text in frame.findall(".//{*}text")) == 3 * 8  # one a prototype
+    stars = [text for text in frame.findall(".//{*}text") if text.text == "★"]
+    assert len(stars) == 2 * 3 * 8  # one a prototype, on the map and in the decision graph
 
 
 def test_the_widget_keeps_a_picture_and_no_address(sets):
@@ -282,7 +283,7 @@ def test_stored_runs_are_means_over_seeds(knob_rows):
     assert curves["label_accuracy"] == [None] + 15 * [0.5]
     assert explorer.runs[0]["told"] == "test accuracy 62.6 ± 0.0 % (2 seeds), corrected labels right 50.0 %; <a>.yaml."
     frame = ElementTree.fromstring(explorer._repr_mimebundle_()[0]["image/svg+xml"])
-    assert len(frame.findall("{*}polyline")) == 9
+    assert len(frame.findall(".//{*}polyline")) == 9
     with pytest.raises(ValueError, match="There is no finished run"):
         RunsExplorer(pd.DataFrame())
 

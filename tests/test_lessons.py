@@ -151,13 +151,13 @@ def test_every_figure_can_be_drawn(toys, fitted):
         self_learning.fixed_and_broken(fitted),
         comparison.labels_before_and_after(rows),
         comparison.labels_before_and_after(pd.concat([rows, rows.assign(method="SMP, head")])),
-        figures.curves(rows, mark={1.5: "here"}),
+        figures.curves(rows, mark={"here": [1.5, 2.5]}, sharey=True),
         figures.curves(rows.drop(columns="case"), by="alpha", column="label_curve", label="alpha {}"),
         figures.intervals(rows, "alpha", {"test_accuracy": "a", "label_accuracy": "b"}, reference=rows),
         figures.intervals(rows, "case", {"test_accuracy": "a"}, by="method"),
         figures.matrices({"T": torch.eye(3), "U": torch.full((3, 3), 1 / 3)}, k),
         figures.bars({"a": [0.1, 0.2, 0.3], "b": [0.2, 0.1, 0.0]}, k, ylabel="%"),
-        figures.prototype_map(sight.embeddings, noisy, sight.prototypes, k),
+        figures.prototype_map(sight.embeddings, noisy, sight.prototypes, k, clean),
     ]
     for figure in drawn:
         figures.stamped(figure, "a synthetic data set").savefig(io.BytesIO(), format="png", dpi=40)

@@ -56,12 +56,9 @@ METHOD_COLOURS = {
 
 
 def colours_of(values: Sequence[Any]) -> list[Any]:
-    """A colour each: that of a method; numbers go from light to dark blue."""
+    """A colour each: that of a method; numbers go from light to dark, over several hues."""
     if all(isinstance(value, int | float) for value in values):
-        light, dark = np.array([0.62, 0.79, 0.95]), np.array([0.03, 0.16, 0.42])
-        return [
-            tuple(light + share * (dark - light)) for share in np.linspace(0 if len(values) > 1 else 1, 1, len(values))
-        ]
+        return list(matplotlib.colormaps["viridis"](np.linspace(0.93 if len(values) > 1 else 0, 0, len(values))))
     return [METHOD_COLOURS.get(str(value), f"C{place % 10}") for place, value in enumerate(values)]
 
 
@@ -107,7 +104,7 @@ def gallery(rows: Mapping[str, Sequence[tuple[Tensor, str]]], colours: Sequence[
             axes.set_axis_off()
             if place < len(images):
                 show_image(axes, images[place][0])
-                axes.set_title(images[place][1], color=colour, fontsize=size, y=-0.32, loc="center", va="bottom")
+                axes.set_title(images[place][1], color=colour, fontsize=size, y=-0.1, pad=0, loc="center", va="top")
     return figure
 
 
@@ -119,7 +116,8 @@ def curves(
     column: str = "test_curve",
     ylabel: str = "test accuracy, %",
     label: str = "{}",
-    mark: Mapping[float, str] | None = None,
+    mark: Mapping[str, Sequence[float]] | None = None,
+    sharey: bool = False,
 ) -> Figure:
     """Shares epoch by epoch: a panel a case, a line a method (or value), the mean over seeds before the single runs.
 
@@ -129,14 +127,15 @@ def curves(
         column: ``"test_curve"`` or ``"label_curve"``.
         ylabel: what the curves show.
         label: how a value stands in the legend.
-        mark: epoch -> what begins there.
+        mark: what begins -> at which epochs.
+        sharey: whether all panels have the same scale.
     """
     cases = dict(list(rows.groupby("case", sort=False))) if "case" in rows else {"": rows}
     values = list(dict.fromkeys(rows[by]))
     values = values if isinstance(values[0], str) else sorted(values)
     columns = min(3, len(cases))
     figure = Figure(figsize=(max(6.6, 4.2 * columns), 3.2 * -(-len(cases) // columns)))
-    panels = figure.subplots(-(-len(cases) // columns), columns, squeeze=False, sharex=True).flatten()
+    panels = figure.subplots(-(-len(cases) // columns), columns, squeeze=False, sharex=True, sharey=sharey).flatten()
     for axes, (case, group) in zip(panels, cases.items(), strict=False):
         for value, colour in zip(values, colours_of(values), strict=True):
             lines = 100 * np.array(group[group[by] == value][column].tolist(), dtype=float)
@@ -145,9 +144,10 @@ def curves(
                 if isinstance(value, str):  # of many values the single runs would hide the means
                     axes.plot(epochs, lines.T, color=colour, alpha=0.25, linewidth=0.7)
                 axes.plot(epochs, lines.mean(axis=0), color=colour, linewidth=2, label=label.format(value))
-        for epoch, words in (mark or {}).items():
-            axes.axvline(epoch, color=NEUTRAL, linewidth=0.8, linestyle=":")
-            axes.annotate(words, (epoch, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=9, color=NEUTRAL)
+        for (words, starts), dashes in zip((mark or {}).items(), cycle((":", "--")), strict=False):
+            for place, at in enumerate(starts):
+                label_of = None if place else words
+                axes.axvline(at, color=NEUTRAL, linewidth=1, linestyle=dashes, label=label_of)
         axes.set(title=case, xlabel="epoch", ylabel=ylabel)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in panels[len(cases) :]:
@@ -195,22 +195,23 @@ def intervals(
         around = interval((100 * reference["test_accuracy"]).tolist())
         panels[0].axhspan(around.mean - around.half, around.mean + around.half, color="#bbbbbb", alpha=0.5, lw=0)
         panels[0].axhline(around.mean, color=NEUTRAL, lw=1, label="cross-entropy")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+        panels[0].legend(loc="lower left")
+    elif by:
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 
 @styled
 def matrices(panels: Mapping[str, Tensor], names: Sequence[str]) -> Figure:
-    """Transition matrices in percent: rows are true classes, columns given labels. Colour is for wrong labels alone."""
+    """Transition matrices in percent: rows are true classes, columns given labels. White is 0, the darkest 100 %."""
     k, many = len(names), len(names) > 5
     side = 2.9 if not many else 0.36 * k + 1.6
     figure = Figure(figsize=(side * len(panels), side))
     for axes, (title, matrix) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         shares = 100 * matrix.numpy()
-        wrong = np.ma.array(shares, mask=np.eye(k, dtype=bool))
-        axes.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(float(wrong.max()), 1))
-        for i, j in zip(*np.nonzero(shares >= 0.5), strict=True):
-            ink = NEUTRAL if i == j else "white" if shares[i, j] > 0.7 * wrong.max() else "black"
+        axes.imshow(shares, cmap="Oranges", vmin=0, vmax=100)
+        for i, j in zip(*np.nonzero(shares >= (0.5 if many else 0)), strict=True):
+            ink = "white" if shares[i, j] > 60 else "black"
             axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", color=ink, fontsize=7 if many else 10)
         axes.set_xticks(range(k), map(plain, names), rotation=90 if many else 0, fontsize=8 if many else 10)
         axes.set_yticks(range(k), map(plain, names), fontsize=8 if many else 10)
@@ -226,7 +227,8 @@ def bars(series: Mapping[str, Sequence[float]], names: Sequence[str], *, ylabel:
     for number, (label, shares) in enumerate(series.items()):
         place = np.arange(len(names)) + width * (number - (len(series) - 1) / 2)
         colour = ("#b0b0b0", "#1f5fa8")[number % 2]
-        axes.bar(place, 100 * np.asarray(shares, dtype=float), width=0.95 * width, color=colour, label=label)
+        drawn = axes.bar(place, 100 * np.asarray(shares, dtype=float), width=0.95 * width, color=colour, label=label)
+        axes.bar_label(drawn, ["" if share else "0" for share in shares], fontsize=9, color=colour)
     axes.axhline(0, color="black", linewidth=0.8)
     many: dict[str, Any] = {"rotation": 45, "ha": "right"} if len(names) > 8 else {}
     axes.set_xticks(range(len(names)), list(map(plain, names)), fontsize=9, **many)
@@ -237,8 +239,10 @@ def bars(series: Mapping[str, Sequence[float]], names: Sequence[str], *, ylabel:
 
 
 @styled
-def prototype_map(embeddings: Tensor, labels: Tensor, prototypes: Prototypes, class_names: Sequence[str]) -> Figure:
-    """The samples of a few classes, by the directions in which embeddings differ most; prototypes as stars."""
+def prototype_map(
+    embeddings: Tensor, labels: Tensor, prototypes: Prototypes, class_names: Sequence[str], clean_labels: Tensor
+) -> Figure:
+    """Samples along the two directions in which embeddings differ most; prototypes as stars, wrong labels rimmed."""
     unit = torch.nn.functional.normalize
     shown = (labels >= 0).nonzero().flatten()
     rows = unit(embeddings[shown].float(), dim=1)
@@ -247,10 +251,13 @@ def prototype_map(embeddings: Tensor, labels: Tensor, prototypes: Prototypes, cl
     axes = figure.subplots()
     for place, c in enumerate(labels[shown].unique().tolist()):
         x, y = ((rows[labels[shown] == c] - centre) @ directions).T.numpy(force=True)
-        axes.scatter(x, y, s=9, alpha=0.45, color=f"C{place}", lw=0, label=f"labelled {class_names[c]}")
+        rims = ["black" if true != c else "none" for true in clean_labels[shown][labels[shown] == c].tolist()]
+        axes.scatter(x, y, s=16, c=f"C{place}", edgecolors=rims, lw=0.7)
+        axes.scatter([], [], s=16, c=f"C{place}", label=f"labelled {class_names[c]}")
         stars = unit(prototypes.embeddings[c, : prototypes.count[c]].float(), dim=1)
         x, y = ((stars - centre) @ directions).T.numpy(force=True)
         axes.scatter(x, y, s=150, marker="*", color=f"C{place}", edgecolors="black", linewidths=0.9, zorder=3)
-    axes.legend()
-    axes.set_axis_off()
+    axes.scatter([], [], s=16, c="none", edgecolors="black", lw=0.7, label="wrong label")
+    axes.legend(fontsize=8)
+    axes.set(xticks=[], yticks=[], xlabel="first direction", ylabel="second direction")
     return figure

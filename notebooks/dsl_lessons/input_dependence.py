@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -67,7 +68,7 @@ def input_dependence(probabilities: Tensor, clean_labels: Tensor, noisy_labels: 
         noisy_labels: (N,) int64.
 
     Returns:
-        The ratio with its 95 % interval, from the standard error of a ratio of means.
+        The ratio with its 95 % interval, from the standard error of the logarithm of a ratio of means.
 
     Raises:
         ValueError: if a shape or a label is out of range, or fewer than two labels are wrong.
@@ -94,5 +95,6 @@ def input_dependence(probabilities: Tensor, clean_labels: Tensor, noisy_labels: 
         )
     ratio = float(on_image.mean() / class_mean.mean())
     error = float((on_image - ratio * class_mean).std() / (class_mean.mean() * len(on_image) ** 0.5))
-    low, high = ratio - Z_95 * error, ratio + Z_95 * error
+    factor = math.exp(Z_95 * error / ratio) if ratio else math.inf
+    low, high = (ratio / factor, ratio * factor) if ratio else (0.0, math.inf)
     return InputDependence(float(on_image.mean()), float(class_mean.mean()), low, high, int(wrong.sum()))

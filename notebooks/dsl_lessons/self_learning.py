@@ -47,9 +47,11 @@ def prototypes_right(run: Run) -> float:
 
 
 def noisy_samples(data: NoisyDataset, *, count: int = 10, seed: int = 0) -> Figure:
-    """Training images with a wrong label, and the label they were given."""
-    chosen = drawn(data.noisy_labels != clean_labels_of(data), count, seed)
-    words = [f"“{data.class_names[int(data.noisy_labels[i])]}”" for i in chosen]
+    """Training images with a wrong label: the true class, and the label they were given."""
+    clean = clean_labels_of(data)
+    chosen = drawn((data.noisy_labels != clean) & (clean >= 0), count, seed)
+    names = [[data.class_names[int(labels[i])] for labels in (clean, data.noisy_labels)] for i in chosen]
+    words = [f"{true},\nlabelled{' ' if len(given) < 4 else chr(10)}{given}" for true, given in names]
     images = list(zip(pixels(data.images, chosen), words, strict=True))
     return gallery({f"Wrongly labelled training images of {data.name}": images})
 

@@ -73,16 +73,21 @@ def labelled_points(points: Tensor, panels: Mapping[str, Tensor], clean_labels: 
     for axes, (title, labels) in zip(_bare_panels(figure, len(panels)), panels.items(), strict=True):
         _scatter(axes, points, labels, labels if clean_labels is None else clean_labels)
         axes.set_title(title)
+    for c in labels.unique().tolist():
+        axes.scatter([], [], s=22, c=CLASS_COLOURS[c], label=f"class {c}")
+    if clean_labels is not None:
+        axes.scatter([], [], s=22, c="none", edgecolors="black", linewidths=0.9, label="wrong label")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=4, columnspacing=1)
     return figure
 
 
 @styled
 def changed_points(points: Tensor, noisy_labels: Tensor, corrected_labels: Tensor, clean_labels: Tensor) -> Figure:
-    """Given labels, corrected labels, and what became of each: fixed, broken, still wrong."""
+    """Given and corrected labels, wrong ones with a black rim; and what became of each: fixed, broken, still wrong."""
     figure = Figure(figsize=(10.8, 3.8))
     given, now, change = _bare_panels(figure, 3)
     for axes, title, labels in ((given, "given labels", noisy_labels), (now, "corrected labels", corrected_labels)):
-        _scatter(axes, points, labels, labels)
+        _scatter(axes, points, labels, clean_labels)
         axes.set_title(title)
     was, now_right = noisy_labels == clean_labels, corrected_labels == clean_labels
     groups = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import torch
 import traitlets
 from torch import Tensor
 
-from dsl_lessons.figures import CLASS_COLOURS
+from dsl_lessons.explorers.frame import colour_of, picture, reach
 from dsl_teach.data.dataset import NoisyDataset
 from dsl_teach.prototypes import Prototypes, correct_labels, select_prototypes
 from dsl_teach.seeds import stream
@@ -211,33 +210,10 @@ script-src {allowed[0]}; style-src {allowed[1]}">
 
 
 def first_frame(points: PointSet, values: Mapping[str, Any]) -> str:
-    """An SVG picture of the first values, for where no script runs: corrected labels, and prototypes as stars."""
-    names = ("noise_rate", "p", "m", "quantile", "eta_max")
-    found, corrected = chosen(points, **{name: values[name] for name in names})
-    x, y = (240 + points.places.double() * torch.tensor([230, -230]) / reach(points)).round(decimals=1).T.tolist()
-    parts = []
-    for c, name in enumerate(points.class_names):
-        dots = "".join(f"M{x[i]} {y[i]}h0" for i in (corrected == c).nonzero().flatten().tolist())
-        stars = "".join(f'<text x="{x[i]}" y="{y[i] + 6:.1f}">★</text>' for i in found.index[c].tolist() if i >= 0)
-        parts.append(f'<g stroke="{colour_of(c)}" fill="{colour_of(c)}"><path d="{dots}"/>')
-        parts.append(f'<g font-size="20" text-anchor="middle" stroke="#1d232b" stroke-width="1">{stars}</g>')
-        parts.append(f'<text x="500" y="{40 + 22 * c}" stroke="none">● {html.escape(name)}</text></g>')
-    given = points.noisy_labels[values["noise_rate"]]
-    before, after = (100 * float((labels == points.clean_labels).double().mean()) for labels in (given, corrected))
-    told = f"Labels right: {before:.1f} % given, {after:.1f} % corrected. Stars: prototypes, p = {values['p']}."
-    return FRAME.format(title=html.escape(points.told), told=told, parts="".join(parts))
+    """An SVG picture of the first values, for where no script runs."""
+    return picture(points, values, *chosen_at(points, values))
 
 
-FRAME = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 510" width="640" role="img" font-family="sans-serif"
- font-size="14"><title>{title}. {told}</title><g stroke-width="5" stroke-linecap="round">{parts}</g>
-<text x="10" y="500" fill="#5b6572">{told}</text></svg>"""
-
-
-def colour_of(c: int) -> str:
-    """The colour of a class, the same as in figures; after the last one the colours begin again."""
-    return CLASS_COLOURS[c % len(CLASS_COLOURS)]
-
-
-def reach(points: PointSet) -> float:
-    """Half the width of the part of the plane that is shown; around points in the plane there is room for a ring."""
-    return 1.75 if points.embeddings.shape[1] == 2 else 1.02 * float(points.places.abs().max())
+def chosen_at(points: PointSet, values: Mapping[str, Any]) -> tuple[Prototypes, Tensor]:
+    """What :func:`chosen` makes of the values of the sliders."""
+    return chosen(points, **{name: values[name] for name in ("noise_rate", "p", "m", "quantile", "eta_max")})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dsl_lessons.explorers.page import PointSet, point_set
+from dsl_lessons.explorers.page import PointSet, chosen_at, point_set
 from dsl_lessons.toy import points_of
 from dsl_teach.config import Settings
 from dsl_teach.data import load_dataset
@@ -88,6 +90,13 @@ def explore_prototypes(data: NoisyDataset, settings: Settings) -> PrototypeView:
     return PrototypeView(
         points, labels, prototypes, corrected, correction_report(labels, corrected, clean, num_classes=k)
     )
+
+
+def view_of(points: PointSet, values: Mapping[str, Any]) -> PrototypeView:
+    """What the explorer shows of a set in the plane for the values of its sliders."""
+    given, (found, corrected) = points.noisy_labels[values["noise_rate"]], chosen_at(points, values)
+    report = correction_report(given, corrected, points.clean_labels, num_classes=len(points.class_names))
+    return PrototypeView(points.places, given, found, corrected, report)
 
 
 def prototype_summary(view: PrototypeView) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class KnobsWidget(anywidget.AnyWidget):
         if not bundle or not self.runs:
             return bundle
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return data | {"image/svg+xml": runs_frame(self.runs)}, metadata
+        return data | {"image/svg+xml": runs_frame(self.runs, self.values)}, metadata
 
 
 class RunsExplorer(KnobsWidget):
@@ -76,7 +77,7 @@ def runs_page(path: str | Path, rows: pd.DataFrame | str | Path, **about: str) -
     """Write stored runs as one file that opens in a browser without a server; arguments as of ``RunsExplorer``."""
     shown = RunsExplorer(rows, **about)
     given = {name: getattr(shown, name) for name in ("runs", "sliders", "values", "command")}
-    return write_page(path, given, runs_frame(shown.runs))
+    return write_page(path, given, runs_frame(shown.runs, shown.values))
 
 
 def committed_rows(path: str | Path) -> tuple[pd.DataFrame, str, str]:
@@ -128,19 +129,46 @@ def list_sliders(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"name": name, "words": KNOB_WORDS[name], "values": all_} for name, all_ in known.items() if len(all_) > 1]
 
 
-def runs_frame(runs: Sequence[dict[str, Any]]) -> str:
-    """An SVG picture of the test curves of all stored runs, the best one in colour."""
-    best, lines = best_of(runs), []
-    for one in (*runs, best):
+def nearest_run(runs: Sequence[dict[str, Any]], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored run that the browser shows for the values: the one chosen, or that whose knobs lie nearest."""
+    if values.get("run", -1) >= 0:
+        return runs[values["run"]]
+
+    def place(name: str, value: float) -> float:
+        return math.log(value) if name in ("p", "m") else value
+
+    known = {name: [place(name, one["knobs"][name]) for one in runs] for name in KNOBS}
+    widths = {name: max(places) - min(places) or 1 for name, places in known.items()}
+    far = [
+        sum(abs(known[name][at] - place(name, values[name])) / widths[name] for name in KNOBS)
+        for at in range(len(runs))
+    ]
+    return runs[far.index(min(far))]
+
+
+def runs_frame(runs: Sequence[dict[str, Any]], values: Mapping[str, Any]) -> str:
+    """An SVG picture of the test curves of all stored runs, the nearest one in colour."""
+    near, parts = nearest_run(runs, values), []
+    epochs = max(len(one["curves"]["test_accuracy"]) for one in runs)
+    step = 520 / max(epochs - 1, 1)
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        y = 235 - 210 * share
+        parts.append(f'<path d="M60 {y}h520" stroke="#e4e4e4"/><text x="52" y="{y + 5}">{share:.0%}</text>')
+    for epoch in range(1, epochs + 1, max(1, epochs // 8)):
+        parts.append(f'<text x="{60 + step * (epoch - 1):.1f}" y="254" text-anchor="middle">{epoch}</text>')
+    for one in (*runs, near):
         shares = one["curves"]["test_accuracy"]
-        step = 560 / max(len(shares) - 1, 1)
-        points = " ".join(f"{50 + step * x:.1f},{230 - 210 * y:.1f}" for x, y in enumerate(shares) if y is not None)
-        ink, width = ("#1f5fa8", 2.5) if one is best else ("#c9c9c9", 1)
-        lines.append(f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="{width}"/>')
-    told = html.escape(f"Best of {len(runs)} stored runs: {best['told']}")
-    names = '<text x="6" y="26">100 %</text><text x="22" y="234">0 %</text><text x="300" y="252">epochs</text>'
+        points = " ".join(f"{60 + step * x:.1f},{235 - 210 * y:.1f}" for x, y in enumerate(shares) if y is not None)
+        ink, width = ("#1f5fa8", 2.5) if one is near else ("#b5b5b5", 1)
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{ink}" stroke-width="{width}"/>')
+    knobs = ", ".join(f"{name} = {near['knobs'][name]}" for name in KNOBS)
+    figures, _, made_by = near["told"].partition("; ")
+    lines = [f"Blue: {knobs}: ", figures, made_by, f"Grey: the other {len(runs) - 1} stored runs." * (len(runs) > 1)]
+    told = [html.escape(line.strip()) for line in lines]
+    words = "".join(f'<text x="6" y="{298 + 18 * at}">{line}</text>' for at, line in enumerate(told))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 290" width="620" role="img" font-size="13" '
-        f'font-family="sans-serif" fill="#5b6572"><title>{told}</title>{names}{"".join(lines)}'
-        f'<text x="6" y="280">{told}</text></svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 360" width="620" role="img" font-size="13" '
+        f'font-family="sans-serif" fill="#5b6572"><title>{" ".join(told)}</title><g text-anchor="end">'
+        f'{"".join(parts)}</g><text x="6" y="14">test accuracy</text><text x="580" y="274" text-anchor="end">epoch'
+        f"</text>{words}</svg>"
     )
