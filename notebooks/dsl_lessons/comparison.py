@@ -83,7 +83,7 @@ def differences(lines: Mapping[str, Interval], title: str, baseline: str = BASEL
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(lines)), list(lines))
     axes.invert_yaxis()
-    axes.set(title=title, xlabel=f"points of test accuracy more than {baseline}, 95 % interval")
+    axes.set(title=title, xlabel=f"test accuracy − {baseline}, points; 95 % interval")
     return figure
 
 
@@ -106,7 +106,7 @@ def gain_against_memorised(rows: pd.DataFrame, lines: Mapping[str, float] | None
         axes.errorbar(
             100 * plain["memorised"].mean(), gain.mean, yerr=gain.half, capsize=3, linestyle="", color=colour,
             marker="^" if view == "augmented" else "o", markerfacecolor=colour if epochs.startswith("30") else "white",
-            markersize=8, label=case,
+            markersize=8 if epochs.startswith("30") else 11, label=case,  # an open mark is seen behind a filled one
         )  # fmt: skip
     for title, height in (lines or {}).items():
         axes.axhline(height, color=NEUTRAL, linestyle="--", linewidth=1)

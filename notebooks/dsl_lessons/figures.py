@@ -119,7 +119,7 @@ def curves(
     mark: Mapping[str, Sequence[float]] | None = None,
     sharey: bool = False,
 ) -> Figure:
-    """Shares epoch by epoch: a panel a case, a line a method (or value), the mean over seeds before the single runs.
+    """Shares epoch by epoch: a panel a case, a line a method (or value), the mean over seeds before single runs, if few.
 
     Args:
         rows: one a run, with a list of one share an epoch in ``column``; without ``case`` there is one panel.
@@ -141,7 +141,7 @@ def curves(
             lines = 100 * np.array(group[group[by] == value][column].tolist(), dtype=float)
             if lines.size:
                 epochs = range(1, lines.shape[1] + 1)
-                if isinstance(value, str):  # of many values the single runs would hide the means
+                if isinstance(value, str) and len(values) * len(lines) <= 30:  # more would hide the means
                     axes.plot(epochs, lines.T, color=colour, alpha=0.25, linewidth=0.7)
                 axes.plot(epochs, lines.mean(axis=0), color=colour, linewidth=2, label=label.format(value))
         for (words, starts), dashes in zip((mark or {}).items(), cycle((":", "--")), strict=False):

@@ -106,10 +106,14 @@ def cost_card(
         "images a second needed to end within 24 hours": f"{(trained + looked_at) / 24 / 3600:.0f}",
         "images a second, trained": f"{training:.1f}, {source}",
         "images a second, looked at": f"{looking:.1f}",
-        "hours on one such device": f"{hours:.1f}",
-        "hours on eight, if they are eight times as fast": f"{hours / 8:.1f}",
+        "hours on one such device": _hours(hours),
+        "hours on eight, if they are eight times as fast": _hours(hours / 8),
     }
     return pd.DataFrame({f"full run, {settings.network}": lines})
+
+
+def _hours(hours: float) -> str:
+    return f"about {float(f'{hours:.2g}'):,.0f}" if hours >= 100 else f"{hours:.1f}"
 
 
 def measure_rates(settings: Settings, classes: int, device: str) -> tuple[float, float]:

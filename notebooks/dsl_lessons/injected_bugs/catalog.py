@@ -59,7 +59,9 @@ GROUPS: dict[str, list[Variant]] = {
         bug("even shares", "", faulty.even_shares, faulty.even_shares),
     ],
     "start of correction": [
-        Variant(f"start {epoch}", f"correction starts after {epoch} epochs", {"correction_start": epoch})
+        Variant(
+            f"start {epoch}", f"correction starts after {epoch} epoch{'s' * (epoch != 1)}", {"correction_start": epoch}
+        )
         for epoch in (0, 1, 10)
     ],
     "prototypes": [
@@ -82,7 +84,7 @@ GROUPS: dict[str, list[Variant]] = {
         Variant("10 × rate, CE", "the same without correction", NO_CORRECTION, faulty.ten_times_the_rate, RATE, CE),
     ],
     "p and m": [
-        *(Variant(f"p = {p}", f"{p} prototypes a class", {"p": p}) for p in (1, 32)),
+        *(Variant(f"p = {p}", f"p is {p} in place of 8", {"p": p}) for p in (1, 32)),
         *(Variant(f"m = {m}", f"prototypes chosen among {m} samples a class", {"m": m}) for m in (20, 80)),
     ],
     "readings of S_c": [

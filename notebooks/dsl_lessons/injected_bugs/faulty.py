@@ -113,7 +113,7 @@ def largest_eta(rho: Tensor, eta_: Tensor, **how: Any) -> Tensor:
 
 
 def eta_from_itself(similarity: Tensor, rho: Tensor) -> Tensor:
-    """The maximum that makes eta begins with the self-similarity 1, so that nobody passes the gate."""
+    """The maximum that makes eta begins with the self-similarity 1, for the densest too: nobody passes the gate."""
     return torch.maximum(similarity.diagonal(), eta(similarity, rho))
 
 

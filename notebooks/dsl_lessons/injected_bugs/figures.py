@@ -16,6 +16,7 @@ from dsl_lessons.injected_bugs.tables import difference
 from dsl_lessons.methods import BASELINE, SMP
 from dsl_lessons.tables import BETTER, WORSE, against, verdict
 
+COLOURS = {BETTER: RIGHT, WORSE: WRONG}
 PANELS = {
     "test_curve": "test accuracy",
     "label_curve": "corrected labels right",
@@ -40,7 +41,7 @@ def differences(rows: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> Figu
     """Every variant's difference to the right run on the same seeds, with its interval, in points, group by group."""
     shown = set(rows["method"]) - {SMP}
     lines = [(title, name) for title, names in groups.items() for name in names if name in shown]
-    figure, colours = Figure(figsize=(9.5, 0.27 * len(lines) + 1.0)), {BETTER: RIGHT, WORSE: WRONG}
+    figure = Figure(figsize=(9.5, 0.27 * len(lines) + 1.2))
     panels, titles = (
         figure.subplots(1, 2, sharey=True),
         {"test_accuracy": "test accuracy", "label_accuracy": PANELS["label_curve"]},
@@ -49,13 +50,13 @@ def differences(rows: pd.DataFrame, groups: Mapping[str, Sequence[str]]) -> Figu
         for place, (_, name) in enumerate(lines):
             apart = difference(rows, name, column)
             if apart is not None:
-                half, colour = np.nan_to_num(apart.half), colours.get(verdict(apart), NEUTRAL)
+                half, colour = np.nan_to_num(apart.half), COLOURS.get(verdict(apart), NEUTRAL)
                 axes.errorbar(apart.mean, place, xerr=half, color=colour, marker="o", markersize=4, capsize=3)
         for place, (above, below) in enumerate(pairwise(lines)):
             if above[0] != below[0]:
                 axes.axhline(place + 0.5, color="#dddddd", linewidth=0.8)
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_title(f"{title}: difference, points")
+        axes.set(title=title, xlabel=f"difference to {SMP}, points; 95 % interval")
     panels[0].set_yticks(range(len(lines)), [_told(name) for _, name in lines], fontsize=9)
     panels[0].invert_yaxis()
     return figure
@@ -80,23 +81,25 @@ def luck(spreads: Mapping[str, float], gains: Mapping[str, float]) -> Figure:
         axes.axvline(gain, color=NEUTRAL, linewidth=0.9)
         axes.text(gain, 0.97, f" {title}", transform=axes.get_xaxis_transform(), va="top", fontsize=9)
     axes.legend(loc="center left")
-    axes.set(yticks=[], title="two equally good methods, one run each", xlabel="difference between the two, points")
+    axes.set(yticks=[], title="two equally good methods, one run each")
+    axes.set(xlabel="difference between the two, points", ylabel="how often")
     return figure
 
 
 @styled
 def many_classes(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """The difference of each of these runs to cross-entropy, in points of test accuracy: a panel a number of classes."""
+    """The difference of each of these runs to cross-entropy, in points of test accuracy; green better, red worse."""
     counts = sorted(rows["classes"].unique())
     figure = Figure(figsize=(4.6 * len(counts) + 1, 0.34 * len(names) + 1.1))
     panels = figure.subplots(1, len(counts), squeeze=False, sharey=True, sharex=True)[0]
     for axes, count in zip(panels, counts, strict=True):
-        for place, (name, colour) in enumerate(zip(names, figures.colours_of(names), strict=True)):
+        for place, name in enumerate(names):
             apart = against(rows[rows["classes"] == count], name)
             if apart is not None:
-                axes.errorbar(apart.mean, place, xerr=np.nan_to_num(apart.half), color=colour, marker="o", capsize=3)
+                half, colour = np.nan_to_num(apart.half), COLOURS.get(verdict(apart), NEUTRAL)
+                axes.errorbar(apart.mean, place, xerr=half, color=colour, marker="o", capsize=3)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_yticks(range(len(names)), names)
-        axes.set(title=f"{count} classes", xlabel=f"points of test accuracy more than {BASELINE}")
+        axes.set(title=f"{count} classes", xlabel=f"test accuracy − {BASELINE}, points; 95 % interval")
     axes.invert_yaxis()
     return figure
