@@ -4,7 +4,7 @@
         data_root=data labels_file=LABELS.npz --random 0.5 0.7 0.9 --own 0.6 0.75 0.9
 
 For every seed of a sweep's case: SMP; then the same training with labels in place of its own, of which a given share is
-right: errors at random, or SMP's last labels with errors mended at random. Without levels: SMP alone. A row says how
+right: errors at random, or SMP's last labels with errors fixed at random. Without levels: SMP alone. A row says how
 right labels and network are, and the module: the labels that its prototypes give to the test images. Rows that are
 there already are kept: ``benchmarks/results/rightness.jsonl``.
 """
@@ -45,7 +45,7 @@ def wrong_at_random(clean: Tensor, share: float, num_classes: int, generator: to
     return labels
 
 
-def mended(labels: Tensor, clean: Tensor, share: float, generator: torch.Generator) -> Tensor:
+def some_fixed(labels: Tensor, clean: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """The labels with so many of their errors put right, drawn at random, that this share is right."""
     wrong = (labels != clean).nonzero().flatten()
     few = round(share * len(clean)) - (len(clean) - len(wrong))
@@ -118,7 +118,7 @@ def main() -> None:
                 labels = (
                     wrong_at_random(clean, level, data.num_classes, generator)
                     if errors == "random"
-                    else mended(smp.result.correction.labels, clean, level, generator)
+                    else some_fixed(smp.result.correction.labels, clean, level, generator)
                 )
                 finished = run(settings, data, correct=standing(labels))
             row = {"case": said.case, "method": name, "seed": seed} | figures(finished)

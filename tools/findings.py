@@ -15,18 +15,15 @@ from dsl_lessons.comparison import gain_against_memorised
 from dsl_lessons.contrasts import Contrast, against_each, contrast, contrast_table, holm, small
 from dsl_lessons.injected_bugs.tables import committed_rows
 from dsl_lessons.methods import SMP
-from dsl_lessons.tables import read_results, signed
+from dsl_lessons.tables import read_results
 from matplotlib.figure import Figure
 
 from dsl_teach.data.clothes import TEST_SHARE
 from dsl_teach.data.digits import TEST_SHARE as DIGITS_SHARE
-from dsl_teach.metrics import Interval
 from tools.readme_table import HEAD_ALONE, photographs
-from tools.rightness import RIGHTNESS, draw, h2
+from tools.rightness import PLANNED, RIGHTNESS, draw, h2
 
 RESAMPLES = 10_000
-PLANNED = 8
-"""Seeds that the plan asks for: with fewer, its verdict is not given yet."""
 LITTLE = 1 / 3
 """Less than this share of the wrong labels is *little memorised*."""
 
@@ -68,8 +65,7 @@ def h1() -> str:
     ]
     for case, share, ours, theirs, found, p in zip(cases, memorised, smp, plain, contrasts, corrected, strict=True):
         means = f"{100 * share.mean():.0f} | {100 * theirs.mean():.1f} | {100 * ours.mean():.1f}"
-        gain = signed(Interval(found.mean, found.half, found.seeds))
-        lines.append(f"| {case} | {means} | {gain} | {small(p)} | {found.verdict(p)} |")
+        lines.append(f"| {case} | {means} | {found.points} | {small(p)} | {found.verdict(p)} |")
     rise, low, high = slope(100 * memorised, 100 * (np.stack(smp) - np.stack(plain)))
     little = memorised.mean(axis=1) < LITTLE
     gains_there = [
@@ -107,11 +103,9 @@ def h3() -> str:
 
 def preset() -> str:
     """The preset against cross-entropy, the head alone and SMP on photographs."""
-    ours = "untouched features"
-    rows = photographs()
-    found = against_each(rows, ours, "test_accuracy", bound=2.5, test_share=TEST_SHARE)
     draw_labels_by_epoch(rows_of("preset_clothes"))
-    return f"Photographs of clothes, 40 % wrong labels:\n\n{markdown(rows, ours, found, 'test_accuracy')}"
+    table = markdown_against(photographs(), "untouched features", "test_accuracy", 2.5, TEST_SHARE)
+    return f"Photographs of clothes, 40 % wrong labels:\n\n{table}"
 
 
 def h4() -> str:
@@ -128,8 +122,7 @@ def h4() -> str:
     ]
     lines = ["| code | seeds | minus cross-entropy | p (Holm) | verdict |", "| --- |" + " --- |" * 4]
     for name, one, p in zip(code, found, holm([one.p for one in found]), strict=True):
-        gain = signed(Interval(one.mean, one.half, one.seeds))
-        lines.append(f"| {name} | {one.seeds} | {gain} | {small(p)} | {one.verdict(p)} |")
+        lines.append(f"| {name} | {one.seeds} | {one.points} | {small(p)} | {one.verdict(p)} |")
     short = "idn_40, augmented, 15 epochs"
     rows = pd.read_json(RIGHTNESS, lines=True).query("case == @short and method == 'SMP'").sort_values("seed")
     module, given, test = (rows[name].to_numpy() for name in ("module_on_test", "given_right", "test_accuracy"))
@@ -137,9 +130,7 @@ def h4() -> str:
         ("module on test images − given labels right", module, given), ("network − its module", test, module),
     ):  # fmt: skip
         one = contrast(ours.tolist(), theirs.tolist(), bound=1.0)
-        lines.append(
-            f"| {name}, CIFAR-10 {short} | {one.seeds} | {signed(Interval(one.mean, one.half, one.seeds))} | | |"
-        )
+        lines.append(f"| {name}, CIFAR-10 {short} | {one.seeds} | {one.points} | | |")
     return "\n".join(lines)
 
 
@@ -177,8 +168,7 @@ def company() -> str:
     """Stronger company than cross-entropy, CIFAR-10 with augmentation: every arm against cross-entropy."""
     rows = pd.concat([rows_of("memorised_cifar10"), rows_of("cifar10_augmented")])
     rows = rows[rows["case"] == "idn_40, augmented, 30 epochs"]
-    found = against_each(rows, "cross-entropy", "test_accuracy", bound=1.0)
-    return markdown(rows, "cross-entropy", found, "test_accuracy", None)
+    return markdown_against(rows, "cross-entropy", "test_accuracy", 1.0, None)
 
 
 def markdown(

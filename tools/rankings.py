@@ -13,9 +13,6 @@ from pathlib import Path
 
 import pandas as pd
 from dsl_lessons.contrasts import Contrast, contrast, holm, small
-from dsl_lessons.tables import signed
-
-from dsl_teach.metrics import Interval
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 OURS = "ours"
@@ -46,7 +43,7 @@ class Line:
     def difference(self) -> str:
         """In points, and the verdict after Holm."""
         verdict = self.found.verdict(self.p)
-        told = f"{signed(Interval(self.found.mean, self.found.half, self.found.seeds))}, {verdict}"
+        told = f"{self.found.points}, {verdict}"
         return f"**{told}**" if verdict == "better" else told
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dsl_lessons.contrasts import COLOURS
 from dsl_lessons.figures import NEUTRAL, RIGHT, WRONG, styled
 from dsl_lessons.methods import BASELINE, SMP, methods
-from dsl_lessons.tables import BETTER, WORSE, against, verdict
+from dsl_lessons.tables import against, verdict
 from dsl_teach.config import Settings
 from dsl_teach.data import load_dataset
 from dsl_teach.data.dataset import NoisyDataset
@@ -76,9 +77,9 @@ def differences_of(rows: pd.DataFrame, baseline: str = BASELINE, methods: Sequen
 def differences(lines: Mapping[str, Interval], title: str, baseline: str = BASELINE) -> Figure:
     """Paired differences with their intervals; green where one is better than the baseline, red where it is worse."""
     figure = Figure(figsize=(6.4, 1.1 + 0.3 * len(lines)))
-    axes, colours = figure.subplots(), {BETTER: RIGHT, WORSE: WRONG}
+    axes = figure.subplots()
     for place, difference in enumerate(lines.values()):
-        half, colour = np.nan_to_num(difference.half), colours.get(verdict(difference), NEUTRAL)
+        half, colour = np.nan_to_num(difference.half), COLOURS.get(verdict(difference), NEUTRAL)
         axes.errorbar(difference.mean, place, xerr=half, color=colour, marker="o", capsize=3)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(lines)), list(lines))

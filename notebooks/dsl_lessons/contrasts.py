@@ -28,6 +28,11 @@ class Contrast:
     equivalent: float
     """The greater p of two one-sided tests: below 0.05 the difference lies within the bound."""
 
+    @property
+    def points(self) -> str:
+        """The mean with its interval, as tables have it."""
+        return signed(Interval(self.mean, self.half, self.seeds))
+
     def verdict(self, p_holm: float) -> str:
         """By the plan: better, worse, equivalent or open."""
         if p_holm < 0.05:
@@ -94,7 +99,7 @@ def contrast_table(
         lines[name] = {"seeds": len(shares), "mean, %": f"{mean.mean:.1f} ± {mean.half:.1f}"}
         one, p = found.get(name, (None, 1.0))
         lines[name] |= {
-            "ours − this, points": "" if one is None else signed(Interval(one.mean, one.half, one.seeds)),
+            "ours − this, points": "" if one is None else one.points,
             "p (Holm)": "" if one is None else small(p),
             "ours is": "" if one is None else one.verdict(p),
         }

@@ -10,13 +10,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dsl_lessons import figures
-from dsl_lessons.figures import METHOD_COLOURS, NEUTRAL, RIGHT, WRONG, styled
+from dsl_lessons.contrasts import COLOURS
+from dsl_lessons.figures import METHOD_COLOURS, NEUTRAL, WRONG, styled
 from dsl_lessons.injected_bugs.catalog import VARIANTS
 from dsl_lessons.injected_bugs.tables import difference
 from dsl_lessons.methods import BASELINE, SMP
-from dsl_lessons.tables import BETTER, WORSE, against, verdict
+from dsl_lessons.tables import against, verdict
 
-COLOURS = {BETTER: RIGHT, WORSE: WRONG}
 PANELS = {
     "test_curve": "test accuracy",
     "label_curve": "corrected labels right",
