@@ -79,7 +79,8 @@ def require_finite(train: Batches, test: Batches) -> None:
     """A ValueError if images in memory hold NaN or infinite values."""
     for name, images in (("training", getattr(train, "images", None)), ("test", getattr(test, "images", None))):
         told = f"The {name} data hold NaN or infinite values, which nothing can be learned from nor scored by."
-        require(not isinstance(images, Tensor) or bool(images.isfinite().all()), told)
+        finite = not isinstance(images, Tensor) or not images.is_floating_point() or bool(images.isfinite().all())
+        require(finite, told)
 
 
 def correction_is_due(settings: Settings, epoch: int) -> bool:
