@@ -107,7 +107,7 @@ def resize_short_side(image: Tensor, short_side: int) -> Tensor:
     if short == short_side:
         return image
     size = [height * short_side // short, width * short_side // short]
-    channels_last = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)  # torch sees this layout, the faster one, in 4 axes
+    channels_last = image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)  # as torch sees this layout: faster
     return torch.nn.functional.interpolate(channels_last, size=size, mode="bilinear", antialias=True)[0]
 
 
