@@ -38,8 +38,7 @@ from dsl_teach.own_data.correct import NETWORK
 from dsl_teach.own_data.folder import read_folder
 from dsl_teach.own_data.scores import class_mean_scores, judge, label_scores, principal_axes, wrong_in_first
 from dsl_teach.prototypes import class_scores, label_margin, select_prototypes
-from dsl_teach.prototypes.ridge import ridge_head
-from dsl_teach.prototypes.variants import neighbour_scores
+from dsl_teach.prototypes.variants import neighbour_scores, ridge_head
 from dsl_teach.seeds import stream
 from dsl_teach.training.hardware import environment
 
