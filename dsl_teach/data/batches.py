@@ -161,16 +161,13 @@ class OnDiskBatches:
         order = training_order(self.noisy_labels, generator, balanced=self.balanced)
         draws = torch.rand(len(self.files), 3, generator=generator)
         draws = draws if self.balanced else draws[order]  # balanced: a sample drawn twice is seen in two views
-        parts = list(zip(self._split(order), self._split(draws), strict=True))[skip:]
-        return self._read([(self.share.or_first(index), self.share.or_first(x).numpy()) for index, x in parts])
+        parts = zip(*(map(self.share.or_first, x.split(self.batch_size)) for x in (order, draws)), strict=True)
+        return self._read([(index, x.numpy()) for index, x in parts][skip:])
 
     def in_order(self) -> Iterator[Batch]:
         """See :class:`Batches`; raises as :meth:`shuffled`."""
-        parts = [self.share.of(index) for index in self._split(torch.arange(len(self.files)))]
+        parts = map(self.share.of, torch.arange(len(self.files)).split(self.batch_size))
         return self._read([(index, None) for index in parts if len(index)])
-
-    def _split(self, order: Tensor) -> Sequence[Tensor]:
-        return order.split(self.batch_size) if len(order) else ()
 
     def _read(self, parts: Sequence[tuple[Tensor, np.ndarray | None]]) -> Iterator[Batch]:
         self._passes = this_pass = self._passes + 1

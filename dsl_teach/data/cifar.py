@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dsl_teach._validate import require_labels
+from dsl_teach.config import Settings
 from dsl_teach.data.arrays import read_arrays
 from dsl_teach.data.dataset import NoisyDataset, shared_images, subset, with_labels
 from dsl_teach.noise import instance_dependent_noise
 from dsl_teach.seeds import stream
-
-if TYPE_CHECKING:
-    from dsl_teach.config import Settings
 
 
 class PublishedLabels(NamedTuple):

@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from dsl_teach.config import Settings
 from dsl_teach.data.backbones import PREFIX, backbone, features_of
 from dsl_teach.data.cifar import linear_probabilities
 from dsl_teach.data.dataset import NoisyDataset, with_labels
@@ -20,9 +20,6 @@ from dsl_teach.data.folders import SUFFIXES, Listed, assemble
 from dsl_teach.files import read_table
 from dsl_teach.noise import instance_dependent_noise, symmetric_noise
 from dsl_teach.seeds import stream
-
-if TYPE_CHECKING:
-    from dsl_teach.config import Settings
 
 PARTS = ("train", "validation", "test")
 """The folders as published; they are put together and split anew, since their test folder is of five senders only."""

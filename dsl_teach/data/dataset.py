@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ class ImageFiles:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def full_paths(self) -> list[str]:
+        """The absolute paths."""
+        root = self.root.absolute().as_posix()
+        return [f"{root}/{path}" for path in self.paths]
 
 
 Images = Tensor | ImageFiles
@@ -143,7 +149,7 @@ def shared_images(images: Images, test_images: Images) -> list[int]:
     return [index for index, key in enumerate(_keys(images)) if key in held_out]
 
 
-def _keys(images: Images) -> list[object]:
+def _keys(images: Images) -> Sequence[object]:
     if isinstance(images, ImageFiles):
-        return [f"{images.root.as_posix()}/{path}" for path in images.paths]
+        return images.full_paths()
     return [hash(image.numpy(force=True).tobytes()) for image in images]

@@ -139,9 +139,9 @@ def _network_features(folder: Folder, network: str) -> tuple[Folder, Tensor]:
         try:
             maps = maps_of(take(files, piece))
         except UnreadableImage:
-            looks = look_at_all([(f"{files.root}/{files.paths[row]}", files.root) for row in piece], decode=True)
-            broken |= {int(row): why for row, (why, _) in zip(piece, looks, strict=True) if why}
-            piece = piece[[not why for why, _ in looks]]
+            reasons = [why for why, _ in look_at_all(take(files, piece), decode=True).values()]
+            broken |= {int(row): why for row, why in zip(piece, reasons, strict=True) if why}
+            piece = piece[[not why for why in reasons]]
             if not len(piece):
                 continue
             maps = maps_of(take(files, piece))

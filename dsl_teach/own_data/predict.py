@@ -13,7 +13,7 @@ from dsl_teach.config import ON_DISK, Settings
 from dsl_teach.data.backbones import frozen_maps
 from dsl_teach.data.batches import make_batches
 from dsl_teach.data.dataset import ImageFiles, Images
-from dsl_teach.data.folders import SUFFIXES, look
+from dsl_teach.data.folders import SUFFIXES, look_at_all
 from dsl_teach.own_data.apply import csv_text
 from dsl_teach.storage import read_checked, write_atomically
 from dsl_teach.training.checkpoint import load_checkpoint
@@ -35,9 +35,10 @@ def predict_folder(run: Path, folder: Path, output: Path, *, device: torch.devic
     settings = Settings.from_yaml(run / "settings.yaml")
     require(settings.dataset in ON_DISK[2:], f"{run} was trained on {settings.dataset}, not on image files.")
     class_names = json.loads(read_checked(run / "data.json"))["class_names"]
-    found = sorted(x for x in folder.rglob("*") if x.suffix.lower() in SUFFIXES)
-    broken = {x: why for x in found if (why := look((str(x), folder))[0])}
-    paths = tuple(x.relative_to(folder).as_posix() for x in found if x not in broken)
+    found = [x.relative_to(folder).as_posix() for x in sorted(folder.rglob("*")) if x.suffix.lower() in SUFFIXES]
+    looks = zip(found, look_at_all(ImageFiles(folder, tuple(found))).values(), strict=True)
+    broken = {path: why for path, (why, _) in looks if why}
+    paths = tuple(path for path in found if path not in broken)
     require(bool(paths), f"{folder} holds no image that can be read. Name the folder that holds them.")
     network = trained_network(run, settings, len(class_names)).to(device)
     images: Images = ImageFiles(folder, paths)
