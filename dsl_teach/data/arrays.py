@@ -28,7 +28,10 @@ def read_arrays(path: Path) -> dict[str, Any]:
         _require_small(path)
         if path.suffix == ".npz":
             return dict(np.load(path, allow_pickle=False))
-        content = _load_torch(path) if path.suffix == ".pt" else _unpickle(path)
+        with torch.serialization.safe_globals([(instead, name) for name, instead in _ALLOWED.items()]):
+            content = (
+                torch.load(path, map_location="cpu", weights_only=True) if path.suffix == ".pt" else _unpickle(path)
+            )
         return {name: x.array if isinstance(x, _Array) else x for name, x in content.items()}
     except Exception as error:  # damaged and hostile files can make a reader stumble in any way
         raise ValueError(
@@ -91,8 +94,3 @@ def _unpickle(path: Path) -> Any:
         if operation.name.endswith("PUT") and int(number or 0) > len(content):  # each place in between takes memory
             raise pickle.UnpicklingError(f"{operation.name} {number} is not allowed")
     return _Unpickler(io.BytesIO(content), encoding="latin1").load()
-
-
-def _load_torch(path: Path) -> Any:
-    with torch.serialization.safe_globals([(instead, name) for name, instead in _ALLOWED.items()]):
-        return torch.load(path, map_location="cpu", weights_only=True)

@@ -17,9 +17,7 @@ from torch import Tensor
 from dsl_teach._validate import require_labels
 from dsl_teach.config import Settings
 from dsl_teach.data.arrays import read_arrays
-from dsl_teach.data.dataset import NoisyDataset, shared_images, subset, with_labels
-from dsl_teach.noise import instance_dependent_noise
-from dsl_teach.seeds import stream
+from dsl_teach.data.dataset import NoisyDataset, confused_labels, shared_images, subset, with_labels
 
 
 class PublishedLabels(NamedTuple):
@@ -43,12 +41,8 @@ def load(settings: Settings) -> NoisyDataset:
         return data
     assert isinstance(data.images, Tensor)
     probabilities = linear_probabilities(data.images, data.noisy_labels)  # no published labels: these are right
-    generator, temperature = stream(s.seed, "noise"), s.noise_temperature
-    noise = instance_dependent_noise(
-        probabilities, data.noisy_labels, s.noise_rate, generator=generator, temperature=temperature
-    )
     told = f"{s.noise_rate:.0%} label noise by a linear model's confusions"
-    return with_labels(data, noise.noisy_labels, made_from=told)
+    return with_labels(data, confused_labels(probabilities, data.noisy_labels, s), made_from=told)
 
 
 def cifar(name: str, root: str | Path, *, labels: PublishedLabels | None = None, official: bool = True) -> NoisyDataset:

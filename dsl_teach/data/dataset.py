@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from dsl_teach._validate import require_labels
+from dsl_teach.config import Settings
 from dsl_teach.metrics import chance_changed
+from dsl_teach.noise import instance_dependent_noise
 from dsl_teach.prototypes.selection import sample_by_class
 from dsl_teach.seeds import stream
 
@@ -112,6 +114,17 @@ def with_labels(dataset: NoisyDataset, noisy_labels: Tensor, *, made_from: str) 
             stacklevel=2,
         )
     return relabelled
+
+
+def confused_labels(probabilities: Tensor, clean_labels: Tensor, settings: Settings) -> Tensor:
+    """(N,) labels of which a share ``noise_rate`` is wrong, by :func:`dsl_teach.noise.instance_dependent_noise`."""
+    rate, temperature, generator = (
+        settings.noise_rate or 0.0,
+        settings.noise_temperature,
+        stream(settings.seed, "noise"),
+    )
+    noise = instance_dependent_noise(probabilities, clean_labels, rate, generator=generator, temperature=temperature)
+    return noise.noisy_labels
 
 
 def subset(dataset: NoisyDataset, size: int, *, seed: int) -> NoisyDataset:

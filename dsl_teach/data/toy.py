@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from dsl_teach.config import Settings
-from dsl_teach.data.dataset import NoisyDataset, with_labels
-from dsl_teach.data.digits import neighbour_noise
+from dsl_teach.data.dataset import NoisyDataset, confused_labels, with_labels
+from dsl_teach.data.digits import neighbour_probabilities
 from dsl_teach.seeds import stream
 
 
@@ -22,8 +22,9 @@ def load(settings: Settings) -> NoisyDataset:
     """Clusters or moons as the settings name them; points that lie close to another class are mislabelled first."""
     data = (toy_moons if settings.dataset == "toy_moons" else toy_clusters)(seed=settings.seed)
     assert isinstance(data.images, Tensor)
-    noisy_labels = neighbour_noise(data.images, data.noisy_labels, settings, num_classes=data.num_classes)
-    return with_labels(data, noisy_labels, made_from=f"{settings.noise_rate or 0.0:.0%} input-dependent label noise")
+    likely = neighbour_probabilities(data.images, data.noisy_labels, num_classes=data.num_classes)
+    told = f"{settings.noise_rate or 0.0:.0%} input-dependent label noise"
+    return with_labels(data, confused_labels(likely, data.noisy_labels, settings), made_from=told)
 
 
 def toy_clusters(
