@@ -17,7 +17,6 @@ import sys
 import tarfile
 import time
 from collections import Counter
-from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -105,7 +104,7 @@ def clothes(name: str, folder: Path, mirror: str | None) -> None:
         parent.mkdir(parents=True, exist_ok=True)  # pooch would make them in several threads at once, and stumble
 
     def fetch_one(job: tuple[str, str, str]) -> None:
-        fetch(job[0], job[1], inside, f"sha256:{job[2]}", quiet=True)
+        fetch(job[0], job[1], inside, f"sha256:{job[2]}")
 
     pooch.get_logger().setLevel("WARNING")
     with ThreadPool(CONNECTIONS) as pool:
@@ -115,22 +114,22 @@ def clothes(name: str, folder: Path, mirror: str | None) -> None:
         print(f"  {kind:12s} {count:5d} {count / len(wanted):6.1%}")
 
 
-def fetch(source: str, file: str, folder: Path, checksum: str | None, *, quiet: bool = False) -> Path:
+def fetch(source: str, file: str, folder: Path, checksum: str | None) -> Path:
     """Download a file, with its checksum if one is known; one that is there already is fetched only if it differs."""
     if not source.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
         raise ValueError(f"{source} is no safe address: begin it with https:// (http:// only for this machine).")
     source = f"{source.rstrip('/')}/"
     server = pooch.create(folder, base_url=source, registry={file: checksum}, retry_if_failed=TRIES - 1)
-    return Path(server.fetch(file, downloader=partial(download, quiet=quiet)))
+    return Path(server.fetch(file, downloader=download))
 
 
-def download(url: str, target: str, server: pooch.Pooch, *, quiet: bool = False) -> None:
+def download(url: str, target: str, server: pooch.Pooch) -> None:
     """One try to fetch a file; an OSError, after which there is no other, if it brings too much or lasts too long."""
     began = time.monotonic()
     with requests.get(url, stream=True, timeout=60) as answer, open(target, "wb") as file:
         answer.raise_for_status()
         total = int(answer.headers.get("content-length", 0))
-        with tqdm(total=total, unit="B", unit_scale=True, disable=quiet or None) as progress:
+        with tqdm(total=total, unit="B", unit_scale=True, disable=None if total > 2**20 else True) as progress:
             for part in answer.iter_content(2**12):  # small: the time is looked at between two parts
                 progress.update(file.write(part))
                 if file.tell() > LARGEST or time.monotonic() - began > SECONDS:

@@ -167,7 +167,7 @@ def _write(report: Report, folder: Path, lists: list[Listed], seen: dict[str, Lo
             report.lines.append(f"{part.source}: {twins} with the same bytes as a test image, or another one")
         found |= {Path(path).relative_to(folder.absolute()).as_posix(): reason for path, reason in gone.items()}
     began = f"{'verified' if in_order else 'NOT IN ORDER'} {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    stamps = "; ".join(f"{part.source}: {part.stamp}" for part in lists)
+    stamps = "; ".join(f"{part.source}: {part.whole.stamp()}" for part in lists)
     rows = "".join(f"{path}\t{reason}\n" for path, reason in sorted(found.items()))
     write_atomically(folder / UNREADABLE, f"{began}, max_unreadable {max_unreadable:g}; {stamps}.\n{rows}")
 

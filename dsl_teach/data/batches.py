@@ -106,10 +106,9 @@ class InMemoryBatches:
 
     def in_order(self) -> Iterator[Batch]:
         """See :class:`Batches`."""
-        every = torch.arange(len(self.images), device=self.images.device)
-        for images, index in zip(self.images.split(self.batch_size), every.split(self.batch_size), strict=True):
+        for index in torch.arange(len(self.images), device=self.images.device).split(self.batch_size):
             if len(mine := self.share.of(index)):
-                yield Batch(self.share.of(images), self.noisy_labels[mine], mine)
+                yield Batch(self.images[mine], self.noisy_labels[mine], mine)
 
 
 class OnDiskBatches:
@@ -240,14 +239,14 @@ def training_order(noisy_labels: Tensor, generator: torch.Generator, *, balanced
     return torch.searchsorted(ends, drawn, right=True).clamp(max=len(labels) - 1)
 
 
-def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 4) -> Tensor:
-    """Shift every one of (B, C, H, W) uint8 images by up to ``padding`` pixels each way, and mirror half of them.
+def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift every one of (B, C, H, W) uint8 images by up to 4 pixels each way, and mirror half of them.
 
     What a shift uncovers is the mirrored border. The numbers are drawn from ``generator`` on the CPU.
     """
     batch, _, height, width = images.shape
-    padded = torch.nn.functional.pad(images, (padding,) * 4, mode="reflect")
-    top, left = torch.randint(2 * padding + 1, (2, batch, 1), generator=generator).to(images.device)
+    padded = torch.nn.functional.pad(images, (4, 4, 4, 4), mode="reflect")
+    top, left = torch.randint(9, (2, batch, 1), generator=generator).to(images.device)
     flip = torch.randint(2, (batch, 1), generator=generator).to(images.device)
     rows = top + torch.arange(height, device=images.device)
     columns = torch.arange(width, device=images.device)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +39,19 @@ class ImageFiles:
         """The absolute paths."""
         root = self.root.absolute().as_posix()
         return [f"{root}/{path}" for path in self.paths]
+
+    def stamp(self) -> str:
+        """Number and checksum of paths, sizes and times: by it one knows whether files are those of before."""
+        states = (f"{path} {_state(full)}\n" for path, full in zip(self.paths, self.full_paths(), strict=True))
+        return f"{len(self)} files ({hashlib.sha256(''.join(states).encode()).hexdigest()[:16]})"
+
+
+def _state(path: str) -> str:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return "missing"
+    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 Images = Tensor | ImageFiles

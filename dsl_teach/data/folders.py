@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import os
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import compress
 from multiprocessing.pool import ThreadPool
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -43,7 +42,7 @@ class Listed:
     files: ImageFiles
     labels: Tensor
     whole: ImageFiles
-    """All images of the list, of which ``files`` may be some."""
+    """All images of the list, of which ``files`` may be some: what verify.py looks at."""
 
     @classmethod
     def by(cls, labels: Mapping[str, int], paths: Iterable[str], source: str, folder: Path, images: Path) -> Listed:
@@ -56,21 +55,6 @@ class Listed:
         """Only the images for which ``chosen``, (N,) bool, holds."""
         files = ImageFiles(self.files.root, tuple(compress(self.files.paths, chosen.tolist())))
         return replace(self, source=source or self.source, files=files, labels=self.labels[chosen])
-
-    @cached_property
-    def stamp(self) -> str:
-        """Number and checksum of paths, sizes and times of the whole list: a loader knows what verify.py looked at."""
-        both = zip(self.whole.paths, self.whole.full_paths(), strict=True)
-        states = (f"{path} {_state(full)}\n" for path, full in both)
-        return f"{len(self.whole)} files ({hashlib.sha256(''.join(states).encode()).hexdigest()[:16]})"
-
-
-def _state(path: str) -> str:
-    try:
-        state = os.stat(path)
-    except OSError:
-        return "missing"
-    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 def load(settings: Settings) -> NoisyDataset:
@@ -235,7 +219,7 @@ def left_out(listed: Listed) -> dict[str, str] | None:
     if not path.is_file():
         return None
     first, *rows = read_text(path).removesuffix("\n").split("\n")
-    if listed.stamp not in first:
+    if listed.whole.stamp() not in first:
         return None
     if not first.startswith("verified"):
         raise ValueError(f"{path}: {first} Restore the files, or raise --max-unreadable. {hint}")

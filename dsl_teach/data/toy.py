@@ -63,7 +63,7 @@ def toy_clusters(
     return _dataset("toy clusters", points, labels, names, told, seed)
 
 
-def toy_moons(*, seed: int, samples_per_class: int = 200, spread: float = 0.1) -> NoisyDataset:
+def toy_moons(*, seed: int, spread: float = 0.1) -> NoisyDataset:
     """Two half-moons that reach into each other: no straight line separates them, no single point stands for either.
 
     Both have radius 1 and come within about a quarter of each other; ``spread`` is the standard deviation of the points
@@ -72,7 +72,7 @@ def toy_moons(*, seed: int, samples_per_class: int = 200, spread: float = 0.1) -
     Returns:
         float32 points (N, 2) with their middle at the origin, labels that are all right, and as many to test on.
     """
-    labels = torch.arange(2 * samples_per_class) % 2
+    labels = torch.arange(400) % 2
 
     def points(generator: torch.Generator) -> Tensor:
         angle = math.pi * torch.rand(len(labels), generator=generator, dtype=torch.float64)

@@ -54,9 +54,8 @@ def read_folder(root: Path, labels: Path | None = None) -> Folder:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder {root}. Give the folder that holds one folder a class.")
-    skipped, found = list[tuple[str, str]](), list[str]()
-    for path, why in _walk(root):
-        (skipped.append((path, why)) if why else found.append(path))
+    seen = _walk(root)
+    skipped, found = [(path, why) for path, why in seen if why], [path for path, why in seen if not why]
     given = _by_folder(found) if labels is None else _by_table(labels, set(found), skipped)
     skipped += [
         (path, "it lies in no class folder" if labels is None else "no label") for path in found if path not in given
