@@ -35,6 +35,11 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def __getitem__(self, rows: Tensor) -> ImageFiles:
+        """The images of these rows, (M,) int64 in any order or (N,) bool, as of a tensor of pixels."""
+        places = torch.arange(len(self))[rows].tolist()
+        return ImageFiles(self.root, tuple(self.paths[place] for place in places))
+
     def full_paths(self) -> list[str]:
         """The absolute paths."""
         root = self.root.absolute().as_posix()
@@ -157,18 +162,10 @@ def subset(dataset: NoisyDataset, size: int, *, seed: int) -> NoisyDataset:
         raise ValueError(f"subset = {size} needs {each} samples of each class, but {short[0]!r} has fewer.")
     rows, (images, semicolon, told) = torch.cat(drawn).sort().values, dataset.made_from.partition(";")
     kept: dict[str, Any] = {
-        name: x[rows] for name, x in vars(dataset).items() if isinstance(x, Tensor) and not name.startswith("test_")
+        name: x[rows] for name, x in vars(dataset).items() if isinstance(x, Images) and not name.startswith("test_")
     }
     made_from = f"{images}, {size} images drawn with seed {seed}{semicolon}{told}"
-    kept["images"] = take(dataset.images, rows)
     return dataclasses.replace(dataset, **kept, made_from=made_from)
-
-
-def take(images: Images, rows: Tensor) -> Images:
-    """The images of these rows, in the order of the rows."""
-    if isinstance(images, ImageFiles):
-        return ImageFiles(images.root, tuple(images.paths[row] for row in rows.tolist()))
-    return images[rows]
 
 
 def shared_images(images: Images, test_images: Images) -> list[int]:

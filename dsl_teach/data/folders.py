@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import compress
 from multiprocessing.pool import ThreadPool
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -53,8 +52,7 @@ class Listed:
 
     def of(self, chosen: Tensor, source: str = "") -> Listed:
         """Only the images for which ``chosen``, (N,) bool, holds."""
-        files = ImageFiles(self.files.root, tuple(compress(self.files.paths, chosen.tolist())))
-        return replace(self, source=source or self.source, files=files, labels=self.labels[chosen])
+        return replace(self, source=source or self.source, files=self.files[chosen], labels=self.labels[chosen])
 
 
 def load(settings: Settings) -> NoisyDataset:

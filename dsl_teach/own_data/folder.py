@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from dsl_teach.data.dataset import ImageFiles, take
+from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.data.folders import SUFFIXES, look_at_all
 from dsl_teach.files import read_table
 
@@ -39,8 +39,8 @@ class Folder:
         """The folder without the images of these rows, each with the reason; and the rows that stay."""
         kept = torch.tensor([row for row in range(len(self.files)) if row not in broken], dtype=torch.int64)
         skipped = tuple((self.files.paths[row], why) for row, why in broken.items())
-        files = take(self.files, kept)
-        return replace(self, files=files, labels=self.labels[kept], skipped=self.skipped + skipped), kept
+        found = replace(self, files=self.files[kept], labels=self.labels[kept], skipped=self.skipped + skipped)
+        return found, kept
 
 
 def read_folder(root: Path, labels: Path | None = None) -> Folder:

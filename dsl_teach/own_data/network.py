@@ -13,7 +13,7 @@ from dsl_teach._validate import require
 from dsl_teach.config import ON_DISK, Settings
 from dsl_teach.data.backbones import frozen_maps
 from dsl_teach.data.batches import Batches, make_batches
-from dsl_teach.data.dataset import ImageFiles, Images, NoisyDataset, take
+from dsl_teach.data.dataset import ImageFiles, Images, NoisyDataset
 from dsl_teach.data.folders import SUFFIXES, held_out, look_at_all, read_by_file
 from dsl_teach.files import read_json
 from dsl_teach.metrics import correction_report
@@ -56,8 +56,8 @@ def fine_tune(output: Path, settings: Settings, *, callbacks: Sequence[Callback]
     given, corrected = (torch.tensor([number[row[side]] for row in rows.values()]) for side in SIDES)
     is_test = held_out(given, stream(settings.seed, "held out")) & (torch.bincount(given)[given] > 1)
     require(bool(is_test.any()), f"{root} has one image a class, so that none can be held out to test on.")
-    files, (train, test) = ImageFiles(root, tuple(rows)), (x.nonzero().flatten() for x in (~is_test, is_test))
-    data = NoisyDataset(root.name, take(files, train), given[train], tuple(names), take(files, test), given[test])
+    files, train = ImageFiles(root, tuple(rows)), ~is_test
+    data = NoisyDataset(root.name, files[train], given[train], tuple(names), files[is_test], given[is_test])
 
     def as_corrected(
         network: EmbeddingNetwork, batches: Batches, _: Settings, epoch: int, *, before: Correction | None, **__: Any
@@ -70,7 +70,7 @@ def fine_tune(output: Path, settings: Settings, *, callbacks: Sequence[Callback]
     same = found.correction is not None and torch.equal(found.correction.labels.cpu(), corrected[train])
     require(same, f"{folder} is trained on other labels than those in {output}/labels.csv now: remove it.")
     right = found.history[-1].test_accuracy
-    return f"{folder}: of {len(test)} images held out, {right:.1%} get their given label."
+    return f"{folder}: of {int(is_test.sum())} images held out, {right:.1%} get their given label."
 
 
 def predict_folder(trained: Path, folder: Path, output: Path, *, device: torch.device | str = "cpu", **how: Any) -> str:
@@ -85,22 +85,24 @@ def predict_folder(trained: Path, folder: Path, output: Path, *, device: torch.d
     settings = Settings.from_yaml(trained / "settings.yaml")
     require(settings.dataset in ON_DISK[2:], f"{trained} was trained on {settings.dataset}, not on image files.")
     class_names = json.loads(read_checked(trained / "data.json"))["class_names"]
-    found = [x.relative_to(folder).as_posix() for x in sorted(folder.rglob("*")) if x.suffix.lower() in SUFFIXES]
-    looks = zip(found, look_at_all(ImageFiles(folder, tuple(found))).values(), strict=True)
-    broken = {path: why for path, (why, _) in looks if why}
-    paths = tuple(path for path in found if path not in broken)
-    require(bool(paths), f"{folder} holds no image that can be read. Name the folder that holds them.")
+    paths = (x.relative_to(folder).as_posix() for x in sorted(folder.rglob("*")) if x.suffix.lower() in SUFFIXES)
+    files = ImageFiles(folder, tuple(paths))
+    looks = look_at_all(files)
+    broken = {path: why for path, (why, _) in looks.items() if why}
+    files = files[torch.tensor([path not in broken for path in looks], dtype=torch.bool)]
+    require(len(files) > 0, f"{folder} holds no image that can be read. Name the folder that holds them.")
     network = trained_network(trained, settings, len(class_names)).to(device)
-    images: Images = ImageFiles(folder, paths)
+    images: Images = files
     if blocks := settings.frozen_blocks:  # the trained part sees their maps
         images = frozen_maps(images, first_backbone(settings), blocks, settings.network, device=device)
-    none = torch.zeros(len(paths), dtype=torch.int64)
+    none = torch.zeros(len(files), dtype=torch.int64)
     batches = make_batches(images, none, batch_size=settings.batch_size, device=device, **how)
     probability, label = logits(prepare(network, settings), batches).softmax(dim=1).max(dim=1)
-    rows = zip(paths, (class_names[c] for c in label.tolist()), (f"{p:.4f}" for p in probability.tolist()), strict=True)
+    predicted, sure = (class_names[c] for c in label.tolist()), (f"{p:.4f}" for p in probability.tolist())
+    rows = zip(files.paths, predicted, sure, strict=True)
     write_atomically(output, csv_text(("file_name", "predicted_label", "probability"), rows))
-    first = next((f" {len(broken)} cannot be read, the first is {folder / x}: {why}." for x, why in broken.items()), "")
-    return f"{output}: {len(paths)} images.{first}"
+    first = next((f" {len(broken)} cannot be read, the first is {x}: {why}." for x, why in broken.items()), "")
+    return f"{output}: {len(files)} images.{first}"
 
 
 def trained_network(trained: Path, settings: Settings, num_classes: int) -> EmbeddingNetwork:
