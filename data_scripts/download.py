@@ -97,18 +97,15 @@ def labels(name: str, folder: Path, mirror: str | None) -> None:
 def clothes(name: str, folder: Path, mirror: str | None) -> None:
     """Fetch each photograph, and the table of who sent it; say how many there are of each class."""
     wanted = [line.split(maxsplit=1) for line in read_text(SUMS).splitlines()]
-    jobs = [(mirror or CLOTHES, path, digest) for digest, path in wanted]
-    jobs.append((mirror or SENDERS, "images.csv", SENDERS_SUM))
     inside = folder / "clothing-dataset-small"
-    for parent in {(inside / path).parent for _, path, _ in jobs}:
+    jobs = [(mirror or CLOTHES, path, inside, f"sha256:{digest}") for digest, path in wanted]
+    jobs.append((mirror or SENDERS, "images.csv", inside, f"sha256:{SENDERS_SUM}"))
+    for parent in {(inside / path).parent for _, path, _, _ in jobs}:
         parent.mkdir(parents=True, exist_ok=True)  # pooch would make them in several threads at once, and stumble
-
-    def fetch_one(job: tuple[str, str, str]) -> None:
-        fetch(job[0], job[1], inside, f"sha256:{job[2]}")
-
     pooch.get_logger().setLevel("WARNING")
     with ThreadPool(CONNECTIONS) as pool:
-        list(tqdm(pool.imap_unordered(fetch_one, jobs), "clothes", len(jobs), disable=None, unit=" files"))
+        made = pool.imap_unordered(lambda job: fetch(*job), jobs)
+        list(tqdm(made, "clothes", len(jobs), disable=None, unit=" files"))
     print(f"{inside} is complete; every file has its published checksum.")
     for kind, count in sorted(Counter(path.split("/")[1] for _, path in wanted).items()):
         print(f"  {kind:12s} {count:5d} {count / len(wanted):6.1%}")

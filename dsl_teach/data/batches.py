@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -57,28 +57,12 @@ WHOLE = Share()
 """The share of a process that works alone."""
 
 
-class Batches(Protocol):
-    """What training needs of a data set, wherever its images live."""
-
-    noisy_labels: Tensor
-    """(N,) int64, in the order of the index."""
-    batch_size: int
-    """Samples a batch, all processes together."""
-
-    def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
-        """As many samples as there are, see :func:`training_order`, in the training view; without ``skip`` batches."""
-        ...
-
-    def in_order(self) -> Iterator[Batch]:
-        """Every sample once, in the order of the index, in the fixed view."""
-        ...
-
-
 @dataclass(eq=False)
 class InMemoryBatches:
     """Images or points, (N, ...), that live on the device; ``view`` is what training does to a batch of images there.
 
-    ``share`` is the part of every batch to hand out; ``balanced`` draws every class equally often for training.
+    Noisy labels are (N,) int64. ``batch_size`` counts the samples of all processes together; ``share`` is the part of
+    every batch to hand out; ``balanced`` draws every class equally often for training.
     """
 
     images: Tensor
@@ -94,7 +78,10 @@ class InMemoryBatches:
         self.images, self.noisy_labels = self.images.to(self.device), self.noisy_labels.to(self.device)
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
-        """See :class:`Batches`; order and views follow from ``generator``, which lives on the CPU."""
+        """As many samples as there are, see :func:`training_order`, in the training view; without ``skip`` batches.
+
+        Order and views follow from ``generator``, which lives on the CPU.
+        """
         order = training_order(self.noisy_labels, generator, balanced=self.balanced).to(self.images.device)
         for step, index in enumerate(order.split(self.batch_size)):
             images = self.images[index]  # the whole batch: its random numbers do not hang on the share
@@ -105,7 +92,7 @@ class InMemoryBatches:
                 yield Batch(self.share.or_first(images), self.noisy_labels[mine], mine)
 
     def in_order(self) -> Iterator[Batch]:
-        """See :class:`Batches`."""
+        """Every sample once, in the order of the index, in the fixed view."""
         for index in torch.arange(len(self.images), device=self.images.device).split(self.batch_size):
             if len(mine := self.share.of(index)):
                 yield Batch(self.images[mine], self.noisy_labels[mine], mine)
@@ -156,7 +143,7 @@ class OnDiskBatches:
         )
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
-        """See :class:`Batches`; raises :class:`UnreadableImage`, which names the file."""
+        """As of :class:`InMemoryBatches`; raises :class:`UnreadableImage`, which names the file."""
         order = training_order(self.noisy_labels, generator, balanced=self.balanced)
         draws = torch.rand(len(self.files), 3, generator=generator)
         draws = draws if self.balanced else draws[order]  # balanced: a sample drawn twice is seen in two views
@@ -164,7 +151,7 @@ class OnDiskBatches:
         return self._read([(index, x.numpy()) for index, x in parts][skip:])
 
     def in_order(self) -> Iterator[Batch]:
-        """See :class:`Batches`; raises as :meth:`shuffled`."""
+        """As of :class:`InMemoryBatches`; raises as :meth:`shuffled`."""
         parts = map(self.share.of, torch.arange(len(self.files)).split(self.batch_size))
         return self._read([(index, None) for index in parts if len(index)])
 
@@ -206,6 +193,10 @@ class _Squares(Dataset["Tensor | UnreadableImage"]):
             return error  # not raised here: the loader would bury the sentence under its own
         collated: Tensor = default_collate(squares)  # in a worker straight into shared memory
         return collated
+
+
+Batches = InMemoryBatches | OnDiskBatches
+"""What training needs of a data set, wherever its images live."""
 
 
 def make_batches(
