@@ -72,7 +72,7 @@ def toy_moons(*, seed: int, spread: float = 0.1) -> NoisyDataset:
     Returns:
         float32 points (N, 2) with their middle at the origin, labels that are all right, and as many to test on.
     """
-    labels = torch.arange(400) % 2
+    labels = torch.arange(400) % 2  # 200 of each moon
 
     def points(generator: torch.Generator) -> Tensor:
         angle = math.pi * torch.rand(len(labels), generator=generator, dtype=torch.float64)
