@@ -18,7 +18,7 @@ from dsl_teach.cli import changes
 from dsl_teach.data import load_dataset
 from dsl_teach.data.backbones import features_of
 from dsl_teach.metrics import accuracy
-from dsl_teach.prototypes.ridge import ridge_head
+from dsl_teach.prototypes.variants import ridge_head
 from dsl_teach.storage import write_atomically
 from dsl_teach.sweep import read_sweep
 from dsl_teach.training.runs import first_backbone

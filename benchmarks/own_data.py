@@ -31,15 +31,14 @@ from dsl_teach.config import Settings
 from dsl_teach.data import load_dataset
 from dsl_teach.data.backbones import PREFIX, backbone, frozen_maps
 from dsl_teach.data.cifar import cifar, linear_probabilities, published_labels
-from dsl_teach.data.dataset import Images, take
+from dsl_teach.data.dataset import Images
 from dsl_teach.data.digits import neighbour_probabilities
 from dsl_teach.noise import instance_dependent_noise, symmetric_noise
 from dsl_teach.own_data.correct import NETWORK
 from dsl_teach.own_data.folder import read_folder
 from dsl_teach.own_data.scores import class_mean_scores, judge, label_scores, principal_axes, wrong_in_first
 from dsl_teach.prototypes import class_scores, label_margin, select_prototypes
-from dsl_teach.prototypes.ridge import ridge_head
-from dsl_teach.prototypes.variants import neighbour_scores
+from dsl_teach.prototypes.variants import neighbour_scores, ridge_head
 from dsl_teach.seeds import stream
 from dsl_teach.training.hardware import environment
 
@@ -181,7 +180,7 @@ def cifar_labels(root: Path, file: str, names: list[str], seeds: int) -> Iterato
     labelled = {name: cifar("cifar10", root, labels=published_labels(file, name), official=False) for name in names}
     for seed in range(seeds):
         rows = torch.arange(seed * IMAGES, (seed + 1) * IMAGES)
-        features = network_features(take(labelled[names[0]].images, rows))
+        features = network_features(labelled[names[0]].images[rows])
         for name, data in labelled.items():
             assert data.clean_labels is not None
             given, clean = data.noisy_labels[rows], data.clean_labels[rows]

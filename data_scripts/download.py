@@ -17,7 +17,6 @@ import sys
 import tarfile
 import time
 from collections import Counter
-from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -98,39 +97,36 @@ def labels(name: str, folder: Path, mirror: str | None) -> None:
 def clothes(name: str, folder: Path, mirror: str | None) -> None:
     """Fetch each photograph, and the table of who sent it; say how many there are of each class."""
     wanted = [line.split(maxsplit=1) for line in read_text(SUMS).splitlines()]
-    jobs = [(mirror or CLOTHES, path, digest) for digest, path in wanted]
-    jobs.append((mirror or SENDERS, "images.csv", SENDERS_SUM))
     inside = folder / "clothing-dataset-small"
-    for parent in {(inside / path).parent for _, path, _ in jobs}:
+    jobs = [(mirror or CLOTHES, path, inside, f"sha256:{digest}") for digest, path in wanted]
+    jobs.append((mirror or SENDERS, "images.csv", inside, f"sha256:{SENDERS_SUM}"))
+    for parent in {(inside / path).parent for _, path, _, _ in jobs}:
         parent.mkdir(parents=True, exist_ok=True)  # pooch would make them in several threads at once, and stumble
-
-    def fetch_one(job: tuple[str, str, str]) -> None:
-        fetch(job[0], job[1], inside, f"sha256:{job[2]}", quiet=True)
-
     pooch.get_logger().setLevel("WARNING")
     with ThreadPool(CONNECTIONS) as pool:
-        list(tqdm(pool.imap_unordered(fetch_one, jobs), "clothes", len(jobs), disable=None, unit=" files"))
+        made = pool.imap_unordered(lambda job: fetch(*job), jobs)
+        list(tqdm(made, "clothes", len(jobs), disable=None, unit=" files"))
     print(f"{inside} is complete; every file has its published checksum.")
     for kind, count in sorted(Counter(path.split("/")[1] for _, path in wanted).items()):
         print(f"  {kind:12s} {count:5d} {count / len(wanted):6.1%}")
 
 
-def fetch(source: str, file: str, folder: Path, checksum: str | None, *, quiet: bool = False) -> Path:
+def fetch(source: str, file: str, folder: Path, checksum: str | None) -> Path:
     """Download a file, with its checksum if one is known; one that is there already is fetched only if it differs."""
     if not source.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
         raise ValueError(f"{source} is no safe address: begin it with https:// (http:// only for this machine).")
     source = f"{source.rstrip('/')}/"
     server = pooch.create(folder, base_url=source, registry={file: checksum}, retry_if_failed=TRIES - 1)
-    return Path(server.fetch(file, downloader=partial(download, quiet=quiet)))
+    return Path(server.fetch(file, downloader=download))
 
 
-def download(url: str, target: str, server: pooch.Pooch, *, quiet: bool = False) -> None:
+def download(url: str, target: str, server: pooch.Pooch) -> None:
     """One try to fetch a file; an OSError, after which there is no other, if it brings too much or lasts too long."""
     began = time.monotonic()
     with requests.get(url, stream=True, timeout=60) as answer, open(target, "wb") as file:
         answer.raise_for_status()
         total = int(answer.headers.get("content-length", 0))
-        with tqdm(total=total, unit="B", unit_scale=True, disable=quiet or None) as progress:
+        with tqdm(total=total, unit="B", unit_scale=True, disable=None if total > 2**20 else True) as progress:
             for part in answer.iter_content(2**12):  # small: the time is looked at between two parts
                 progress.update(file.write(part))
                 if file.tell() > LARGEST or time.monotonic() - began > SECONDS:

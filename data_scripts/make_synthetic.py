@@ -95,7 +95,7 @@ class Artist:
 
 
 def make_clothing1m(
-    folder: str | Path, *, classes: int = 14, images_per_class: int = 40, noise_rate: float = 0.38, seed: int = 0
+    folder: Path, *, classes: int = 14, images_per_class: int = 40, noise_rate: float = 0.38, seed: int = 0
 ) -> Path:
     """Draw a data set in the layout of Clothing1M into a folder that is empty, or does not exist.
 
@@ -103,7 +103,7 @@ def make_clothing1m(
     training (a fifth as many), validation (a tenth) and test (a fifth); half of these carry a noisy label too. One
     image is gray-scale, one CMYK.
     """
-    _require(Path(folder), classes, CLOTHES, images_per_class)
+    _require(folder, classes, CLOTHES, images_per_class)
     artist = Artist(classes, noise_rate=noise_rate, seed=seed)
     sizes = {"noisy_train": images_per_class, "clean_train": images_per_class // 5 or 1}
     sizes |= {"clean_val": images_per_class // 10 or 1, "clean_test": images_per_class // 5 or 1}
@@ -115,7 +115,7 @@ def make_clothing1m(
     drawn = {part: _draw(artist, size, name) for part, size in sizes.items()}
     modes = zip(sorted(drawn["noisy_train"])[:2], ("L", "CMYK"), strict=True)
     drawn["noisy_train"] |= {key: artist.draw(drawn["noisy_train"][key].true_label, mode=mode) for key, mode in modes}
-    with _new_folder(Path(folder)) as new:
+    with _new_folder(folder) as new:
         _write_images(new, "Clothing1M", {key: image for part in drawn.values() for key, image in part.items()})
         noisy, clean = dict(drawn["noisy_train"]), dict[str, Drawn]()
         for part, images in drawn.items():
@@ -128,18 +128,18 @@ def make_clothing1m(
         _write_lines(new / "noisy_label_kv.txt", noisy_rows, end="")
         _write_lines(new / "clean_label_kv.txt", clean_rows, end="")
         _write_lines(new / "category_names_eng.txt", CLOTHES[:classes], end="")
-    return Path(folder)
+    return folder
 
 
 def make_food101n(
-    folder: str | Path, *, classes: int = 14, images_per_class: int = 40, noise_rate: float = 0.2, seed: int = 0
+    folder: Path, *, classes: int = 14, images_per_class: int = 40, noise_rate: float = 0.2, seed: int = 0
 ) -> Path:
     """Draw data sets in the layouts of Food-101N and Food-101: ``Food-101N_release`` and ``food-101``.
 
     As in the originals, one file stands in two classes, one verification label has no image, and the two lists of
     classes differ in order. There are at least 5 classes, and a fifth as many images to test on.
     """
-    _require(Path(folder), classes, DISHES, images_per_class, least=5)
+    _require(folder, classes, DISHES, images_per_class, least=5)
     names, artist = DISHES[:classes], Artist(classes, noise_rate=noise_rate, seed=seed)
     images = [artist.draw(label) for label in range(classes) for _ in range(images_per_class)]
     web = {f"{names[x.noisy_label]}/{hashlib.md5(x.jpeg, usedforsecurity=False).hexdigest()}.jpg": x for x in images}
@@ -151,24 +151,24 @@ def make_food101n(
         part: _draw(clean, size, lambda label: f"{names[label]}/{int(clean.random.integers(10**4, 10**7))}.jpg")
         for part, size in parts.items()
     }
-    with _new_folder(Path(folder)) as new:
+    with _new_folder(folder) as new:
         _write_food101n(new / FOOD101N, web, names)
         _write_food101(new / FOOD101, tested, names)
-    return Path(folder)
+    return folder
 
 
-def make_clothes(folder: str | Path, *, classes: int = 10, images_per_class: int = 40, seed: int = 0) -> Path:
+def make_clothes(folder: Path, *, classes: int = 10, images_per_class: int = 40, seed: int = 0) -> Path:
     """Draw a data set in the layout of the clothes; all labels are true, and each sender sent four images."""
-    _require(Path(folder), classes, GARMENTS, images_per_class)
+    _require(folder, classes, GARMENTS, images_per_class)
     artist, images, rows = Artist(classes, noise_rate=0, seed=seed), dict[str, Drawn](), ["image,sender_id"]
     for number in range(classes * images_per_class):
         drawn = artist.draw(number % classes)
         images[f"{PARTS[number // classes % 3]}/{GARMENTS[drawn.true_label]}/{number:02d}.jpg"] = drawn
         rows.append(f"{number:02d},{number // 4}")
-    with _new_folder(Path(folder)) as new:
+    with _new_folder(folder) as new:
         _write_images(new, "the clothes", images, "")
         _write_lines(new / SENDERS, rows)
-    return Path(folder)
+    return folder
 
 
 def _draw(artist: Artist, size: int, name: Callable[[int], str]) -> dict[str, Drawn]:

@@ -85,7 +85,8 @@ def prepare(source: Path, target: Path, *, short_side: int = 256, workers: int =
         _begin_copy(target, short_side)
         images = [path for path in paths if path.suffix.lower() in SUFFIXES]
         for path in set(paths) - set(images):
-            _copy(source / path, target / path)
+            with whole_file(target / path) as part:
+                shutil.copyfile(require_regular(source / path), part)
         make = partial(make_small, source=source, target=target, short_side=short_side)
         made = in_processes(make, images, workers, f"short side to {short_side}")
         return {path.as_posix(): reason for path, reason in made if reason}
@@ -99,12 +100,12 @@ def make_small(path: Path, *, source: Path, target: Path, short_side: int) -> st
         image = decode_image(source / path, within=source)
     except UnreadableImage as error:
         return error.reason
-    if min(image.shape[-2:]) <= short_side:
-        _copy(source / path, target / path)
-        return ""
-    small = Image.fromarray(resize_short_side(image, short_side).permute(1, 2, 0).contiguous().numpy())
     with whole_file(target / path) as part:
-        small.save(part, Image.registered_extensions()[path.suffix.lower()], quality=92)
+        if min(image.shape[-2:]) <= short_side:
+            shutil.copyfile(source / path, part)
+        else:
+            small = Image.fromarray(resize_short_side(image, short_side).permute(1, 2, 0).contiguous().numpy())
+            small.save(part, Image.registered_extensions()[path.suffix.lower()], quality=92)
     return ""
 
 
@@ -118,11 +119,6 @@ def _files(source: Path) -> Iterator[Path]:
         for name in names:
             if name not in (UNREADABLE, PREPARED) and not name.startswith(".") and not name.endswith((".part", ".tar")):
                 yield Path(folder, name)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with whole_file(target) as part:
-        shutil.copyfile(require_regular(source), part)
 
 
 @contextmanager

@@ -135,14 +135,15 @@ def verify(
     report.problems += [
         f"{len(shared)} image(s) stand in {one.source} and in {other.source}: {min(shared)} …"
         for one, other in combinations(lists, 2)
-        if (shared := set(one.full_paths()) & set(other.full_paths()))
+        if (shared := set(one.files.full_paths()) & set(other.files.full_paths()))
     ]
     with ExitStack() as stack:
         for folder in sorted({part.folder for part in lists}):
             stack.enter_context(locked(folder))
-        places = list(dict.fromkeys(place for part in lists for place in part.places()))
-        looks = in_processes(partial(look, decode=True), places, workers, "decoding")
-        seen = {path: found for (path, _), found in looks}
+        seen = dict[str, Look]()
+        for part in lists:
+            looks = partial(look, within=part.files.root, decode=True)
+            seen |= in_processes(looks, part.files.full_paths(), workers, part.source)
         for folder in dict.fromkeys(part.folder for part in lists):
             _write(report, folder, [part for part in lists if part.folder == folder], seen, max_unreadable)
     return report
@@ -166,7 +167,7 @@ def _write(report: Report, folder: Path, lists: list[Listed], seen: dict[str, Lo
             report.lines.append(f"{part.source}: {twins} with the same bytes as a test image, or another one")
         found |= {Path(path).relative_to(folder.absolute()).as_posix(): reason for path, reason in gone.items()}
     began = f"{'verified' if in_order else 'NOT IN ORDER'} {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    stamps = "; ".join(f"{part.source}: {part.stamp}" for part in lists)
+    stamps = "; ".join(f"{part.source}: {part.whole.stamp()}" for part in lists)
     rows = "".join(f"{path}\t{reason}\n" for path, reason in sorted(found.items()))
     write_atomically(folder / UNREADABLE, f"{began}, max_unreadable {max_unreadable:g}; {stamps}.\n{rows}")
 

@@ -163,7 +163,7 @@ def correct(
 
     say(correct_folder(folder, output, labels=labels, network=network, embeddings=embeddings))
     if fine_tune:
-        from dsl_teach.own_data import fine_tune as tuning
+        from dsl_teach.own_data import network as tuning
         from dsl_teach.training.hardware import best_device
 
         settings = tuning.settings_for(output)
@@ -198,7 +198,7 @@ def predict(
     loader_workers: LoaderWorkers = 0,
 ) -> int:
     """Say what the network of a run takes images for."""
-    from dsl_teach.own_data.predict import predict_folder
+    from dsl_teach.own_data.network import predict_folder
     from dsl_teach.training.hardware import find_device
 
     say(predict_folder(run, folder, output, device=find_device(device), loader_workers=loader_workers))

@@ -17,8 +17,7 @@ from dsl_teach.config import Settings
 from dsl_teach.data import load_dataset
 from dsl_teach.data.folders import held_out
 from dsl_teach.own_data.apply import apply_decisions
-from dsl_teach.own_data.fine_tune import fine_tune
-from dsl_teach.own_data.predict import predict_folder
+from dsl_teach.own_data.network import fine_tune, predict_folder
 from dsl_teach.seeds import stream
 from dsl_teach.training.records import Callback
 

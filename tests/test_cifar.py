@@ -9,9 +9,8 @@ import torch
 from torchvision.datasets import CIFAR10
 
 from dsl_teach import Settings, load_dataset
-from dsl_teach.data import arrays
-from dsl_teach.data.arrays import read_arrays
-from dsl_teach.data.cifar import PublishedLabels, cifar, published_labels
+from dsl_teach.data import cifar as module
+from dsl_teach.data.cifar import PublishedLabels, cifar, published_labels, read_arrays
 from dsl_teach.data.dataset import subset
 from tests.tiny_cifar import TEN, Attack, dump, make_official, write_cifar10
 
@@ -246,7 +245,7 @@ def test_forged_and_damaged_pickles_are_refused(tmp_path, content):
 
 
 def test_files_that_would_fill_the_memory_are_refused_before_they_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(arrays, "LARGEST", 2**20)
+    monkeypatch.setattr(module, "LARGEST", 2**20)
     np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros(2**20, dtype=np.int64))  # 8 kB
     (tmp_path / "large").write_bytes(b"N." + bytes(2**20))
     (tmp_path / "memo").write_bytes(b"}r\xff\xff\xff\x7f.")  # Python would make room for two thousand million places

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dsl_teach.prototypes.ridge import ridge_head
+from dsl_teach.prototypes.variants import ridge_head
 
 
 def drawn(n=40, d=7, k=3, seed=0):

@@ -22,8 +22,7 @@ from dsl_teach.prototypes import (
     select_prototypes,
     similarity_threshold,
 )
-from dsl_teach.prototypes.ridge import ridge_head
-from dsl_teach.prototypes.variants import neighbour_scores
+from dsl_teach.prototypes.variants import neighbour_scores, ridge_head
 from dsl_teach.training import losses
 from dsl_teach.training.distributed import process_group
 from dsl_teach.training.loop import fit

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from dsl_teach.config import Settings
-    from dsl_teach.data.dataset import NoisyDataset
+from dsl_teach.config import Settings
+from dsl_teach.data.dataset import NoisyDataset
 
 _MODULES = {
     "toy_clusters": "toy",

@@ -129,12 +129,7 @@ def frozen_maps(
     digest = hashlib.sha256(repr((name, str(frozen), VIEWS, FILES, PIXELS)).encode())
     for key, value in frozen.state_dict().items():
         digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
-    if isinstance(images, ImageFiles):
-        for path in images.paths:
-            told = (images.root / path).stat()
-            digest.update(f"{path}\t{told.st_size}\t{told.st_mtime_ns}\n".encode())
-    else:
-        digest.update(images.contiguous().numpy().tobytes())
+    digest.update(images.stamp().encode() if isinstance(images, ImageFiles) else images.contiguous().numpy().tobytes())
     with locked(cache_folder(), wait=True) as folder:
         kept = folder / f"maps-{digest.hexdigest()[:20]}.pt"
         with contextlib.suppress(DamagedFile):

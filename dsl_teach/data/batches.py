@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -57,28 +57,12 @@ WHOLE = Share()
 """The share of a process that works alone."""
 
 
-class Batches(Protocol):
-    """What training needs of a data set, wherever its images live."""
-
-    noisy_labels: Tensor
-    """(N,) int64, in the order of the index."""
-    batch_size: int
-    """Samples a batch, all processes together."""
-
-    def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
-        """As many samples as there are, see :func:`training_order`, in the training view; without ``skip`` batches."""
-        ...
-
-    def in_order(self) -> Iterator[Batch]:
-        """Every sample once, in the order of the index, in the fixed view."""
-        ...
-
-
 @dataclass(eq=False)
 class InMemoryBatches:
     """Images or points, (N, ...), that live on the device; ``view`` is what training does to a batch of images there.
 
-    ``share`` is the part of every batch to hand out; ``balanced`` draws every class equally often for training.
+    Noisy labels are (N,) int64. ``batch_size`` counts the samples of all processes together; ``share`` is the part of
+    every batch to hand out; ``balanced`` draws every class equally often for training.
     """
 
     images: Tensor
@@ -94,7 +78,10 @@ class InMemoryBatches:
         self.images, self.noisy_labels = self.images.to(self.device), self.noisy_labels.to(self.device)
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
-        """See :class:`Batches`; order and views follow from ``generator``, which lives on the CPU."""
+        """As many samples as there are, see :func:`training_order`, in the training view; without ``skip`` batches.
+
+        Order and views follow from ``generator``, which lives on the CPU.
+        """
         order = training_order(self.noisy_labels, generator, balanced=self.balanced).to(self.images.device)
         for step, index in enumerate(order.split(self.batch_size)):
             images = self.images[index]  # the whole batch: its random numbers do not hang on the share
@@ -105,11 +92,10 @@ class InMemoryBatches:
                 yield Batch(self.share.or_first(images), self.noisy_labels[mine], mine)
 
     def in_order(self) -> Iterator[Batch]:
-        """See :class:`Batches`."""
-        every = torch.arange(len(self.images), device=self.images.device)
-        for images, index in zip(self.images.split(self.batch_size), every.split(self.batch_size), strict=True):
+        """Every sample once, in the order of the index, in the fixed view."""
+        for index in torch.arange(len(self.images), device=self.images.device).split(self.batch_size):
             if len(mine := self.share.of(index)):
-                yield Batch(self.share.of(images), self.noisy_labels[mine], mine)
+                yield Batch(self.images[mine], self.noisy_labels[mine], mine)
 
 
 class OnDiskBatches:
@@ -157,20 +143,17 @@ class OnDiskBatches:
         )
 
     def shuffled(self, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
-        """See :class:`Batches`; raises :class:`UnreadableImage`, which names the file."""
+        """As of :class:`InMemoryBatches`; raises :class:`UnreadableImage`, which names the file."""
         order = training_order(self.noisy_labels, generator, balanced=self.balanced)
         draws = torch.rand(len(self.files), 3, generator=generator)
         draws = draws if self.balanced else draws[order]  # balanced: a sample drawn twice is seen in two views
-        parts = list(zip(self._split(order), self._split(draws), strict=True))[skip:]
-        return self._read([(self.share.or_first(index), self.share.or_first(x).numpy()) for index, x in parts])
+        parts = zip(*(map(self.share.or_first, x.split(self.batch_size)) for x in (order, draws)), strict=True)
+        return self._read([(index, x.numpy()) for index, x in parts][skip:])
 
     def in_order(self) -> Iterator[Batch]:
-        """See :class:`Batches`; raises as :meth:`shuffled`."""
-        parts = [self.share.of(index) for index in self._split(torch.arange(len(self.files)))]
+        """As of :class:`InMemoryBatches`; raises as :meth:`shuffled`."""
+        parts = map(self.share.of, torch.arange(len(self.files)).split(self.batch_size))
         return self._read([(index, None) for index in parts if len(index)])
-
-    def _split(self, order: Tensor) -> Sequence[Tensor]:
-        return order.split(self.batch_size) if len(order) else ()
 
     def _read(self, parts: Sequence[tuple[Tensor, np.ndarray | None]]) -> Iterator[Batch]:
         self._passes = this_pass = self._passes + 1
@@ -212,6 +195,10 @@ class _Squares(Dataset["Tensor | UnreadableImage"]):
         return collated
 
 
+Batches = InMemoryBatches | OnDiskBatches
+"""What training needs of a data set, wherever its images live."""
+
+
 def make_batches(
     images: Images,
     noisy_labels: Tensor,
@@ -243,14 +230,14 @@ def training_order(noisy_labels: Tensor, generator: torch.Generator, *, balanced
     return torch.searchsorted(ends, drawn, right=True).clamp(max=len(labels) - 1)
 
 
-def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 4) -> Tensor:
-    """Shift every one of (B, C, H, W) uint8 images by up to ``padding`` pixels each way, and mirror half of them.
+def crop_and_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift every one of (B, C, H, W) uint8 images by up to 4 pixels each way, and mirror half of them.
 
     What a shift uncovers is the mirrored border. The numbers are drawn from ``generator`` on the CPU.
     """
     batch, _, height, width = images.shape
-    padded = torch.nn.functional.pad(images, (padding,) * 4, mode="reflect")
-    top, left = torch.randint(2 * padding + 1, (2, batch, 1), generator=generator).to(images.device)
+    padded = torch.nn.functional.pad(images, (4, 4, 4, 4), mode="reflect")
+    top, left = torch.randint(9, (2, batch, 1), generator=generator).to(images.device)
     flip = torch.randint(2, (batch, 1), generator=generator).to(images.device)
     rows = top + torch.arange(height, device=images.device)
     columns = torch.arange(width, device=images.device)

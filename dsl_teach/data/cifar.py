@@ -1,27 +1,33 @@
 """CIFAR-10 and CIFAR-100, with labels that people published for them, or wrong ones where images look alike.
 
+A pickle is a small program that runs as it is loaded, and CIFAR and CIFAR-N are published as pickles. Here a pickle may
+ask only for what stands below for NumPy's arrays: NumPy itself would believe whatever a file says of its bytes.
+
 Sources: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009; Wei et al., "Learning with Noisy
 Labels Revisited: A Study Using Real-World Human Annotations", ICLR 2022 (CIFAR-10N and CIFAR-100N).
 """
 
 from __future__ import annotations
 
+import io
+import pickle
+import pickletools
 import warnings
+import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dsl_teach._validate import require_labels
-from dsl_teach.data.arrays import read_arrays
-from dsl_teach.data.dataset import NoisyDataset, shared_images, subset, with_labels
-from dsl_teach.noise import instance_dependent_noise
-from dsl_teach.seeds import stream
+from dsl_teach.config import Settings
+from dsl_teach.data.dataset import NoisyDataset, confused_labels, shared_images, subset, with_labels
+from dsl_teach.files import require_regular
 
-if TYPE_CHECKING:
-    from dsl_teach.config import Settings
+LARGEST = 2**28
+"""Bytes of a file of images or labels, unpacked."""
 
 
 class PublishedLabels(NamedTuple):
@@ -45,12 +51,8 @@ def load(settings: Settings) -> NoisyDataset:
         return data
     assert isinstance(data.images, Tensor)
     probabilities = linear_probabilities(data.images, data.noisy_labels)  # no published labels: these are right
-    generator, temperature = stream(s.seed, "noise"), s.noise_temperature
-    noise = instance_dependent_noise(
-        probabilities, data.noisy_labels, s.noise_rate, generator=generator, temperature=temperature
-    )
     told = f"{s.noise_rate:.0%} label noise by a linear model's confusions"
-    return with_labels(data, noise.noisy_labels, made_from=told)
+    return with_labels(data, confused_labels(probabilities, data.noisy_labels, s), made_from=told)
 
 
 def cifar(name: str, root: str | Path, *, labels: PublishedLabels | None = None, official: bool = True) -> NoisyDataset:
@@ -108,7 +110,7 @@ def official_files(kind: Any) -> list[tuple[str, str]]:
     return [*map(tuple, kind.train_list + kind.test_list), (kind.meta["filename"], kind.meta["md5"])]
 
 
-def linear_probabilities(images: Tensor, labels: Tensor, *, components: int = 64) -> Tensor:
+def linear_probabilities(images: Tensor, labels: Tensor) -> Tensor:
     """(N, K) float64 class probabilities by logistic regression on whitened principal components, 3-fold held out."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
@@ -116,7 +118,7 @@ def linear_probabilities(images: Tensor, labels: Tensor, *, components: int = 64
     from sklearn.pipeline import make_pipeline
 
     pixels = images.flatten(1).float().div(255).numpy()
-    count = max(1, min(components, len(pixels) // 20))  # of few images, the later axes are noise
+    count = max(1, min(64, len(pixels) // 20))  # of few images, the later axes are noise
     axes = PCA(count, whiten=True, svd_solver="randomized", random_state=0)
     model = make_pipeline(axes, LogisticRegression(max_iter=200))
     return torch.from_numpy(cross_val_predict(model, pixels, labels.numpy(), cv=3, method="predict_proba")).double()
@@ -180,3 +182,77 @@ def _require_belonging(published: PublishedLabels, clean_labels: Tensor, num_cla
             f"{source}: its true labels are not those of {title} for {len(differ)} of {len(clean_labels)} images, the "
             f"first is image {differ[0]}. Use a file in the order of torchvision's training set."
         )
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """The content of a ``.npz`` file, a ``.pt`` file (saved by PyTorch), or, under any other name, a pickle."""
+    try:
+        _require_small(path)
+        if path.suffix == ".npz":
+            return dict(np.load(path, allow_pickle=False))
+        with torch.serialization.safe_globals([(instead, name) for name, instead in _ALLOWED.items()]):
+            content = (
+                torch.load(path, map_location="cpu", weights_only=True) if path.suffix == ".pt" else _unpickle(path)
+            )
+        return {name: x.array if isinstance(x, _Array) else x for name, x in content.items()}
+    except Exception as error:  # damaged and hostile files can make a reader stumble in any way
+        raise ValueError(
+            f"{path} cannot be read: it is damaged, too large, or holds more than words, whole numbers and arrays "
+            "of them, and anything else could run code. Get it again from its publisher."
+        ) from error
+
+
+def _require_small(path: Path) -> None:
+    """Nothing is taken in that is larger than label files and CIFAR are, nor what would unpack to it."""
+    size = require_regular(path).stat().st_size
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = max(size, sum(member.file_size for member in archive.infolist()))
+    if size > LARGEST:
+        raise ValueError(f"{size:,} bytes are more than the {LARGEST:,} that are read")
+
+
+class _Dtype:
+    def __init__(self, code: str, *_: object):
+        self.dtype = {name: np.dtype(name) for name in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")}[code]
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    def __init__(self, *_: object):
+        self.array = np.empty(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, is_fortran, data = state
+        content = data.encode("latin1") if isinstance(data, str) else data
+        self.array = np.frombuffer(content, dtype.dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _from_buffer(data: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str) -> _Array:
+    array = _Array()
+    array.__setstate__((1, shape, dtype, order == "F", data))
+    return array
+
+
+_ALLOWED = {"numpy.dtype": _Dtype, "numpy.ndarray": _Array} | {
+    f"numpy.{core}.{name}": instead
+    for core in ("core", "_core")  # NumPy 1 and 2
+    for name, instead in (("multiarray._reconstruct", _Array), ("numeric._frombuffer", _from_buffer))
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}" not in _ALLOWED:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
+        return _ALLOWED[f"{module}.{name}"]
+
+
+def _unpickle(path: Path) -> Any:
+    content = path.read_bytes()
+    for operation, number, _ in pickletools.genops(content):
+        if operation.name.endswith("PUT") and int(number or 0) > len(content):  # each place in between takes memory
+            raise pickle.UnpicklingError(f"{operation.name} {number} is not allowed")
+    return _Unpickler(io.BytesIO(content), encoding="latin1").load()

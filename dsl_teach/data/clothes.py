@@ -8,21 +8,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from dsl_teach.config import Settings
 from dsl_teach.data.backbones import PREFIX, backbone, features_of
 from dsl_teach.data.cifar import linear_probabilities
-from dsl_teach.data.dataset import NoisyDataset, with_labels
+from dsl_teach.data.dataset import NoisyDataset, confused_labels, with_labels
 from dsl_teach.data.folders import SUFFIXES, Listed, assemble
 from dsl_teach.files import read_table
-from dsl_teach.noise import instance_dependent_noise, symmetric_noise
+from dsl_teach.noise import symmetric_noise
 from dsl_teach.seeds import stream
-
-if TYPE_CHECKING:
-    from dsl_teach.config import Settings
 
 PARTS = ("train", "validation", "test")
 """The folders as published; they are put together and split anew, since their test folder is of five senders only."""
@@ -38,16 +35,15 @@ def load(settings: Settings) -> NoisyDataset:
     data = clothes(settings.data_root, seed=settings.seed, trust=settings.trust)
     if not settings.noise_rate:
         return data
-    labels, rate, generator = data.noisy_labels, settings.noise_rate, stream(settings.seed, "noise")
+    labels, rate = data.noisy_labels, settings.noise_rate
     if settings.noise_from == "chance":
-        told = "symmetric noise"
-        noise = symmetric_noise(labels, rate, num_classes=data.num_classes, generator=generator)
+        told, generator = "symmetric noise", stream(settings.seed, "noise")
+        labels = symmetric_noise(labels, rate, num_classes=data.num_classes, generator=generator).noisy_labels
     else:
         network = {"images": PROBE, "other_network": OTHER}[settings.noise_from]
-        temperature, told = settings.noise_temperature, f"noise by the confusions of a probe of {network}"
-        probabilities = probe(data, network)
-        noise = instance_dependent_noise(probabilities, labels, rate, generator=generator, temperature=temperature)
-    return with_labels(data, noise.noisy_labels, made_from=f"{rate:.0%} {told}")
+        told = f"noise by the confusions of a probe of {network}"
+        labels = confused_labels(probe(data, network), labels, settings)
+    return with_labels(data, labels, made_from=f"{rate:.0%} {told}")
 
 
 def clothes(root: str | Path, *, seed: int, trust: bool = False) -> NoisyDataset:
@@ -69,16 +65,12 @@ def clothes(root: str | Path, *, seed: int, trust: bool = False) -> NoisyDataset
         raise FileNotFoundError(f"{root} holds no photographs in {', '.join(PARTS)}. Run: {way}")
     names = tuple(sorted({path.split("/")[1] for path in paths}))
     whole = Listed.by({path: names.index(path.split("/")[1]) for path in paths}, paths, "clothes", root, root)
-    is_test = by_sender(paths, senders(root / SENDERS), seed)
+    senders = {row["image"]: row["sender_id"] for row in read_table(root / SENDERS, "image", "sender_id")}
+    is_test = by_sender(paths, senders, seed)
     train, test = whole.of(~is_test), whole.of(is_test, "the senders left out of clothes")
     told = f"clean labels, tested on senders left out by seed {seed}"
     data = assemble("clothes", train, test, names, told, trust=trust)
     return dataclasses.replace(data, clean_labels=data.noisy_labels.clone())
-
-
-def senders(path: Path) -> dict[str, str]:
-    """Image -> who sent it, of the published table."""
-    return {row["image"]: row["sender_id"] for row in read_table(path, "image", "sender_id")}
 
 
 def by_sender(paths: Sequence[str], who: Mapping[str, str], seed: int) -> Tensor:

@@ -6,19 +6,16 @@ by request to its authors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from dsl_teach.config import Settings
 from dsl_teach.data.dataset import UNKNOWN, NoisyDataset
-from dsl_teach.data.folders import Listed, assemble, read_lines, read_list
-
-if TYPE_CHECKING:
-    from dsl_teach.config import Settings
+from dsl_teach.data.folders import Listed, assemble, read_list
 
 PREFIX = "images/"
 
@@ -41,9 +38,8 @@ def clothing1m(root: str | Path, *, trust: bool = False) -> NoisyDataset:
     """
     lists = Clothing1MLists(Path(root))
     train, test = lists.images("noisy_train"), lists.images("clean_test")
-    return assemble(
-        "Clothing1M", train, test, lists.class_names, "labels from the words around the images", trust=trust
-    )
+    told = "labels from the words around the images"
+    return assemble("Clothing1M", train, test, lists.class_names, told, trust=trust)
 
 
 class Clothing1MLists:
@@ -51,28 +47,25 @@ class Clothing1MLists:
 
     def __init__(self, root: Path):
         self.root = root
-        self._hint = f"Put the lists of Clothing1M into {root} or {root / 'annotations'}, as they were published."
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         """In the order of the labels."""
-        lines = read_lines(self._path("category_names_eng.txt"), hint=self._hint)
-        return tuple(line.strip() for _, line in lines)
+        return tuple(self._read("category_names_eng.txt", lambda line: (line.strip(), UNKNOWN)))
 
     @cached_property
     def noisy(self) -> dict[str, int]:
         """The noisy label of each image, ``UNKNOWN`` where the line holds a path alone."""
-        return read_list(self._path("noisy_label_kv.txt"), self._labelled, hint=self._hint)
+        return self._read("noisy_label_kv.txt", self._labelled)
 
     @cached_property
     def clean(self) -> dict[str, int]:
         """The clean label of each image that has one."""
-        return read_list(self._path("clean_label_kv.txt"), self._labelled, hint=self._hint)
+        return self._read("clean_label_kv.txt", self._labelled)
 
     def keys(self, name: str) -> tuple[str, ...]:
         """The images of a list: ``noisy_train``, ``clean_train``, ``clean_val`` or ``clean_test``."""
-        path = self._path(f"{name}_key_list.txt")
-        return tuple(read_list(path, lambda line: (line.removeprefix(PREFIX), UNKNOWN), hint=self._hint))
+        return tuple(self._read(f"{name}_key_list.txt", lambda line: (line.removeprefix(PREFIX), UNKNOWN)))
 
     def images(self, name: str) -> Listed:
         """The images of a list with their labels, noisy ones for ``noisy_train``, else clean ones."""
@@ -104,6 +97,8 @@ class Clothing1MLists:
             raise ValueError(f"the label {word!r} must be a whole number from 0 to {len(self.class_names) - 1}.")
         return key, int(word)
 
-    def _path(self, name: str) -> Path:
-        beside = self.root / name
-        return beside if beside.exists() else self.root / "annotations" / name
+    def _read(self, name: str, parse: Callable[[str], tuple[str, int]]) -> dict[str, int]:
+        """A list, which lies in the folder or in ``annotations``."""
+        beside, annotations = self.root / name, self.root / "annotations"
+        hint = f"Put the lists of Clothing1M into {self.root} or {annotations}, as they were published."
+        return read_list(beside if beside.exists() else annotations / name, parse, hint=hint)

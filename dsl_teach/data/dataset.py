@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,9 @@ import torch
 from torch import Tensor
 
 from dsl_teach._validate import require_labels
+from dsl_teach.config import Settings
 from dsl_teach.metrics import chance_changed
+from dsl_teach.noise import instance_dependent_noise
 from dsl_teach.prototypes.selection import sample_by_class
 from dsl_teach.seeds import stream
 
@@ -29,6 +34,29 @@ class ImageFiles:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def __getitem__(self, rows: Tensor) -> ImageFiles:
+        """The images of these rows, (M,) int64 in any order or (N,) bool, as of a tensor of pixels."""
+        places = torch.arange(len(self))[rows].tolist()
+        return ImageFiles(self.root, tuple(self.paths[place] for place in places))
+
+    def full_paths(self) -> list[str]:
+        """The absolute paths."""
+        root = self.root.absolute().as_posix()
+        return [f"{root}/{path}" for path in self.paths]
+
+    def stamp(self) -> str:
+        """Number and checksum of paths, sizes and times: by it one knows whether files are those of before."""
+        states = (f"{path} {_state(full)}\n" for path, full in zip(self.paths, self.full_paths(), strict=True))
+        return f"{len(self)} files ({hashlib.sha256(''.join(states).encode()).hexdigest()[:16]})"
+
+
+def _state(path: str) -> str:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return "missing"
+    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 Images = Tensor | ImageFiles
@@ -108,6 +136,17 @@ def with_labels(dataset: NoisyDataset, noisy_labels: Tensor, *, made_from: str) 
     return relabelled
 
 
+def confused_labels(probabilities: Tensor, clean_labels: Tensor, settings: Settings) -> Tensor:
+    """(N,) labels of which a share ``noise_rate`` is wrong, by :func:`dsl_teach.noise.instance_dependent_noise`."""
+    rate, temperature, generator = (
+        settings.noise_rate or 0.0,
+        settings.noise_temperature,
+        stream(settings.seed, "noise"),
+    )
+    noise = instance_dependent_noise(probabilities, clean_labels, rate, generator=generator, temperature=temperature)
+    return noise.noisy_labels
+
+
 def subset(dataset: NoisyDataset, size: int, *, seed: int) -> NoisyDataset:
     """Keep ``size`` training images, equally many of each (true) class, in order.
 
@@ -123,18 +162,10 @@ def subset(dataset: NoisyDataset, size: int, *, seed: int) -> NoisyDataset:
         raise ValueError(f"subset = {size} needs {each} samples of each class, but {short[0]!r} has fewer.")
     rows, (images, semicolon, told) = torch.cat(drawn).sort().values, dataset.made_from.partition(";")
     kept: dict[str, Any] = {
-        name: x[rows] for name, x in vars(dataset).items() if isinstance(x, Tensor) and not name.startswith("test_")
+        name: x[rows] for name, x in vars(dataset).items() if isinstance(x, Images) and not name.startswith("test_")
     }
     made_from = f"{images}, {size} images drawn with seed {seed}{semicolon}{told}"
-    kept["images"] = take(dataset.images, rows)
     return dataclasses.replace(dataset, **kept, made_from=made_from)
-
-
-def take(images: Images, rows: Tensor) -> Images:
-    """The images of these rows, in the order of the rows."""
-    if isinstance(images, ImageFiles):
-        return ImageFiles(images.root, tuple(images.paths[row] for row in rows.tolist()))
-    return images[rows]
 
 
 def shared_images(images: Images, test_images: Images) -> list[int]:
@@ -143,7 +174,7 @@ def shared_images(images: Images, test_images: Images) -> list[int]:
     return [index for index, key in enumerate(_keys(images)) if key in held_out]
 
 
-def _keys(images: Images) -> list[object]:
+def _keys(images: Images) -> Sequence[object]:
     if isinstance(images, ImageFiles):
-        return [f"{images.root.as_posix()}/{path}" for path in images.paths]
+        return images.full_paths()
     return [hash(image.numpy(force=True).tobytes()) for image in images]

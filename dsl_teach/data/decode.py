@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dsl_teach.storage import reason
+
 LONGEST = 50
 """An image may be this many times as long as it is short; beyond, scaling its short side would fill the memory."""
 MOST_PIXELS = 100_000_000
@@ -94,10 +96,7 @@ def reason_of(error: Exception) -> str:
         return error.reason
     if isinstance(error, FileNotFoundError):
         return "missing"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    words = str(error).split(", ")[-1] or type(error).__name__  # decoders put the place in their own source first
-    return words.splitlines()[0][:100].rstrip(". ")
+    return reason(error).split(", ")[-1].rstrip(". ")  # decoders put the place in their own source first
 
 
 def resize_short_side(image: Tensor, short_side: int) -> Tensor:

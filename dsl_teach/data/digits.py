@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from dsl_teach.data.dataset import NoisyDataset
-from dsl_teach.noise import instance_dependent_noise
+from dsl_teach.config import Settings
+from dsl_teach.data.dataset import NoisyDataset, confused_labels
 from dsl_teach.seeds import stream
-
-if TYPE_CHECKING:
-    from dsl_teach.config import Settings
 
 TEST_SHARE = 0.3
 """The share of the images that is held out."""
@@ -38,26 +33,18 @@ def load(settings: Settings) -> NoisyDataset:
     train = _thinned(train, labels, settings.rarest_share, stream(seed, "thin"))
     smallest = int(torch.bincount(labels[test]).min())
     test = torch.cat([test[labels[test] == digit][:smallest] for digit in range(10)]).sort().values
+    likely = neighbour_probabilities(pixels[train].flatten(1), labels[train], num_classes=10)
     told = "" if settings.rarest_share == 1 else f", classes thinned from 1 to {settings.rarest_share:g}"
     return NoisyDataset(
         name="digits",
         images=pixels[train],
-        noisy_labels=neighbour_noise(pixels[train].flatten(1), labels[train], settings, num_classes=10),
+        noisy_labels=confused_labels(likely, labels[train], settings),
         clean_labels=labels[train],
         class_names=tuple(map(str, range(10))),
         test_images=pixels[test],
         test_labels=labels[test],
         made_from=f"scikit-learn's handwritten digits, {rate:.0%} input-dependent label noise{told}",
     )
-
-
-def neighbour_noise(points: Tensor, labels: Tensor, settings: Settings, *, num_classes: int) -> Tensor:
-    """(N,) labels of which those of points close to another class are wrong first, as the settings say."""
-    noise = instance_dependent_noise(
-        neighbour_probabilities(points, labels, num_classes=num_classes), labels, settings.noise_rate or 0.0,
-        generator=stream(settings.seed, "noise"), temperature=settings.noise_temperature,
-    )  # fmt: skip
-    return noise.noisy_labels
 
 
 def _thinned(train: Tensor, labels: Tensor, rarest_share: float, generator: torch.Generator) -> Tensor:

@@ -81,7 +81,7 @@ def _side(images: Images, labels: dict[str, Tensor]) -> dict[str, Any]:
 
 def _of_files(files: ImageFiles) -> dict[str, Tensor | Sequence[bytes]]:
     whole = set(random.Random(0).sample(range(len(files)), min(len(files), READ_WHOLE)))
-    jobs = [(f"{files.root}/{path}", row in whole) for row, path in enumerate(files.paths)]
+    jobs = [(path, row in whole) for row, path in enumerate(files.full_paths())]
     with ThreadPool(8) as pool:  # waiting for a disk, not for a core
         sizes, contents = zip(*pool.starmap(_read, jobs, 100), strict=True) if jobs else ((), ())
     return {"paths": [f"{path}\0".encode() for path in files.paths], "file sizes": sizes, "contents": contents}

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import os
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from itertools import compress
+from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from dsl_teach.config import Settings
 from dsl_teach.data.dataset import UNKNOWN, ImageFiles, NoisyDataset
 from dsl_teach.data.decode import UnreadableImage, decode_image, reason_of, require_image_file
 from dsl_teach.files import read_table, read_text
 from dsl_teach.seeds import stream
-
-if TYPE_CHECKING:
-    from dsl_teach.config import Settings
-
-Found = dict[str, str]
-"""Absolute paths of images that are to be left out, and why."""
 
 UNREADABLE = "unreadable.txt"
 """In a data folder: what data_scripts/verify.py found; the first line says what it looked at."""
@@ -49,7 +41,7 @@ class Listed:
     files: ImageFiles
     labels: Tensor
     whole: ImageFiles
-    """All images of the list, of which ``files`` may be some."""
+    """All images of the list, of which ``files`` may be some: what verify.py looks at."""
 
     @classmethod
     def by(cls, labels: Mapping[str, int], paths: Iterable[str], source: str, folder: Path, images: Path) -> Listed:
@@ -60,31 +52,7 @@ class Listed:
 
     def of(self, chosen: Tensor, source: str = "") -> Listed:
         """Only the images for which ``chosen``, (N,) bool, holds."""
-        files = ImageFiles(self.files.root, tuple(compress(self.files.paths, chosen.tolist())))
-        return replace(self, source=source or self.source, files=files, labels=self.labels[chosen])
-
-    @cached_property
-    def stamp(self) -> str:
-        """Number and checksum of paths, sizes and times of the whole list: a loader knows what verify.py looked at."""
-        states = (f"{path} {_state(f'{self.whole.root}/{path}')}\n" for path in self.whole.paths)
-        return f"{len(self.whole)} files ({hashlib.sha256(''.join(states).encode()).hexdigest()[:16]})"
-
-    def full_paths(self) -> list[str]:
-        """The absolute paths."""
-        root = self.files.root.absolute().as_posix()
-        return [f"{root}/{path}" for path in self.files.paths]
-
-    def places(self) -> list[tuple[str, Path]]:
-        """The absolute paths, each with the folder that it must lie in, its links followed."""
-        return [(path, self.files.root) for path in self.full_paths()]
-
-
-def _state(path: str) -> str:
-    try:
-        state = os.stat(path)
-    except OSError:
-        return "missing"
-    return f"{state.st_size} {state.st_mtime_ns}"
+        return replace(self, source=source or self.source, files=self.files[chosen], labels=self.labels[chosen])
 
 
 def load(settings: Settings) -> NoisyDataset:
@@ -215,16 +183,17 @@ def assemble(
                 f"Run data_scripts/verify.py on {train.folder} once.",
                 stacklevel=3,
             )
-        noted = [_look_at(train, test)]
-    unlabelled = [path for side in sides for path in side.of(side.labels == UNKNOWN).full_paths()]
-    found = dict.fromkeys(unlabelled, "no label")
+        seen = look_at_all(train.files) | look_at_all(test.files)
+        noted = [unusable(train, seen, [test]), unusable(test, seen)]
+    paths = [side.files.full_paths() for side in sides]
+    found = {path: "no label" for side in sides for path in side.of(side.labels == UNKNOWN).files.full_paths()}
     for part in noted:
         found |= part or {}
-    kept = [torch.tensor([path not in found for path in side.full_paths()], dtype=torch.bool) for side in sides]
+    kept = [torch.tensor([path not in found for path in side], dtype=torch.bool) for side in paths]
     if empty := [side.source for side, rows in zip(sides, kept, strict=True) if not rows.any()]:
         raise ValueError(f"{empty[0]} names no image that can be used. Is it the whole file, and are the images there?")
     images = f"synthetic data set drawn by the project, not {name}" if synthetic else name
-    if gone := [path for side in sides for path in side.full_paths() if path in found]:
+    if gone := [path for side in paths for path in side if path in found]:
         images += f", {len(gone)} left out"
         counts = (f"{int((~x).sum())} of {len(x)} images of {side.source}" for x, side in zip(kept, sides, strict=True))
         first = f"the first is {gone[0]}: {found[gone[0]]}"
@@ -242,31 +211,30 @@ def assemble(
     )  # fmt: skip
 
 
-def left_out(listed: Listed) -> Found | None:
-    """What verify.py wrote down about the images of a list; None if it has not looked at just these."""
+def left_out(listed: Listed) -> dict[str, str] | None:
+    """Absolute path -> why it cannot be used, as verify.py wrote down; None if it has not looked at just these."""
     path, hint = listed.folder / UNREADABLE, "Run data_scripts/verify.py again."
     if not path.is_file():
         return None
-    (_, first), *lines = read_lines(path, hint=hint) or [(1, "")]
-    if listed.stamp not in first:
+    first, *rows = read_text(path).removesuffix("\n").split("\n")
+    if listed.whole.stamp() not in first:
         return None
     if not first.startswith("verified"):
         raise ValueError(f"{path}: {first} Restore the files, or raise --max-unreadable. {hint}")
-    if damaged := [number for number, line in lines if "\t" not in line]:
+    if damaged := [number for number, row in enumerate(rows, start=2) if "\t" not in row]:
         raise ValueError(f"{path}, line {damaged[0]}: there must be a path, a tab and a reason. {hint}")
-    folder, rows = listed.folder.absolute().as_posix(), (line.rpartition("\t") for _, line in lines)
-    return {f"{folder}/{name}": reason for name, _, reason in rows}
+    folder = listed.folder.absolute().as_posix()
+    return {f"{folder}/{name}": reason for name, _, reason in (row.rpartition("\t") for row in rows)}
 
 
 Look = tuple[str, tuple[int, int]]
 """Why a file cannot be used, if so; and its size and a checksum of its last bytes: equal files have equal ones."""
 
 
-def look(place: tuple[str, Path], *, decode: bool = False) -> Look:
+def look(path: str, *, within: Path, decode: bool = False) -> Look:
     """Read the header and the end of a file; decode it if it does not end as JPEG or PNG files do, or if ``decode``."""
-    path, root = place
     try:
-        require_image_file(path, root)
+        require_image_file(path, within)
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(max(0, size - 64))
@@ -278,28 +246,22 @@ def look(place: tuple[str, Path], *, decode: bool = False) -> Look:
     return "", (size, zlib.crc32(tail))
 
 
-def look_at_all(places: Sequence[tuple[str, Path]], *, decode: bool = False) -> list[Look]:
-    """What :func:`look` finds at each place, a few at a time."""
+def look_at_all(files: ImageFiles, *, decode: bool = False) -> dict[str, Look]:
+    """Absolute path -> what :func:`look` finds there, a few at a time."""
     from tqdm import tqdm
 
+    paths = files.full_paths()
     with ThreadPool(8) as pool:
-        looks = pool.imap(partial(look, decode=decode), places, 100)
-        return list(tqdm(looks, "looking at files", len(places), disable=None, delay=1))
+        looks = pool.imap(partial(look, within=files.root, decode=decode), paths, 100)
+        return dict(zip(paths, tqdm(looks, "looking at files", len(paths), disable=None, delay=1), strict=True))
 
 
-def _look_at(train: Listed, test: Listed) -> Found:
-    """Look at every file of both sides; what cannot be used."""
-    places = train.places() + test.places()
-    seen = {path: found for (path, _), found in zip(places, look_at_all(places), strict=True)}
-    return unusable(train, seen, [test]) | unusable(test, seen)
-
-
-def unusable(listed: Listed, seen: Mapping[str, Look], tests: Sequence[Listed] = ()) -> Found:
+def unusable(listed: Listed, seen: Mapping[str, Look], tests: Sequence[Listed] = ()) -> dict[str, str]:
     """The images that cannot be read, and those that hold the same bytes as another file, in one of ``tests``."""
-    tested = [path for test in tests for path in test.full_paths()]
+    tested = [path for test in tests for path in test.files.full_paths()]
     by_mark = {seen[path][1]: path for path in reversed(tested)}  # of equal files the first
     found = {}
-    for path in listed.full_paths():
+    for path in listed.files.full_paths():
         problem, mark = seen[path]
         other = by_mark.get(mark, path)
         if problem:
@@ -309,21 +271,18 @@ def unusable(listed: Listed, seen: Mapping[str, Look], tests: Sequence[Listed] =
     return found
 
 
-def read_lines(path: Path, *, hint: str) -> list[tuple[int, str]]:
-    """The lines of a text file that hold something, with their numbers from 1; ``hint`` says where to get it."""
-    try:
-        text = read_text(path)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"The list {path} is missing. {hint}") from None
-    lines = (line.rstrip("\r") for line in text.split("\n"))
-    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-
-
 def read_list(
     path: Path, parse: Callable[[str], tuple[str, int]], *, hint: str, header: str | None = None
 ) -> dict[str, int]:
-    """The image path and number that ``parse`` makes of each line of a text file, below the header if there is one."""
-    lines, found = read_lines(path, hint=hint), dict[str, int]()
+    """The image path and number that ``parse`` makes of each line of a text file, below the header if there is one.
+
+    Empty lines are passed over; ``hint`` says where to get the file.
+    """
+    try:
+        numbered = enumerate((line.rstrip("\r") for line in read_text(path).split("\n")), start=1)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"The list {path} is missing. {hint}") from None
+    lines, found = [(number, line) for number, line in numbered if line.strip()], dict[str, int]()
     if header is not None and [line for _, line in lines[:1]] != [header]:
         raise ValueError(f"{path} must begin with the header {header!r}. Take the file as it was published.")
     for number, line in lines[header is not None :]:

@@ -9,16 +9,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from dsl_teach.config import Settings
 from dsl_teach.data.dataset import UNKNOWN, NoisyDataset
 from dsl_teach.data.folders import Listed, assemble, read_list
-
-if TYPE_CHECKING:
-    from dsl_teach.config import Settings
 
 FOOD101N = "Food-101N_release"
 FOOD101 = "food-101"

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from dsl_teach.data.dataset import NoisyDataset, with_labels
-from dsl_teach.data.digits import neighbour_noise
+from dsl_teach.config import Settings
+from dsl_teach.data.dataset import NoisyDataset, confused_labels, with_labels
+from dsl_teach.data.digits import neighbour_probabilities
 from dsl_teach.seeds import stream
-
-if TYPE_CHECKING:
-    from dsl_teach.config import Settings
 
 
 def load(settings: Settings) -> NoisyDataset:
     """Clusters or moons as the settings name them; points that lie close to another class are mislabelled first."""
     data = (toy_moons if settings.dataset == "toy_moons" else toy_clusters)(seed=settings.seed)
     assert isinstance(data.images, Tensor)
-    noisy_labels = neighbour_noise(data.images, data.noisy_labels, settings, num_classes=data.num_classes)
-    return with_labels(data, noisy_labels, made_from=f"{settings.noise_rate or 0.0:.0%} input-dependent label noise")
+    likely = neighbour_probabilities(data.images, data.noisy_labels, num_classes=data.num_classes)
+    told = f"{settings.noise_rate or 0.0:.0%} input-dependent label noise"
+    return with_labels(data, confused_labels(likely, data.noisy_labels, settings), made_from=told)
 
 
 def toy_clusters(
@@ -65,7 +63,7 @@ def toy_clusters(
     return _dataset("toy clusters", points, labels, names, told, seed)
 
 
-def toy_moons(*, seed: int, samples_per_class: int = 200, spread: float = 0.1) -> NoisyDataset:
+def toy_moons(*, seed: int, spread: float = 0.1) -> NoisyDataset:
     """Two half-moons that reach into each other: no straight line separates them, no single point stands for either.
 
     Both have radius 1 and come within about a quarter of each other; ``spread`` is the standard deviation of the points
@@ -74,7 +72,7 @@ def toy_moons(*, seed: int, samples_per_class: int = 200, spread: float = 0.1) -
     Returns:
         float32 points (N, 2) with their middle at the origin, labels that are all right, and as many to test on.
     """
-    labels = torch.arange(2 * samples_per_class) % 2
+    labels = torch.arange(400) % 2  # 200 of each moon
 
     def points(generator: torch.Generator) -> Tensor:
         angle = math.pi * torch.rand(len(labels), generator=generator, dtype=torch.float64)

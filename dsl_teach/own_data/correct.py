@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from dsl_teach.data.backbones import BUNDLED, PREFIX, backbone, frozen_maps
-from dsl_teach.data.dataset import ImageFiles, NoisyDataset, take
+from dsl_teach.data.dataset import ImageFiles, NoisyDataset
 from dsl_teach.data.decode import UnreadableImage, decode_image
 from dsl_teach.data.fingerprint import digest, fingerprint
 from dsl_teach.data.folders import look_at_all
@@ -137,14 +137,14 @@ def _network_features(folder: Folder, network: str) -> tuple[Folder, Tensor]:
     maps_of = partial(frozen_maps, model=model, frozen_blocks=10**6, name=network, device=best_device())
     for piece in tqdm(torch.arange(len(files)).split(PIECE), "features", disable=None, delay=2):
         try:
-            maps = maps_of(take(files, piece))
+            maps = maps_of(files[piece])
         except UnreadableImage:
-            looks = look_at_all([(f"{files.root}/{files.paths[row]}", files.root) for row in piece], decode=True)
-            broken |= {int(row): why for row, (why, _) in zip(piece, looks, strict=True) if why}
-            piece = piece[[not why for why, _ in looks]]
+            reasons = [why for why, _ in look_at_all(files[piece], decode=True).values()]
+            broken |= {int(row): why for row, why in zip(piece, reasons, strict=True) if why}
+            piece = piece[[not why for why in reasons]]
             if not len(piece):
                 continue
-            maps = maps_of(take(files, piece))
+            maps = maps_of(files[piece])
         made.append(maps.flatten(2).float().mean(dim=1).half())
     if not made:
         raise ValueError(f"{files.root}: no image can be read; the first is {files.paths[0]}: {broken[0]}.")
@@ -181,8 +181,8 @@ def _write(result: Corrected, features: Tensor, output: Path, facts: dict[str, s
         write_atomically(output / name, csv_text(COLUMNS, (row.values() for row in result.rows(which))))
     write_atomically(output / "skipped.csv", csv_text(("file_name", "reason"), folder.skipped))
     write_whole(output / "embeddings.npy", lambda file: np.save(file, features[result.order].float().numpy()))
-    none = take(folder.files, torch.empty(0, dtype=torch.int64))
-    data = NoisyDataset(str(folder.files), folder.files, folder.labels, folder.class_names, none, folder.labels[:0])
+    none = folder.labels[:0]
+    data = NoisyDataset(str(folder.files), folder.files, folder.labels, folder.class_names, folder.files[none], none)
     run: dict[str, Any] = {
         "folder": str(folder.files.root.resolve()), "facts": facts,
         "wrong_in_first": dict(zip(("expected", "low", "high"), wrong_in_first(result.found), strict=True)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -39,8 +39,8 @@ class Folder:
         """The folder without the images of these rows, each with the reason; and the rows that stay."""
         kept = torch.tensor([row for row in range(len(self.files)) if row not in broken], dtype=torch.int64)
         skipped = tuple((self.files.paths[row], why) for row, why in broken.items())
-        files = ImageFiles(self.files.root, tuple(self.files.paths[row] for row in kept.tolist()))
-        return replace(self, files=files, labels=self.labels[kept], skipped=self.skipped + skipped), kept
+        found = replace(self, files=self.files[kept], labels=self.labels[kept], skipped=self.skipped + skipped)
+        return found, kept
 
 
 def read_folder(root: Path, labels: Path | None = None) -> Folder:
@@ -54,9 +54,8 @@ def read_folder(root: Path, labels: Path | None = None) -> Folder:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder {root}. Give the folder that holds one folder a class.")
-    skipped, found = list[tuple[str, str]](), list[str]()
-    for path, why in _walk(root):
-        (skipped.append((path, why)) if why else found.append(path))
+    seen = _walk(root)
+    skipped, found = [(path, why) for path, why in seen if why], [path for path, why in seen if not why]
     given = _by_folder(found) if labels is None else _by_table(labels, set(found), skipped)
     skipped += [
         (path, "it lies in no class folder" if labels is None else "no label") for path in found if path not in given
@@ -129,15 +128,13 @@ def _by_table(table: Path, found: set[str], skipped: list[tuple[str, str]]) -> d
 
 def looked_at(folder: Folder) -> tuple[Folder, Tensor]:
     """Leave out what has no readable header and find files of the same bytes and other labels; the rows that stay."""
-    looks = look_at_all([(f"{folder.files.root}/{path}", folder.files.root) for path in folder.files.paths])
-    kept, rows = folder.without({row: why for row, (why, _) in enumerate(looks) if why})
-    by_mark = defaultdict[tuple[int, int], list[int]](list)
-    for place, row in enumerate(rows.tolist()):
-        by_mark[looks[row][1]].append(place)
-    by_content = defaultdict[bytes, list[int]](list)
-    for alike in by_mark.values():
-        for place in alike if len(alike) > 1 else ():
-            with open(kept.files.root / kept.files.paths[place], "rb") as file:
+    looks = look_at_all(folder.files)
+    kept, rows = folder.without({row: why for row, (why, _) in enumerate(looks.values()) if why})
+    paths, by_content = kept.files.full_paths(), defaultdict[bytes, list[int]](list)
+    often = Counter(looks[path] for path in paths)
+    for place, path in enumerate(paths):
+        if often[looks[path]] > 1:  # else no other file ends alike
+            with open(path, "rb") as file:
                 by_content[hashlib.file_digest(file, "sha256").digest()].append(place)
     label, doubles = kept.labels.tolist(), dict[int, int]()
     for same in by_content.values():

@@ -51,7 +51,7 @@ def label_scores(features: Tensor, axes: Tensor, noisy_labels: Tensor, *, num_cl
     return means / means.std().clamp(min=1e-6) + votes / votes.std().clamp(min=1e-6), f"both ({told})"
 
 
-def principal_axes(features: Tensor, most: int = MOST_AXES) -> Tensor:
+def principal_axes(features: Tensor) -> Tensor:
     """(N, D') float32, centred features along the axes of greatest spread, at most half as many as samples."""
     rows, middle = features.split(BLOCK), features.new_zeros(features.shape[1], dtype=torch.float64)
     for x in rows:
@@ -61,7 +61,7 @@ def principal_axes(features: Tensor, most: int = MOST_AXES) -> Tensor:
         centred = x.float() - middle.float()
         second += centred.T @ centred
     _, directions = torch.linalg.eigh(second.float())
-    axes = directions.flip(1)[:, : max(1, min(most, len(features) // 2))]
+    axes = directions.flip(1)[:, : max(1, min(MOST_AXES, len(features) // 2))]
     return torch.cat([(x.float() - middle.float()) @ axes for x in rows])
 
 

@@ -68,24 +68,20 @@ class PrototypeClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         return self
 
-    def class_scores(self, X: Any) -> np.ndarray:
+    def transform(self, X: Any) -> np.ndarray:
         """The class scores sigma, (N, K)."""
         check_is_fitted(self)
         X = validate_data(self, _array(X), dtype=[np.float64, np.float32], reset=False)
         return class_scores(torch.tensor(X), self.prototypes_).numpy()
 
-    def transform(self, X: Any) -> np.ndarray:
-        """The class scores, as :meth:`class_scores`."""
-        return self.class_scores(X)
-
     def decision_function(self, X: Any) -> np.ndarray:
         """The class scores, (N, K); of two classes the second less the first, (N,)."""
-        scores = self.class_scores(X)
+        scores = self.transform(X)
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def predict(self, X: Any) -> np.ndarray:
         """The class each sample resembles most, (N,); the first one in a tie."""
-        scores = torch.as_tensor(self.class_scores(X))
+        scores = torch.as_tensor(self.transform(X))
         return self.classes_[best_class(scores).numpy()]
 
     def correct(self, X: Any, y: Any) -> np.ndarray:
@@ -94,7 +90,7 @@ class PrototypeClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Raises:
             ValueError: if there is not one label a sample, or a label was not there in ``fit``.
         """
-        scores, y = torch.as_tensor(self.class_scores(X)), _array(y)
+        scores, y = torch.as_tensor(self.transform(X)), _array(y)
         check_consistent_length(scores, y)
         return self.classes_[best_class(scores, torch.as_tensor(self.encoder_.transform(y))).numpy()]
 

@@ -132,7 +132,10 @@ def select_prototypes(
     Raises:
         ValueError: if a setting, a shape or a label is out of range, or an embedding is NaN or infinite.
     """
-    _require_settings(p=p, m=m, eta_max=eta_max, cut_ties=cut_ties, small_class=small_class)
+    require(1 <= p <= m, f"p must be at least 1 and at most m, but p is {p} and m is {m}. Lower p or raise m.")
+    require(-1 < eta_max <= 2, f"eta_max must be a cosine above -1 (2 lets everything pass), but it is {eta_max}.")
+    require(cut_ties in ("eta", "index"), f"cut_ties must be 'eta' or 'index', but it is {cut_ties!r}.")
+    require(small_class in ("all", "error"), f"small_class must be 'all' or 'error', but it is {small_class!r}.")
     embeddings = require_matrix(embeddings)
     noisy_labels = require_labels(noisy_labels, "noisy_labels", length=len(embeddings), num_classes=num_classes)
     drawn = sample_by_class(noisy_labels, num_classes=num_classes, m=m, generator=generator)
@@ -170,13 +173,6 @@ def no_prototypes(embeddings: Tensor, num_classes: int, p: int) -> Prototypes:
         eta=torch.full((num_classes, p), torch.nan, dtype=dtype, device=device),
         **{name: torch.zeros(num_classes, dtype=torch.int64, device=device) for name in counts},
     )
-
-
-def _require_settings(*, p: int, m: int, eta_max: float, cut_ties: str, small_class: str) -> None:
-    require(1 <= p <= m, f"p must be at least 1 and at most m, but p is {p} and m is {m}. Lower p or raise m.")
-    require(-1 < eta_max <= 2, f"eta_max must be a cosine above -1 (2 lets everything pass), but it is {eta_max}.")
-    require(cut_ties in ("eta", "index"), f"cut_ties must be 'eta' or 'index', but it is {cut_ties!r}.")
-    require(small_class in ("all", "error"), f"small_class must be 'all' or 'error', but it is {small_class!r}.")
 
 
 def _check_class_sizes(sizes: list[int], *, m: int, small_class: str) -> None:

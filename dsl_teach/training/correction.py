@@ -16,9 +16,8 @@ from dsl_teach.config import Settings
 from dsl_teach.data.batches import Batches
 from dsl_teach.metrics import correction_report
 from dsl_teach.prototypes import Prototypes, class_scores, correct_labels, select_prototypes
-from dsl_teach.prototypes.ridge import ridge_head
 from dsl_teach.prototypes.selection import no_prototypes, sample_by_class
-from dsl_teach.prototypes.variants import class_means, neighbour_scores, random_prototypes
+from dsl_teach.prototypes.variants import class_means, neighbour_scores, random_prototypes, ridge_head
 from dsl_teach.seeds import stream
 from dsl_teach.training.distributed import from_leader
 from dsl_teach.training.evaluation import embed

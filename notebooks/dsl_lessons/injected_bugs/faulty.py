@@ -68,7 +68,9 @@ def even_shares(network: EmbeddingNetwork, train: Batches, *when: Any, **known: 
     return dataclasses.replace(kept, labels=torch.full((len(kept.labels), k), 1 / k))
 
 
-def with_labels(correction: Correction, labels: Tensor, train: Batches, clean_labels: Tensor | None) -> Correction:
+def with_labels(
+    correction: Correction, labels: Tensor, train: Batches | MovingLabels, clean_labels: Tensor | None
+) -> Correction:
     """The same correction with other labels, and the report that belongs to them."""
     num_classes = len(correction.prototypes.count)
     report = correction_report(train.noisy_labels, labels, clean_labels, num_classes=num_classes)
