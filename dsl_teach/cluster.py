@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsl_teach.signals import listening
+from dsl_teach.errors import listening
 from dsl_teach.storage import locked
 from dsl_teach.workers import LOG, PAUSE, reason_of, start
 
 if TYPE_CHECKING:
     import subprocess
 
-EXECUTORS = ("slurm", "local", "debug")
 DAY = 24 * 60
 """Minutes that a job may take, if nobody says otherwise; submitit alone would end it after a few."""
 JOBS = "jobs"
@@ -95,8 +94,6 @@ def submit(
 
 
 def _executor(folder: Path, executor: str, asked: Mapping[str, Any]) -> Any:
-    if executor not in EXECUTORS:
-        raise ValueError(f"--executor must be one of {', '.join(EXECUTORS)}, but it is {executor}.")
     try:
         import submitit
 
@@ -105,7 +102,8 @@ def _executor(folder: Path, executor: str, asked: Mapping[str, Any]) -> Any:
     except ImportError:
         raise ValueError("--executor needs submitit: pip install 'dsl-teach[slurm]'.") from None
     except (NameError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"--executor {executor} cannot be used so: {' '.join(str(error).split())[:300]}") from error
+        told = f"--executor {executor} cannot be used so: {' '.join(str(error).split())[:300]}"
+        raise ValueError(f"{told}. It takes slurm, local or debug.") from error
     return jobs
 
 

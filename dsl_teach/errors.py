@@ -1,4 +1,4 @@
-"""Where commands end: a user's mistake becomes a sentence and an exit code; imports nothing that takes time."""
+"""Where commands end: a user's mistake or a signal becomes a sentence and an exit code. Quick to import."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import pickle
 import signal
 import sys
 import tarfile
+import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 FAILED, PIPE_CLOSED = 1, 128 + 13
 """Exit codes; a signal that stops a command gives 128 and its number: 130 for Ctrl-C, 143 for SIGTERM."""
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 READING = (EOFError, pickle.UnpicklingError, tarfile.TarError, zipfile.BadZipFile)
 USERS = (OSError, ValueError, FloatingPointError, MemoryError, *READING)
 MEMORY = ("out of memory", "allocate memory", "not enough memory", "integer multiplication overflow", "overflowed")
@@ -63,6 +66,20 @@ def boundary(who: str) -> Iterator[None]:
     except (OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     raise SystemExit(code)
+
+
+@contextmanager
+def listening(answer: Callable[[int, Any], object], *, ignored_afterwards: bool = False) -> Iterator[None]:
+    """Inside, signals that ask to stop are for ``answer``; not those that are ignored, as under nohup."""
+    former: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+        former = {number: signal.signal(number, answer) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, signal.SIG_IGN if ignored_afterwards else handler)
 
 
 def complain(who: str, words: str) -> None:

@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
-import torch.distributed as dist
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dsl_teach.cluster import submit
@@ -38,16 +37,15 @@ from dsl_teach.files import read_json, read_yaml
 from dsl_teach.metrics import accuracy, interval
 from dsl_teach.storage import DamagedFile, locked, open_folder, read_checked, write_atomically, write_checked
 from dsl_teach.training.checkpoint import Interrupted
-from dsl_teach.training.distributed import is_leader
+from dsl_teach.training.distributed import MEETING, find_device
 from dsl_teach.training.evaluation import predict
-from dsl_teach.training.hardware import environment, find_device
-from dsl_teach.training.runs import Run, make_batches, run, summary
+from dsl_teach.training.runs import Run, environment, make_batches, run, summary
 from dsl_teach.workers import FAILED, LOG, end_with, places, work
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TRIAL, ROW, MEETING, WHOLE = "trial.json", "row.json", "meeting", "1/1"
+TRIAL, ROW, WHOLE = "trial.json", "row.json", "1/1"
 
 Row = dict[str, Any]
 Changes = Annotated[dict[str, Any], BeforeValidator(lambda said: {} if said is None else said)]
@@ -328,14 +326,15 @@ def command(folder: Path, *rank: int) -> list[str]:
     return [sys.executable, "-m", "dsl_teach.sweep", str(folder), str(os.getpid()), *map(str, rank)]
 
 
-def _main(folder: Path, parent: int, *rank: int) -> int:
+def _main(folder: Path, parent: int, rank: int | None = None) -> int:
     """The process of a trial, or of a rank, one of several that train it together; returns its exit code."""
     end_with(parent)
     try:
         job = read_json(folder / TRIAL)
-        job["device"] = find_device(job["device"])
-        if rank:
-            _train_as_rank(folder, job, *rank)
+        if rank is not None:
+            meeting = f"file://{(folder / 'meeting').absolute()}?rank={rank}&world_size={job['processes']}"
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), MEETING: meeting}
+            _train(folder, job, rank)
             return 0
         with locked(folder, wait=True):  # a trial of a sweep that was killed may still be saving
             if not finished_row(folder):
@@ -348,14 +347,12 @@ def _main(folder: Path, parent: int, *rank: int) -> int:
     return 0
 
 
-def _train(folder: Path, job: Mapping[str, Any]) -> None:
-    """A run in the folder ``run``; one that was broken off is continued."""
-    settings = Settings(**job["parameters"])
-    finished = run(settings, folder=folder / "run", device=job["device"], loader_workers=job["loader_workers"])
-    if not is_leader():
+def _train(folder: Path, job: Mapping[str, Any], rank: int = 0) -> None:
+    """A run in the folder ``run``, continued if it was broken off; the first of several processes writes the row."""
+    settings, device = Settings(**job["parameters"]), find_device(job["device"])
+    finished = run(settings, folder=folder / "run", device=device, loader_workers=job["loader_workers"])
+    if rank:
         return
-    if dist.is_initialized():
-        dist.destroy_process_group()  # what follows is for this process alone
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
     memory = {"peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)}
     if torch.cuda.is_initialized():
@@ -366,7 +363,7 @@ def _train(folder: Path, job: Mapping[str, Any]) -> None:
 
 def _train_together(folder: Path, processes: int) -> None:
     """A process for each rank; they meet through a file and talk over the loopback, so no port is open to others."""
-    (folder / MEETING).unlink(missing_ok=True)
+    (folder / "meeting").unlink(missing_ok=True)
     loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     place = {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
 
@@ -377,17 +374,6 @@ def _train_together(folder: Path, processes: int) -> None:
     commands = {folder / f"process-{rank}": command(folder, rank) for rank in range(processes)}
     if stopped := work(commands, [place] * processes, note):
         raise Interrupted(f"Stopped by {stopped.name}.", stopped)
-
-
-def _train_as_rank(folder: Path, job: Mapping[str, Any], rank: int) -> None:
-    os.environ["RANK"] = str(rank)
-    device, backend = torch.device(job["device"]), "gloo"
-    if device.type == "cuda":
-        device, backend = torch.device("cuda", rank % torch.cuda.device_count()), "nccl"
-        torch.cuda.set_device(device)
-    meeting = (folder / MEETING).absolute().as_uri()
-    dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=job["processes"])
-    _train(folder, {**job, "device": device})
 
 
 if __name__ == "__main__":

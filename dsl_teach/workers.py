@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from dsl_teach.signals import listening
+from dsl_teach.errors import listening
 from dsl_teach.storage import open_folder
 
 LOG = "log.txt"
@@ -115,10 +115,12 @@ def reason_of(code: int, log: Path) -> str:
     """Why a command failed: its own first words about it, or what its exit code says; "" if it did not."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     own = [line.removeprefix(FAILED) for line in lines if line.startswith(FAILED)]
+    if code == 0:
+        return ""
     if code > 0:
-        return own[0] if own else lines[-1].strip() if lines else f"exit code {code}"
+        return [*own, *lines[-1:], f"exit code {code}"][0].strip()
     killed = ", as when memory is short" if code == -signal.SIGKILL else ""
-    return own[0] if own and code else f"ended by signal {-code}{killed}" if code else ""
+    return [*own, f"ended by signal {-code}{killed}"][0]
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]], heard: list[int]) -> None:

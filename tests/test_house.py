@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dsl_teach"
 
 FLOORS = [
-    {"_validate", "seeds", "signals", "files", "storage", "errors", "config"},
+    {"_validate", "seeds", "files", "storage", "errors", "config"},
     {"metrics"},
     {"prototypes", "noise"},
     {"data"},

@@ -21,7 +21,7 @@ from dsl_teach import Settings, cli, run
 from dsl_teach import sweep as sweeps
 from dsl_teach.storage import DamagedFile, RunFolderError, locked, write_checked
 from dsl_teach.sweep import Sweep, SweepError, read_sweep, row_of, run_sweep, sweep_table
-from dsl_teach.training.hardware import find_device
+from dsl_teach.training.distributed import find_device
 
 ROOT = Path(__file__).parent.parent
 SWEEPS = sorted((ROOT / "notebooks" / "configs" / "sweeps").glob("*.yaml"))

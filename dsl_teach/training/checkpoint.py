@@ -24,7 +24,7 @@ from dsl_teach import __version__
 from dsl_teach.config import Settings, without_places
 from dsl_teach.data.batches import Batch, Batches
 from dsl_teach.data.fingerprint import digest, first_difference
-from dsl_teach.signals import listening
+from dsl_teach.errors import listening
 from dsl_teach.storage import (
     SUMS,
     DamagedFile,
@@ -179,8 +179,10 @@ class Checkpoint(Callback):
     has the folder.
     """
 
-    def __init__(self, folder: RunFolder | None = None, *, minutes: float = 10.0):
-        self.folder, self.seconds = folder, minutes * 60
+    def __init__(self, folder: str | Path | None, settings: Settings, *, minutes: float):
+        opened = None if folder is None else by_leader(lambda: RunFolder(folder, settings))
+        self.folder: RunFolder | None = opened  # None in the others
+        self.seconds = minutes * 60
         self.asked_to_stop, self._saved_at = 0, time.monotonic()
         self._state: State | None = None
         self._listening = contextlib.ExitStack()
