@@ -258,12 +258,11 @@ READERS = {
 
 
 def require_kind(path: str | Path, said: Mapping[str, Any], known: Iterable[str]) -> None:
-    """A ValueError with the right command, if a YAML file names what is not known here but by another command."""
-    if said.keys() <= {*known}:
-        return
-    right = next((command.format(file=path) for command, names in READERS.items() if said.keys() & names), "")
-    if right and not said.keys() & {*known} - {"seeds", "rows"}:
-        raise ValueError(f"{path} is for another command: {right}")
+    """A ValueError with the right command, if a YAML file names nothing known here but what another command knows."""
+    if not said.keys() & {*known} - {"seeds", "rows"}:
+        for command, names in READERS.items():
+            if said.keys() & names:
+                raise ValueError(f"{path} is for another command: {command.format(file=path)}")
 
 
 def require_use(*runs: Settings) -> None:

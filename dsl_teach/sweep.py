@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from dsl_teach.cluster import submit
 from dsl_teach.config import CountOrOff, Settings, require_kind, require_use, without_places
 from dsl_teach.errors import is_users, sentence
 from dsl_teach.files import read_json, read_yaml
@@ -40,7 +39,7 @@ from dsl_teach.training.checkpoint import Interrupted
 from dsl_teach.training.distributed import MEETING, find_device
 from dsl_teach.training.evaluation import predict
 from dsl_teach.training.runs import Run, environment, make_batches, run, summary
-from dsl_teach.workers import FAILED, LOG, end_with, places, work
+from dsl_teach.workers import FAILED, LOG, end_with, places, submit, work
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +142,8 @@ class Sweep(BaseModel):
 
 def read_sweep(path: str | Path) -> Sweep:
     """Read a sweep from its YAML file; a ValueError if that holds anything else."""
-    path = Path(path)
+    path, home = Path(path), Path(__file__).resolve().parents[1]
+    made_by = path.resolve().relative_to(home).as_posix() if path.resolve().is_relative_to(home) else path.name
     try:
         said = read_yaml(path)
         require_kind(path, said, Sweep.model_fields.keys() | {"base_from"})
@@ -152,7 +152,7 @@ def read_sweep(path: str | Path) -> Sweep:
                 raise ValueError(f"{name} must be the path of a file, but it is {said[name]!r}.")
             said[name] = (path.parent / said[name]).resolve()
         base = read_yaml(said.pop("base_from")) if "base_from" in said else {}
-        sweep = Sweep(**{"made_by": _name_of(path), **said})
+        sweep = Sweep(**{"made_by": made_by, **said})
         return sweep.model_copy(update={"base": base | sweep.base})
     except ValidationError as error:
         first = error.errors()[0]
@@ -160,12 +160,6 @@ def read_sweep(path: str | Path) -> Sweep:
         raise ValueError(f"{path}: {where}: {first['msg']}, but it is {first['input']!r}.") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _name_of(path: Path) -> str:
-    """A file of the repository by its path in it; any other by its name alone."""
-    home, path = Path(__file__).resolve().parents[1], path.resolve()
-    return path.relative_to(home).as_posix() if path.is_relative_to(home) else path.name
 
 
 class SweepError(RuntimeError):
@@ -197,7 +191,7 @@ def run_sweep(
     ``on_trial`` is called with each trial as it ends, its row, and why there is none.
     A trial whose folder does not change for ``trial_minutes``, 0: any time, is ended and has failed. With an
     ``executor`` each trial is a job instead, for which ``asked`` is asked of the scheduler, see
-    :mod:`dsl_teach.cluster`; its device is looked for where the job runs.
+    :func:`dsl_teach.workers.submit`; its device is looked for where the job runs.
 
     Raises:
         ValueError: if a trial has no valid settings, a setting does nothing, or the device is not there.

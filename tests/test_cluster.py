@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from dsl_teach import sweep
-from dsl_teach.cluster import Job, submit
+from dsl_teach.workers import Job, submit
 
 pytest.importorskip("submitit")
 

@@ -21,7 +21,6 @@ FLOORS = [
     {"training"},
     {"own_data"},
     {"workers"},
-    {"cluster"},
     {"sweep", "cli"},
 ]
 """From the ground up. A module may import from its own floor and those below."""
