@@ -232,7 +232,7 @@ def run_sweep(
         else:
             stopped = work({folder: command(folder) for folder in left}, free, note, trial_minutes)
         if stopped:
-            raise Interrupted(f"Stopped by {stopped.name}. The same command goes on with what is left.", stopped)
+            raise Interrupted(stopped, ". The same command goes on with what is left.")
         rows = [row for trial in trials if (row := finished_row(output / trial.name))]
         if sweep.part == WHOLE:
             _write_rows(sweep, rows, sorted(failed), output)
@@ -367,7 +367,7 @@ def _train_together(folder: Path, processes: int) -> None:
 
     commands = {folder / f"process-{rank}": command(folder, rank) for rank in range(processes)}
     if stopped := work(commands, [place] * processes, note):
-        raise Interrupted(f"Stopped by {stopped.name}.", stopped)
+        raise Interrupted(stopped)
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ AGREE_EVERY = 10  # steps from one question among several processes whether to s
 class Interrupted(KeyboardInterrupt):
     """A run that was asked to stop by the signal of this number, and has saved what it has."""
 
-    def __init__(self, sentence: str, number: int):
-        super().__init__(sentence)
+    def __init__(self, number: int, then: str = "."):
+        super().__init__(f"Stopped by {signal.Signals(number).name}{then}")
         self.number = number
 
 
@@ -249,8 +249,7 @@ class Checkpoint(Callback):
         if late or (stop and state.under_way):
             self.save(state)
         if stop:
-            where = f"epoch {state.epoch}, step {state.step}"
-            raise Interrupted(f"Stopped by {signal.Signals(stop).name} in {where}. Run it again to continue.", stop)
+            raise Interrupted(stop, f" in epoch {state.epoch}, step {state.step}. Run it again to continue.")
 
     def __enter__(self) -> Checkpoint:
         if self.folder is not None or world_size() > 1:
@@ -262,14 +261,13 @@ class Checkpoint(Callback):
         if self.folder:
             self.folder.close()
         if self.asked_to_stop and error[0] is None:  # what comes after the run is not to begin
-            name = signal.Signals(self.asked_to_stop).name
-            raise Interrupted(f"Stopped by {name}, when the run was finished.", self.asked_to_stop)
+            raise Interrupted(self.asked_to_stop, ", when the run was finished.")
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._state is None:
-            raise Interrupted(f"Stopped by {signal.Signals(number).name} before training began.", number)
+            raise Interrupted(number, " before training began.")
         if self.asked_to_stop and world_size() == 1:  # torchrun passes signals on: its processes hear them twice
-            raise Interrupted("Stopped at once. The last checkpoint stays.", number)
+            raise Interrupted(number, " at once. The last checkpoint stays.")
         self.asked_to_stop = number
 
 
