@@ -6,14 +6,13 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dsl_teach.errors import FAILED, boundary, complain, is_users, listening, sentence
+from dsl_teach.errors import FAILED, MISUSED, boundary, complain, listening
 
 if TYPE_CHECKING:
     from dsl_teach.training.records import Callback
@@ -74,7 +73,7 @@ def train(
     loader_workers: LoaderWorkers = 0,
 ) -> None:
     """Train a run, or continue one that broke off."""
-    with _misused():
+    with boundary(WHO, MISUSED):
         from dsl_teach.config import Settings, require_kind, require_use
         from dsl_teach.files import read_yaml
         from dsl_teach.training.distributed import find_device
@@ -114,7 +113,7 @@ def sweep(
     ask: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of it; timeout_min=60 say.")] = None,
 ) -> int:
     """Train every trial of a sweep; done again, what is left of it."""
-    with _misused():
+    with boundary(WHO, MISUSED):
         from dsl_teach.storage import open_folder
         from dsl_teach.sweep import WHOLE, SweepError, finished_row, read_sweep, run_sweep, sweep_table
         from dsl_teach.training.distributed import find_device
@@ -352,15 +351,6 @@ def _end(number: int, _: object) -> None:
     """Until a run listens by itself, a signal that asks to stop ends the command without a traceback."""
     os.write(2, f"dsl-teach: Stopped by {signal.Signals(number).name}.\n".encode())
     os._exit(128 + number)
-
-
-@contextmanager
-def _misused() -> Iterator[None]:
-    """What goes wrong inside is the fault of how the command was given."""
-    try:
-        yield
-    except Exception as error:
-        raise typer.BadParameter(sentence(error)) if is_users(error) else error from error
 
 
 def say(sentence: str) -> None:

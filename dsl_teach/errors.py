@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-FAILED, PIPE_CLOSED = 1, 128 + 13
-"""Exit codes; a signal that stops a command gives 128 and its number: 130 for Ctrl-C, 143 for SIGTERM."""
+FAILED, MISUSED, PIPE_CLOSED = 1, 2, 128 + 13
+"""Exit codes, MISUSED if nothing was begun; a signal gives 128 and its number: 130 for Ctrl-C, 143 for SIGTERM."""
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 READING = (EOFError, pickle.UnpicklingError, tarfile.TarError, zipfile.BadZipFile)
 USERS = (OSError, ValueError, FloatingPointError, MemoryError, *READING)
@@ -42,8 +42,8 @@ def sentence(error: BaseException) -> str:
 
 
 @contextmanager
-def boundary(who: str) -> Iterator[None]:
-    """Inside, a user's mistake and a signal end the process with a sentence on stderr, and 1 or 128 + the signal.
+def boundary(who: str, failed: int = FAILED) -> Iterator[None]:
+    """Inside, a user's mistake and a signal end the process with a sentence on stderr, and that code or the signal's.
 
     A reader of the output who leaves, as head does, ends it without a word. A mistake of ours keeps its traceback.
     """
@@ -59,7 +59,7 @@ def boundary(who: str) -> Iterator[None]:
     except Exception as error:
         if not is_users(error):
             raise
-        code = FAILED
+        code = failed
         complain(who, sentence(error))
     try:  # what cannot be printed is dropped, or Python would try again at its end and say so
         sys.stdout.flush()

@@ -208,11 +208,11 @@ def run_sweep(
             raise ValueError(f"rows names {sweep.rows}, which holds the rows of {made_by}. Name another file.")
     if trial_minutes and executor:
         raise ValueError("trial_minutes is not for an executor: ask it for timeout_min.")
-    there = device if executor == "slurm" else find_device(device)
-    how = {"device": there, "processes": processes, "loader_workers": loader_workers}
+    device = device if executor == "slurm" else find_device(device)
+    how = {"device": device, "processes": processes, "loader_workers": loader_workers}
     gpus = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     gpus = gpus or [str(number) for number in range(torch.cuda.device_count())]
-    free = places(workers, processes, gpus if how["device"] == "cuda" else [])
+    free = places(workers, processes, gpus if device == "cuda" else [])
     failed: dict[str, str] = {}
 
     def note(folder: Path, problem: str) -> None:
