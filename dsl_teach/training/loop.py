@@ -142,7 +142,7 @@ def train_epoch(
         own = Batch(batch.images[:count], batch.noisy_labels[:count], batch.index[:count])
         so_far.note(own.index, logits[:count], parts)
         if settings.correction_mode == "streamed" and correction_is_due(settings, state.epoch + 1):
-            gather(state.memory, samples, own.index, embeddings[:count])
+            keep_embeddings(state.memory, samples, own.index, embeddings[:count])
         so_far.seconds = before + time.perf_counter() - start
         announce(callbacks, "on_batch_end", state, own, embeddings[:count])
     for buffer in [*state.network.buffers(), *(state.averaged.buffers() if state.averaged else ())]:
@@ -152,7 +152,7 @@ def train_epoch(
     return figures | {"seconds_training": seconds, "learning_rate": rate}
 
 
-def gather(memory: Memory, samples: int, index: Tensor, embeddings: Tensor) -> None:
+def keep_embeddings(memory: Memory, samples: int, index: Tensor, embeddings: Tensor) -> None:
     """Keep what the network sees in training, by index, for the next correction in streamed mode."""
     if STREAMED not in memory:
         memory[STREAMED] = embeddings.new_zeros(samples, embeddings.shape[1])
