@@ -40,7 +40,7 @@ from dsl_teach.own_data.scores import class_mean_scores, judge, label_scores, pr
 from dsl_teach.prototypes import class_scores, label_margin, select_prototypes
 from dsl_teach.prototypes.variants import neighbour_scores, ridge_head
 from dsl_teach.seeds import stream
-from dsl_teach.training.hardware import environment
+from dsl_teach.training.runs import environment
 
 RATES = (0.005, 0.01, 0.05, 0.1, 0.2, 0.4)
 OTHER = f"{PREFIX}tf_efficientnet_lite2"

@@ -17,9 +17,8 @@ from dsl_teach.metrics import accuracy, interval, paired_difference
 from dsl_teach.prototypes import correct_labels, select_prototypes
 from dsl_teach.seeds import stream
 from dsl_teach.training.correction import correct
-from dsl_teach.training.hardware import make_optimizer, prepare
-from dsl_teach.training.loop import Streaming, begin, fit, train_epoch
-from dsl_teach.training.networks import EmbeddingNetwork, build_network
+from dsl_teach.training.loop import begin, fit, make_optimizer, train_epoch
+from dsl_teach.training.networks import EmbeddingNetwork, build_network, prepare
 from dsl_teach.training.runs import run
 
 CPU = time.process_time
@@ -95,10 +94,10 @@ def epoch_against_cross_entropy(mode: str, limit: float, *, n: int = 9, samples:
     settings = SMALL.replace(width=32, batch_size=128, alpha=0.5, correction_start=0, correction_mode=mode)
     batches, make = images_and_network(settings, samples)
     ours, theirs = (begin(make(), batches, settings) for _ in range(2))
-    ours.correction, streaming = correct(ours.network, batches, settings, 0), [Streaming(settings)]
+    ours.correction = correct(ours.network, batches, settings, 0)
 
     def smp() -> None:
-        train_epoch(ours, batches, settings, callbacks=streaming)
+        train_epoch(ours, batches, settings)
         correct(ours.network, batches, settings, 1, memory=ours.memory)
         ours.under_way = None
 

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dsl_teach.errors import FAILED, boundary, complain, is_users, sentence
-from dsl_teach.signals import listening
+from dsl_teach.errors import FAILED, MISUSED, boundary, complain, listening
 
 if TYPE_CHECKING:
     from dsl_teach.training.records import Callback
 
 WHO, DONE = "dsl-teach", 0
 
-app = typer.Typer(help=__doc__, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+class Commands(typer.core.TyperGroup):
+    """All commands: what one returns, None is DONE, or raises becomes an exit code and a sentence."""
+
+    def invoke(self, ctx: Any) -> None:
+        """Run the one that was named."""
+        with boundary(WHO):
+            code = super().invoke(ctx)
+        raise typer.Exit(code or DONE)
+
+
+app = typer.Typer(
+    cls=Commands, help=__doc__, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one setting.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -53,20 +63,7 @@ class WithSettings(typer.core.TyperCommand):
                 formatter.write_dl(list(group.items()))
 
 
-def with_exit_code(command: Callable[..., int]) -> Callable[..., None]:
-    """Make what a command returns or raises an exit code and a sentence."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        with boundary(WHO):
-            code = command(*args, **kwargs)
-        raise typer.Exit(code)
-
-    return run
-
-
 @app.command(cls=WithSettings)
-@with_exit_code
 def train(
     config: Annotated[Path, typer.Argument(help="A YAML file of settings; what it does not name keeps its default.")],
     output: Annotated[Path, typer.Option(help="Where the run folder is made.")] = Path("runs"),
@@ -74,12 +71,12 @@ def train(
     device: Device = "auto",
     minutes: Annotated[float, typer.Option(help="Between two checkpoints within an epoch.")] = 10.0,
     loader_workers: LoaderWorkers = 0,
-) -> int:
+) -> None:
     """Train a run, or continue one that broke off."""
-    with _misused():
+    with boundary(WHO, MISUSED):
         from dsl_teach.config import Settings, require_kind, require_use
         from dsl_teach.files import read_yaml
-        from dsl_teach.training.hardware import find_device
+        from dsl_teach.training.distributed import find_device
 
         require_kind(config, said := read_yaml(config), Settings.model_fields)
         settings = Settings(**(said | changes(set or ())))
@@ -90,15 +87,15 @@ def train(
 
     folder = run_folder(output, settings)
     say(f"Run folder {folder}" + (", continued" if any(folder.glob("checkpoints/*.pt")) else ""))
-    how: dict[str, Any] = {"device": device, "minutes": minutes, "loader_workers": loader_workers}
-    finished = run(settings, folder=folder, callbacks=[progress(settings.epochs)], **how)
+    shown = [progress(settings.epochs)]
+    finished = run(
+        settings, folder=folder, callbacks=shown, device=device, minutes=minutes, loader_workers=loader_workers
+    )
     say(f"Finished: {in_one_line(vars(finished.result.history[-1]), settings.epochs)}")
     say(f"Look at it with: dsl-teach show {folder}")
-    return DONE
 
 
 @app.command()
-@with_exit_code
 def sweep(
     file: Annotated[Path, typer.Argument(help="A YAML file: base_from, base, cases, methods, grid, seeds, rows.")],
     output: Annotated[Path | None, typer.Option(help="Folder of the trials; by default runs/FILE's name.")] = None,
@@ -116,10 +113,10 @@ def sweep(
     ask: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of it; timeout_min=60 say.")] = None,
 ) -> int:
     """Train every trial of a sweep; done again, what is left of it."""
-    with _misused():
+    with boundary(WHO, MISUSED):
         from dsl_teach.storage import open_folder
         from dsl_teach.sweep import WHOLE, SweepError, finished_row, read_sweep, run_sweep, sweep_table
-        from dsl_teach.training.hardware import find_device
+        from dsl_teach.training.distributed import find_device
 
         plan = read_sweep(file).changed(changes(set or ()))
         plan = plan.model_copy(update={"part": part, "rows": rows or plan.rows})
@@ -149,7 +146,6 @@ def sweep(
 
 
 @app.command()
-@with_exit_code
 def correct(
     folder: Annotated[Path, typer.Argument(help="One folder a class, with or without splits above; or see --labels.")],
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where labels.csv, report.html and the rest go.")],
@@ -157,57 +153,50 @@ def correct(
     network: Annotated[str, typer.Option(help="Whose features count.")] = "timm:tf_efficientnet_lite0",
     embeddings: Annotated[Path | None, typer.Option(help="Features of your own: .npy, by sorted path.")] = None,
     fine_tune: Annotated[bool, typer.Option(help="Then train a network on corrected_label, in DIR/network.")] = False,
-) -> int:
+) -> None:
     """Find doubtful labels in a folder of images, correct those that are surely wrong, and write a report."""
     from dsl_teach.own_data.correct import correct_folder
 
     say(correct_folder(folder, output, labels=labels, network=network, embeddings=embeddings))
     if fine_tune:
         from dsl_teach.own_data import network as tuning
-        from dsl_teach.training.hardware import best_device
+        from dsl_teach.training.distributed import find_device
 
         settings = tuning.settings_for(output)
-        how: dict[str, Any] = {"device": best_device(), "callbacks": [progress(settings.epochs)]}
-        say(tuning.fine_tune(output, settings, **how))
-    return DONE
+        say(tuning.fine_tune(output, settings, device=find_device(), callbacks=[progress(settings.epochs)]))
 
 
 @app.command()
-@with_exit_code
 def apply(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The output of dsl-teach correct.")],
     decisions: Annotated[Path | None, typer.Option(help="What the report saved; by default DIR/decisions.csv.")] = None,
     all_proposed: Annotated[bool, typer.Option(help="Where nobody decided, take corrected_label.")] = False,
     to: Annotated[Path | None, typer.Option(help="A new folder: make a tree of label/old path in it.")] = None,
     made_of: Annotated[str, typer.Option("--as", help="copies, or links: those train and correct refuse.")] = "copies",
-) -> int:
+) -> None:
     """Make of what you decided on the report a file of labels, DIR/reviewed.csv, and a tree of folders if you like."""
     from dsl_teach.own_data.apply import apply_decisions
 
     say(apply_decisions(folder, decisions, all_proposed=all_proposed, to=to, made_of=made_of))
-    return DONE
 
 
 @app.command()
-@with_exit_code
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     folder: Annotated[Path, typer.Argument(help="A folder of images; those in its folders count too.")],
     output: Annotated[Path, typer.Option(help="A CSV file: file_name, predicted_label, probability.")],
     device: Device = "auto",
     loader_workers: LoaderWorkers = 0,
-) -> int:
+) -> None:
     """Say what the network of a run takes images for."""
     from dsl_teach.own_data.network import predict_folder
-    from dsl_teach.training.hardware import find_device
+    from dsl_teach.training.distributed import find_device
 
     say(predict_folder(run, folder, output, device=find_device(device), loader_workers=loader_workers))
-    return DONE
 
 
 @app.command()
-@with_exit_code
-def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> int:
+def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
     """Show the table of a run, and its curves as a picture."""
     from dsl_teach.config import Settings
     from dsl_teach.files import read_json
@@ -225,11 +214,9 @@ def show(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> int:
     say(f"\n{len(history)} of {settings.epochs} epochs, {state}")
     install = "For a picture of the curves, install the lab extra: pip install 'dsl-teach[lab]'"
     say(f"Curves: {run / 'curves.png'}" if drawn else install)
-    return DONE
 
 
 @app.command()
-@with_exit_code
 def check(
     run: Annotated[Path, typer.Argument(help="A run folder, or one that holds some: a trial's, a sweep's.")],
 ) -> int:
@@ -244,14 +231,15 @@ def check(
 
 
 @app.command()
-@with_exit_code
 def doctor(data: Annotated[Path, typer.Option(help="Folder of the data sets.")] = Path("data")) -> int:
     """Say which versions, accelerator, memory, disk and data sets are there, and what to do."""
-    from dsl_teach.training.hardware import best_device, environment, has_bfloat16
+    from dsl_teach.training.distributed import find_device
+    from dsl_teach.training.networks import has_bfloat16
+    from dsl_teach.training.runs import environment
 
     preloaded = os.environ.get("LD_PRELOAD", "") + os.environ.get("DYLD_INSERT_LIBRARIES", "")
     allocator = next((name for name in ("tcmalloc", "jemalloc", "mimalloc") if name in preloaded), "the system's")
-    bfloat16 = "yes" if has_bfloat16(best_device()) else "no: networks compute in float32"
+    bfloat16 = "yes" if has_bfloat16(find_device()) else "no: networks compute in float32"
     facts = environment() | {"allocator": allocator, "bfloat16": bfloat16}
     for name, (mark, way) in DATA_SETS.items():
         there = any(next(data.glob(depth + mark), None) for depth in ("", "*/", "*/*/"))
@@ -363,15 +351,6 @@ def _end(number: int, _: object) -> None:
     """Until a run listens by itself, a signal that asks to stop ends the command without a traceback."""
     os.write(2, f"dsl-teach: Stopped by {signal.Signals(number).name}.\n".encode())
     os._exit(128 + number)
-
-
-@contextmanager
-def _misused() -> Iterator[None]:
-    """What goes wrong inside is the fault of how the command was given."""
-    try:
-        yield
-    except Exception as error:
-        raise typer.BadParameter(sentence(error)) if is_users(error) else error from error
 
 
 def say(sentence: str) -> None:

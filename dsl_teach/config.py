@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from dsl_teach.files import read_yaml
 
@@ -38,12 +38,6 @@ Gate = Annotated[float, Field(gt=-1, le=2)]
 
 def _setting(default: Any, help: str) -> Any:
     return Field(default, description=help)
-
-
-def _network(name: str) -> str:
-    if name not in NETWORKS and not name.startswith("timm:"):
-        raise ValueError(f"{', '.join(NETWORKS)}, or timm: and the name of a network of timm")
-    return name
 
 
 class _Group(BaseModel):
@@ -76,7 +70,7 @@ class _Data(_Group):
 class _Network(_Group):
     """Network: what is trained, and on what hardware."""
 
-    network: Annotated[str, AfterValidator(_network)] = _setting("small_cnn", "which network; timm:NAME is one of timm")
+    network: str = _setting("small_cnn", "which network; timm:NAME is one of timm")
     frozen_blocks: CountOrOff = _setting(0, "timm: this many blocks stay as they are, and see each image only once")
     width: Count = _setting(16, "channels of the network's first layer; a ResNet has its own")
     weights: str = _setting(
@@ -204,6 +198,8 @@ class Settings(_Correction, _Training, _Network, _Data):
 
 def _clashes(s: Settings) -> Iterator[tuple[bool, str]]:
     """What is refused at once: whether it is so, and the sentence."""
+    unknown, networks = s.network not in NETWORKS and not s.network.startswith("timm:"), ", ".join(NETWORKS)
+    yield unknown, f"network must be {networks}, or timm: and the name of a network of timm, but it is {s.network!r}."
     yield s.dataset in ON_DISK and not s.data_root, f"data_root must name the folder of {s.dataset}, but it is empty."
     no_test = s.dataset == "food101n" and not s.test_root
     yield no_test, "test_root must name the folder of Food-101, which Food-101N is tested on; it is empty."
@@ -262,12 +258,11 @@ READERS = {
 
 
 def require_kind(path: str | Path, said: Mapping[str, Any], known: Iterable[str]) -> None:
-    """A ValueError with the right command, if a YAML file names what is not known here but by another command."""
-    if said.keys() <= {*known}:
-        return
-    right = next((command.format(file=path) for command, names in READERS.items() if said.keys() & names), "")
-    if right and not said.keys() & {*known} - {"seeds", "rows"}:
-        raise ValueError(f"{path} is for another command: {right}")
+    """A ValueError with the right command, if a YAML file names nothing known here but what another command knows."""
+    if not said.keys() & {*known} - {"seeds", "rows"}:
+        for command, names in READERS.items():
+            if said.keys() & names:
+                raise ValueError(f"{path} is for another command: {command.format(file=path)}")
 
 
 def require_use(*runs: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Where commands end: a user's mistake becomes a sentence and an exit code; imports nothing that takes time."""
+"""Where commands end: a user's mistake or a signal becomes a sentence and an exit code. Quick to import."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import pickle
 import signal
 import sys
 import tarfile
+import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-FAILED, PIPE_CLOSED = 1, 128 + 13
-"""Exit codes; a signal that stops a command gives 128 and its number: 130 for Ctrl-C, 143 for SIGTERM."""
+FAILED, MISUSED, PIPE_CLOSED = 1, 2, 128 + 13
+"""Exit codes, MISUSED if nothing was begun; a signal gives 128 and its number: 130 for Ctrl-C, 143 for SIGTERM."""
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 READING = (EOFError, pickle.UnpicklingError, tarfile.TarError, zipfile.BadZipFile)
 USERS = (OSError, ValueError, FloatingPointError, MemoryError, *READING)
 MEMORY = ("out of memory", "allocate memory", "not enough memory", "integer multiplication overflow", "overflowed")
@@ -39,8 +42,8 @@ def sentence(error: BaseException) -> str:
 
 
 @contextmanager
-def boundary(who: str) -> Iterator[None]:
-    """Inside, a user's mistake and a signal end the process with a sentence on stderr, and 1 or 128 + the signal.
+def boundary(who: str, failed: int = FAILED) -> Iterator[None]:
+    """Inside, a user's mistake and a signal end the process with a sentence on stderr, and that code or the signal's.
 
     A reader of the output who leaves, as head does, ends it without a word. A mistake of ours keeps its traceback.
     """
@@ -56,13 +59,27 @@ def boundary(who: str) -> Iterator[None]:
     except Exception as error:
         if not is_users(error):
             raise
-        code = FAILED
+        code = failed
         complain(who, sentence(error))
     try:  # what cannot be printed is dropped, or Python would try again at its end and say so
         sys.stdout.flush()
     except (OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     raise SystemExit(code)
+
+
+@contextmanager
+def listening(answer: Callable[[int, Any], object], *, ignored_afterwards: bool = False) -> Iterator[None]:
+    """Inside, signals that ask to stop are for ``answer``; not those that are ignored, as under nohup."""
+    former: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+        former = {number: signal.signal(number, answer) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, signal.SIG_IGN if ignored_afterwards else handler)
 
 
 def complain(who: str, words: str) -> None:

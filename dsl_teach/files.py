@@ -30,9 +30,7 @@ def require_regular(path: str | Path) -> Path:
 def read_text(path: str | Path, *, largest: int = LARGEST_LIST) -> str:
     """The text of a file, its lines ending as they do there.
 
-    Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it is no regular file, has more than ``largest`` bytes, or is not text in UTF-8.
+    A ValueError if it is no regular file, has more than ``largest`` bytes, or is not text in UTF-8.
     """
     size = require_regular(path).stat().st_size
     if size > largest:
@@ -105,13 +103,13 @@ class _Plain(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event, problem = self.peek_event(), ""
         self.depth += 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
             problem = "tags (!) and aliases (*) are not read; write the value itself"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
-        if self.depth > DEEPEST:
+        elif self.depth > DEEPEST:
             problem = f"more than {DEEPEST} levels inside each other"
+        if problem:
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         node = super().compose_node(parent, index)
         self.depth -= 1

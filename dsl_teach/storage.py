@@ -39,8 +39,7 @@ def open_folder(folder: str | Path) -> Path:
 @contextlib.contextmanager
 def locked(folder: str | Path, *, wait: bool = False) -> Iterator[Path]:
     """A folder that this process alone writes to, as long as it lives; one that is taken is a RunFolderError."""
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context((open_folder(folder) / LOCK).open("a"))
+    with (open_folder(folder) / LOCK).open("a") as file:
         try:
             with contextlib.suppress(ImportError):  # no such lock on this system
                 import fcntl

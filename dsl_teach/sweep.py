@@ -28,26 +28,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
-import torch.distributed as dist
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from dsl_teach.cluster import submit
 from dsl_teach.config import CountOrOff, Settings, require_kind, require_use, without_places
 from dsl_teach.errors import is_users, sentence
 from dsl_teach.files import read_json, read_yaml
 from dsl_teach.metrics import accuracy, interval
 from dsl_teach.storage import DamagedFile, locked, open_folder, read_checked, write_atomically, write_checked
 from dsl_teach.training.checkpoint import Interrupted
-from dsl_teach.training.distributed import is_leader
+from dsl_teach.training.distributed import MEETING, find_device
 from dsl_teach.training.evaluation import predict
-from dsl_teach.training.hardware import environment, find_device
-from dsl_teach.training.runs import Run, make_batches, run, summary
-from dsl_teach.workers import FAILED, LOG, end_with, places, work
+from dsl_teach.training.runs import Run, environment, make_batches, run, summary
+from dsl_teach.workers import FAILED, LOG, end_with, places, submit, work
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TRIAL, ROW, MEETING, WHOLE = "trial.json", "row.json", "meeting", "1/1"
+TRIAL, ROW, WHOLE = "trial.json", "row.json", "1/1"
 
 Row = dict[str, Any]
 Changes = Annotated[dict[str, Any], BeforeValidator(lambda said: {} if said is None else said)]
@@ -145,7 +142,8 @@ class Sweep(BaseModel):
 
 def read_sweep(path: str | Path) -> Sweep:
     """Read a sweep from its YAML file; a ValueError if that holds anything else."""
-    path = Path(path)
+    path, home = Path(path), Path(__file__).resolve().parents[1]
+    made_by = path.resolve().relative_to(home).as_posix() if path.resolve().is_relative_to(home) else path.name
     try:
         said = read_yaml(path)
         require_kind(path, said, Sweep.model_fields.keys() | {"base_from"})
@@ -154,7 +152,7 @@ def read_sweep(path: str | Path) -> Sweep:
                 raise ValueError(f"{name} must be the path of a file, but it is {said[name]!r}.")
             said[name] = (path.parent / said[name]).resolve()
         base = read_yaml(said.pop("base_from")) if "base_from" in said else {}
-        sweep = Sweep(**{"made_by": _name_of(path), **said})
+        sweep = Sweep(**{"made_by": made_by, **said})
         return sweep.model_copy(update={"base": base | sweep.base})
     except ValidationError as error:
         first = error.errors()[0]
@@ -162,12 +160,6 @@ def read_sweep(path: str | Path) -> Sweep:
         raise ValueError(f"{path}: {where}: {first['msg']}, but it is {first['input']!r}.") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _name_of(path: Path) -> str:
-    """A file of the repository by its path in it; any other by its name alone."""
-    home, path = Path(__file__).resolve().parents[1], path.resolve()
-    return path.relative_to(home).as_posix() if path.is_relative_to(home) else path.name
 
 
 class SweepError(RuntimeError):
@@ -199,7 +191,7 @@ def run_sweep(
     ``on_trial`` is called with each trial as it ends, its row, and why there is none.
     A trial whose folder does not change for ``trial_minutes``, 0: any time, is ended and has failed. With an
     ``executor`` each trial is a job instead, for which ``asked`` is asked of the scheduler, see
-    :mod:`dsl_teach.cluster`; its device is looked for where the job runs.
+    :func:`dsl_teach.workers.submit`; its device is looked for where the job runs.
 
     Raises:
         ValueError: if a trial has no valid settings, a setting does nothing, or the device is not there.
@@ -216,11 +208,11 @@ def run_sweep(
             raise ValueError(f"rows names {sweep.rows}, which holds the rows of {made_by}. Name another file.")
     if trial_minutes and executor:
         raise ValueError("trial_minutes is not for an executor: ask it for timeout_min.")
-    there = device if executor == "slurm" else find_device(device)
-    how = {"device": there, "processes": processes, "loader_workers": loader_workers}
+    device = device if executor == "slurm" else find_device(device)
+    how = {"device": device, "processes": processes, "loader_workers": loader_workers}
     gpus = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     gpus = gpus or [str(number) for number in range(torch.cuda.device_count())]
-    free = places(workers, processes, gpus if how["device"] == "cuda" else [])
+    free = places(workers, processes, gpus if device == "cuda" else [])
     failed: dict[str, str] = {}
 
     def note(folder: Path, problem: str) -> None:
@@ -240,7 +232,7 @@ def run_sweep(
         else:
             stopped = work({folder: command(folder) for folder in left}, free, note, trial_minutes)
         if stopped:
-            raise Interrupted(f"Stopped by {stopped.name}. The same command goes on with what is left.", stopped)
+            raise Interrupted(stopped, ". The same command goes on with what is left.")
         rows = [row for trial in trials if (row := finished_row(output / trial.name))]
         if sweep.part == WHOLE:
             _write_rows(sweep, rows, sorted(failed), output)
@@ -328,14 +320,15 @@ def command(folder: Path, *rank: int) -> list[str]:
     return [sys.executable, "-m", "dsl_teach.sweep", str(folder), str(os.getpid()), *map(str, rank)]
 
 
-def _main(folder: Path, parent: int, *rank: int) -> int:
+def _main(folder: Path, parent: int, rank: int | None = None) -> int:
     """The process of a trial, or of a rank, one of several that train it together; returns its exit code."""
     end_with(parent)
     try:
         job = read_json(folder / TRIAL)
-        job["device"] = find_device(job["device"])
-        if rank:
-            _train_as_rank(folder, job, *rank)
+        if rank is not None:
+            meeting = f"file://{(folder / 'meeting').absolute()}?rank={rank}&world_size={job['processes']}"
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), MEETING: meeting}
+            _train(folder, job, rank)
             return 0
         with locked(folder, wait=True):  # a trial of a sweep that was killed may still be saving
             if not finished_row(folder):
@@ -348,14 +341,12 @@ def _main(folder: Path, parent: int, *rank: int) -> int:
     return 0
 
 
-def _train(folder: Path, job: Mapping[str, Any]) -> None:
-    """A run in the folder ``run``; one that was broken off is continued."""
-    settings = Settings(**job["parameters"])
-    finished = run(settings, folder=folder / "run", device=job["device"], loader_workers=job["loader_workers"])
-    if not is_leader():
+def _train(folder: Path, job: Mapping[str, Any], rank: int = 0) -> None:
+    """A run in the folder ``run``, continued if it was broken off; the first of several processes writes the row."""
+    settings, device = Settings(**job["parameters"]), find_device(job["device"])
+    finished = run(settings, folder=folder / "run", device=device, loader_workers=job["loader_workers"])
+    if rank:
         return
-    if dist.is_initialized():
-        dist.destroy_process_group()  # what follows is for this process alone
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
     memory = {"peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)}
     if torch.cuda.is_initialized():
@@ -366,7 +357,7 @@ def _train(folder: Path, job: Mapping[str, Any]) -> None:
 
 def _train_together(folder: Path, processes: int) -> None:
     """A process for each rank; they meet through a file and talk over the loopback, so no port is open to others."""
-    (folder / MEETING).unlink(missing_ok=True)
+    (folder / "meeting").unlink(missing_ok=True)
     loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     place = {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
 
@@ -376,18 +367,7 @@ def _train_together(folder: Path, processes: int) -> None:
 
     commands = {folder / f"process-{rank}": command(folder, rank) for rank in range(processes)}
     if stopped := work(commands, [place] * processes, note):
-        raise Interrupted(f"Stopped by {stopped.name}.", stopped)
-
-
-def _train_as_rank(folder: Path, job: Mapping[str, Any], rank: int) -> None:
-    os.environ["RANK"] = str(rank)
-    device, backend = torch.device(job["device"]), "gloo"
-    if device.type == "cuda":
-        device, backend = torch.device("cuda", rank % torch.cuda.device_count()), "nccl"
-        torch.cuda.set_device(device)
-    meeting = (folder / MEETING).absolute().as_uri()
-    dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=job["processes"])
-    _train(folder, {**job, "device": device})
+        raise Interrupted(stopped)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Several commands at a time, each a process of its own whose death costs only itself; and how they are stopped."""
+"""Several commands at a time, each a process of its own, or a job of a scheduler, whose death costs only itself.
+
+Jobs go by submitit: Slurm, or this machine to try it; a job that is requeued continues.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from dsl_teach.signals import listening
-from dsl_teach.storage import open_folder
+from dsl_teach.errors import listening
+from dsl_teach.storage import locked, open_folder
 
 LOG = "log.txt"
 FAILED = "failed: "  # so begins the line of a log in which a command says why it failed
@@ -40,7 +44,7 @@ def places(workers: int, processes: int, gpus: Sequence[str]) -> list[Place]:
 
 
 @dataclass
-class _Job:
+class _Running:
     """A command at work: its place, the latest change in its folder, when that was seen, and when it was ended."""
 
     process: subprocess.Popen[bytes]
@@ -64,7 +68,7 @@ def work(
     Returns:
         The signal that asked to stop; None if there was none. All processes have ended then.
     """
-    waiting, left, running = deque(commands), list(free), dict[Path, _Job]()
+    waiting, left, running = deque(commands), list(free), dict[Path, _Running]()
     heard: list[int] = []
     with listening(lambda number, _: heard.append(number)):  # only noted: so none is lost while others start
         try:
@@ -72,7 +76,7 @@ def work(
                 while waiting and left and not heard:
                     folder = waiting.popleft()
                     try:
-                        running[folder] = _Job(start(commands[folder], folder, left[-1]), left.pop())
+                        running[folder] = _Running(start(commands[folder], folder, left[-1]), left.pop())
                     except OSError as error:
                         on_end(folder, str(error))
                 time.sleep(PAUSE)
@@ -97,7 +101,7 @@ def start(command: Sequence[str], folder: Path, place: Place) -> subprocess.Pope
         )  # fmt: skip
 
 
-def _end_if_quiet(job: _Job, folder: Path, longest: float) -> None:
+def _end_if_quiet(job: _Running, folder: Path, longest: float) -> None:
     """Ask a process to end if no file in its folder has changed for too long; kill it if it does not."""
     now = time.monotonic()
     if job.ended is None:
@@ -115,10 +119,12 @@ def reason_of(code: int, log: Path) -> str:
     """Why a command failed: its own first words about it, or what its exit code says; "" if it did not."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     own = [line.removeprefix(FAILED) for line in lines if line.startswith(FAILED)]
+    if code == 0:
+        return ""
     if code > 0:
-        return own[0] if own else lines[-1].strip() if lines else f"exit code {code}"
+        return [*own, *lines[-1:], f"exit code {code}"][0].strip()
     killed = ", as when memory is short" if code == -signal.SIGKILL else ""
-    return own[0] if own and code else f"ended by signal {-code}{killed}" if code else ""
+    return [*own, f"ended by signal {-code}{killed}"][0]
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]], heard: list[int]) -> None:
@@ -153,3 +159,96 @@ def end_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+class Job:
+    """One trial on whatever machine it is sent to; says why it failed, "" if it did not."""
+
+    def __init__(self, command: Callable[[Path], Sequence[str]], heard: Sequence[int] = ()):
+        self.command, self.heard = command, heard
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self, folder: Path) -> str:
+        """Train, or go on with what the folder holds."""
+        self.process = start(self.command(folder), folder, {})
+        while not self.heard and self.process.poll() is None:  # not wait(): a signal may call checkpoint, which waits
+            time.sleep(PAUSE)
+        self._end()
+        return reason_of(self.process.returncode, folder / LOG)
+
+    def _end(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            while self.process.poll() is None:
+                time.sleep(PAUSE)
+
+    def checkpoint(self, folder: Path) -> Any:
+        """Time is up, or others need the machine: save, and be queued again with the same call."""
+        from submitit.helpers import DelayedSubmission
+
+        self._end()
+        return DelayedSubmission(Job(self.command), folder)
+
+    __submitit_checkpoint__ = checkpoint  # its name from submitit 1.6 on
+
+
+def submit(
+    folders: Sequence[Path],
+    command: Callable[[Path], Sequence[str]],
+    on_end: Callable[[Path, str], object],
+    output: Path,
+    executor: str,
+    *,
+    at_once: int,
+    asked: Mapping[str, Any],
+) -> signal.Signals | None:
+    """Run a command for each folder as jobs, at most so many at once, until all have ended or a signal asks to stop.
+
+    On Slurm all are one job array. ``asked`` is what submitit is to ask of the scheduler: ``timeout_min``, ``mem_gb``,
+    ``slurm_partition`` and the like. ``on_end`` is called as in :func:`work`.
+
+    Returns:
+        The signal that asked to stop; None if there was none. All jobs have ended or are cancelled then.
+
+    Raises:
+        ValueError: if submitit is missing, there is no Slurm, or it does not know what is asked.
+    """
+    usual = {"slurm_array_parallelism": at_once, "timeout_min": 24 * 60}  # submitit alone would end it after a few
+    jobs = _executor(output / "jobs", executor, usual | dict(asked))
+    waiting, running, heard = deque(folders), dict[Path, Any](), list[int]()
+    most = len(folders) if executor == "slurm" else at_once
+    with listening(lambda number, _: heard.append(number)):
+        while (waiting or running) and not heard:
+            if new := [waiting.popleft() for _ in range(min(most - len(running), len(waiting)))]:
+                running |= zip(new, jobs.map_array(Job(command, heard), new), strict=True)
+            for folder in [folder for folder, job in running.items() if job.done()]:
+                on_end(folder, _problem(running.pop(folder)))
+            time.sleep(PAUSE)
+        for job in running.values():
+            job.cancel()
+        for folder in running if executor == "local" else ():
+            with locked(folder, wait=True):  # until its process has saved
+                pass
+    return signal.Signals(heard[0]) if heard else None
+
+
+def _executor(folder: Path, executor: str, asked: Mapping[str, Any]) -> Any:
+    """Of submitit, which writes scripts, results and logs into the folder."""
+    try:
+        import submitit
+
+        jobs = submitit.AutoExecutor(folder, cluster=executor)
+        jobs.update_parameters(**{"name": "dsl-teach", **asked})
+    except ImportError:
+        raise ValueError("--executor needs submitit: pip install 'dsl-teach[slurm]'.") from None
+    except (NameError, RuntimeError, TypeError, ValueError) as error:
+        told = f"--executor {executor} cannot be used so: {' '.join(str(error).split())[:300]}"
+        raise ValueError(f"{told}. It takes slurm, local or debug.") from error
+    return jobs
+
+
+def _problem(job: Any) -> str:
+    try:
+        return str(job.result())
+    except Exception as error:  # the scheduler's own: memory, time, a node that died
+        return " ".join(str(error).split())[-300:]

@@ -18,7 +18,7 @@ from dsl_teach.training import checkpoint, distributed
 from dsl_teach.training.correction import correct
 from dsl_teach.training.loop import fit
 from dsl_teach.training.records import Callback
-from dsl_teach.training.runs import first_network, make_batches, open_run, run
+from dsl_teach.training.runs import first_network, make_batches, run
 
 N, K = 61, 3  # the last batch of 13 cannot be cut evenly
 SETTINGS = Settings(epochs=4, correction_start=1, width=8, p=3, m=12, batch_size=16, network="mlp")  # 4 steps an epoch
@@ -88,7 +88,7 @@ def trained(settings, folder=None, *, callbacks=(), correct=correct, before_test
     test = InMemoryBatches(data.test_images, data.test_labels, batch_size=16, share=share)
     in_order = test.in_order
     test.in_order = lambda: before_test() or in_order()
-    with checkpoint.Checkpoint(open_run(folder, settings), minutes=0) as saving:
+    with checkpoint.Checkpoint(folder, settings, minutes=0) as saving:
         if saving.folder:
             saving.folder.require_same_data(fingerprint(data))
         train, test = saving.watch(make_batches(data, settings, "cpu")[0]), saving.watch(test)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from dsl_teach import sweep
-from dsl_teach.cluster import Job, submit
+from dsl_teach.workers import Job, submit
 
 pytest.importorskip("submitit")
 
@@ -117,5 +117,5 @@ def test_what_the_executor_does_not_know_is_refused(tmp_path):
 
 
 def test_another_executor_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="slurm, local, debug"):
+    with pytest.raises(ValueError, match="--executor cloud cannot be used"):
         submit([tmp_path], sweep.command, print, tmp_path, "cloud", at_once=1, asked={})

@@ -67,7 +67,7 @@ def test_a_mistake_of_ours_keeps_its_traceback(error):
     ("error", "code", "said"),
     [
         (ValueError("p is 0."), 1, "us: p is 0.\n"),
-        (Interrupted("Stopped by SIGTERM.", signal.SIGTERM), 143, "us: Stopped by SIGTERM.\n"),
+        (Interrupted(signal.SIGTERM), 143, "us: Stopped by SIGTERM.\n"),
         (KeyboardInterrupt(), 130, "us: Stopped by SIGINT.\n"),
         (BrokenPipeError(), 141, ""),
     ],

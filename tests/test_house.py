@@ -14,14 +14,13 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dsl_teach"
 
 FLOORS = [
-    {"_validate", "seeds", "signals", "files", "storage", "errors", "config"},
+    {"_validate", "seeds", "files", "storage", "errors", "config"},
     {"metrics"},
     {"prototypes", "noise"},
     {"data"},
     {"training"},
     {"own_data"},
     {"workers"},
-    {"cluster"},
     {"sweep", "cli"},
 ]
 """From the ground up. A module may import from its own floor and those below."""

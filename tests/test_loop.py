@@ -17,7 +17,7 @@ from dsl_teach.seeds import stream
 from dsl_teach.training import losses
 from dsl_teach.training.correction import correct
 from dsl_teach.training.evaluation import embed, evaluate, predict
-from dsl_teach.training.loop import Streaming, batch_losses, begin, fit, noisy_loss, train_epoch, training_figures
+from dsl_teach.training.loop import batch_losses, begin, fit, noisy_loss, train_epoch, training_figures
 from dsl_teach.training.networks import build_network
 from dsl_teach.training.records import STREAMED, TARGETS, Callback, Pass
 from dsl_teach.training.runs import make_batches
@@ -236,7 +236,7 @@ class TestStreamed:
         settings = QUICK.replace(correction_mode="streamed", correction_start=1, learning_rate=1e-12)
         batches, _ = blobs(device)
         state = begin(network_for(batches), batches, settings)
-        train_epoch(state, batches, settings, callbacks=[Streaming(settings)])
+        train_epoch(state, batches, settings)
         torch.testing.assert_close(state.memory[STREAMED], embed(state.network, batches))
         streamed, exact = (correct(state.network, batches, settings, 1, memory=memory) for memory in (state.memory, {}))
         assert torch.equal(streamed.labels, exact.labels)

@@ -11,9 +11,10 @@ import torchvision
 from dsl_teach.config import Settings
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.seeds import stream
-from dsl_teach.training import hardware
-from dsl_teach.training.hardware import environment, has_bfloat16, make_optimizer, prepare, uses_bfloat16
-from dsl_teach.training.networks import HalvingMaxPool, build_network
+from dsl_teach.training import networks
+from dsl_teach.training.loop import make_optimizer
+from dsl_teach.training.networks import HalvingMaxPool, build_network, has_bfloat16, prepare, uses_bfloat16
+from dsl_teach.training.runs import environment
 
 NETWORKS = {
     "small_cnn": (32, 3, 16),
@@ -125,7 +126,7 @@ def test_images_on_disk_are_scaled_as_imagenets(tmp_path):
 
 def test_precision_auto_is_float32_for_small_networks_and_bfloat16_for_resnets_that_can(monkeypatch, device):
     for able in (True, False):
-        monkeypatch.setattr(hardware, "has_bfloat16", lambda device, able=able: able)
+        monkeypatch.setattr(networks, "has_bfloat16", lambda device, able=able: able)
         assert not uses_bfloat16(Settings(), device)
         assert not uses_bfloat16(Settings(network="resnet18", precision="float32"), device)
         assert uses_bfloat16(Settings(network="resnet18"), device) == able
@@ -146,7 +147,7 @@ def test_the_default_settings_leave_a_small_network_as_it_is_and_fuse_on_a_gpu_a
 @pytest.mark.parametrize("name", ["small_cnn", "resnet18_small"])
 def test_bfloat16_and_channels_last_compute_about_the_same(name, device, monkeypatch):
     if not has_bfloat16(torch.device(device)):
-        monkeypatch.setattr(hardware, "has_bfloat16", lambda device: True)  # emulated, slowly
+        monkeypatch.setattr(networks, "has_bfloat16", lambda device: True)  # emulated, slowly
     images, network = made(name, side=16, channels=1)
     images = images.to(device)
     expected = network.to(device).eval()(images)

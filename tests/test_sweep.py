@@ -21,7 +21,7 @@ from dsl_teach import Settings, cli, run
 from dsl_teach import sweep as sweeps
 from dsl_teach.storage import DamagedFile, RunFolderError, locked, write_checked
 from dsl_teach.sweep import Sweep, SweepError, read_sweep, row_of, run_sweep, sweep_table
-from dsl_teach.training.hardware import find_device
+from dsl_teach.training.distributed import find_device
 
 ROOT = Path(__file__).parent.parent
 SWEEPS = sorted((ROOT / "notebooks" / "configs" / "sweeps").glob("*.yaml"))
@@ -270,9 +270,10 @@ def test_processes_that_train_together_open_no_port_to_others_and_none_is_left_w
 def test_several_processes_train_a_trial(tmp_path, small_clothing1m):
     base = {"dataset": "clothing1m", "data_root": str(small_clothing1m), "network": "strided_cnn", "width": 4}
     base |= {"epochs": 2, "correction_start": 1, "batch_size": 8, "m": 20}
-    (row,) = run_sweep(Sweep(base=base), tmp_path, processes=2, loader_workers=1)
+    folder = tmp_path / "with a space"
+    (row,) = run_sweep(Sweep(base=base), folder, processes=2, loader_workers=1)
     assert len(row["test_curve"]) == 2
-    (environment,) = tmp_path.glob("*/run/environment.jsonl")
+    (environment,) = folder.glob("*/run/environment.jsonl")
     assert json.loads(environment.read_text())["processes"] == "2"
 
 

@@ -32,7 +32,8 @@ from dsl_teach.own_data.report import write_report
 from dsl_teach.own_data.scores import Judgement, judge, label_scores, principal_axes, wrong_in_first
 from dsl_teach.prototypes.correction import label_margin
 from dsl_teach.storage import locked, write_atomically, write_whole
-from dsl_teach.training.hardware import best_device, environment
+from dsl_teach.training.distributed import find_device
+from dsl_teach.training.runs import environment
 
 NETWORK = f"{PREFIX}tf_efficientnet_lite0"
 PIECE = 2048
@@ -134,7 +135,7 @@ def _network_features(folder: Folder, network: str) -> tuple[Folder, Tensor]:
 
     files, made, broken = folder.files, [], dict[int, str]()
     model = backbone(network, "bundled" if network.removeprefix(PREFIX) in BUNDLED else "imagenet")
-    maps_of = partial(frozen_maps, model=model, frozen_blocks=10**6, name=network, device=best_device())
+    maps_of = partial(frozen_maps, model=model, frozen_blocks=10**6, name=network, device=find_device())
     for piece in tqdm(torch.arange(len(files)).split(PIECE), "features", disable=None, delay=2):
         try:
             maps = maps_of(files[piece])

@@ -23,8 +23,7 @@ from dsl_teach.seeds import stream
 from dsl_teach.storage import read_checked, write_atomically
 from dsl_teach.training.checkpoint import load_checkpoint
 from dsl_teach.training.evaluation import logits
-from dsl_teach.training.hardware import prepare
-from dsl_teach.training.networks import EmbeddingNetwork, build_network
+from dsl_teach.training.networks import EmbeddingNetwork, build_network, prepare
 from dsl_teach.training.records import Callback, Correction
 from dsl_teach.training.runs import first_backbone, run
 

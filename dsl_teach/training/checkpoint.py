@@ -24,7 +24,7 @@ from dsl_teach import __version__
 from dsl_teach.config import Settings, without_places
 from dsl_teach.data.batches import Batch, Batches
 from dsl_teach.data.fingerprint import digest, first_difference
-from dsl_teach.signals import listening
+from dsl_teach.errors import listening
 from dsl_teach.storage import (
     SUMS,
     DamagedFile,
@@ -46,8 +46,8 @@ AGREE_EVERY = 10  # steps from one question among several processes whether to s
 class Interrupted(KeyboardInterrupt):
     """A run that was asked to stop by the signal of this number, and has saved what it has."""
 
-    def __init__(self, sentence: str, number: int):
-        super().__init__(sentence)
+    def __init__(self, number: int, then: str = "."):
+        super().__init__(f"Stopped by {signal.Signals(number).name}{then}")
         self.number = number
 
 
@@ -179,8 +179,10 @@ class Checkpoint(Callback):
     has the folder.
     """
 
-    def __init__(self, folder: RunFolder | None = None, *, minutes: float = 10.0):
-        self.folder, self.seconds = folder, minutes * 60
+    def __init__(self, folder: str | Path | None, settings: Settings, *, minutes: float):
+        opened = None if folder is None else by_leader(lambda: RunFolder(folder, settings))
+        self.folder: RunFolder | None = opened  # None in the others
+        self.seconds = minutes * 60
         self.asked_to_stop, self._saved_at = 0, time.monotonic()
         self._state: State | None = None
         self._listening = contextlib.ExitStack()
@@ -247,8 +249,7 @@ class Checkpoint(Callback):
         if late or (stop and state.under_way):
             self.save(state)
         if stop:
-            where = f"epoch {state.epoch}, step {state.step}"
-            raise Interrupted(f"Stopped by {signal.Signals(stop).name} in {where}. Run it again to continue.", stop)
+            raise Interrupted(stop, f" in epoch {state.epoch}, step {state.step}. Run it again to continue.")
 
     def __enter__(self) -> Checkpoint:
         if self.folder is not None or world_size() > 1:
@@ -260,14 +261,13 @@ class Checkpoint(Callback):
         if self.folder:
             self.folder.close()
         if self.asked_to_stop and error[0] is None:  # what comes after the run is not to begin
-            name = signal.Signals(self.asked_to_stop).name
-            raise Interrupted(f"Stopped by {name}, when the run was finished.", self.asked_to_stop)
+            raise Interrupted(self.asked_to_stop, ", when the run was finished.")
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._state is None:
-            raise Interrupted(f"Stopped by {signal.Signals(number).name} before training began.", number)
+            raise Interrupted(number, " before training began.")
         if self.asked_to_stop and world_size() == 1:  # torchrun passes signals on: its processes hear them twice
-            raise Interrupted("Stopped at once. The last checkpoint stays.", number)
+            raise Interrupted(number, " at once. The last checkpoint stays.")
         self.asked_to_stop = number
 
 

@@ -1,4 +1,4 @@
-"""Several processes that train one network together, started by torchrun: a few functions over ``torch.distributed``.
+"""Several processes that train one network together, by torchrun or a sweep: functions over ``torch.distributed``.
 
 Every process keeps the same weights, embeddings, prototypes and corrected labels; each trains on, embeds and tests its
 own share of every batch. In a process that works alone each function is the identity.
@@ -15,8 +15,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from dsl_teach._validate import require
 from dsl_teach.data.batches import Share
 from dsl_teach.storage import RunFolderError, reason
+
+MEETING = "DSL_TEACH_MEETING"
+"""Environment variable: URI of the file by which the processes of a trial meet; torchrun's meet by a port."""
 
 
 def rank() -> int:
@@ -41,17 +45,26 @@ def share() -> Share:
 
 @contextmanager
 def process_group(device: torch.device | str) -> Iterator[torch.device]:
-    """Meet the other processes that torchrun started, or work alone; yields the device of this process, a GPU each."""
+    """Meet the others that torchrun or a sweep started, or work alone; yields this process's device, a GPU each."""
+    alone = not {"TORCHELASTIC_RUN_ID", MEETING} & os.environ.keys() or dist.is_initialized()
+    if not alone and str(device) == "cuda":
+        device = f"cuda:{int(os.environ['LOCAL_RANK']) % max(torch.cuda.device_count(), 1)}"
     device = require_device(device)
-    if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
+    if alone:
         yield device
         return
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", init_method=os.environ.get(MEETING))
     yield device
     dist.destroy_process_group()  # not after an error: the others may never come to say goodbye
+
+
+def find_device(name: str = "auto") -> str:
+    """``"cpu"`` or ``"cuda"``, for ``"auto"`` the best; a ValueError if the device is not there. It is not touched."""
+    best = "cuda" if torch.cuda.is_available() else "cpu"  # Apple's GPUs lack the float64 that figures are summed in
+    require(name in ("auto", "cpu", best), f"device must be auto, or one that is there, cpu or cuda; {name} is not.")
+    return best if name == "auto" else name
 
 
 def require_device(device: torch.device | str) -> torch.device:

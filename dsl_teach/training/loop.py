@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -25,9 +25,8 @@ from dsl_teach.training import losses
 from dsl_teach.training.correction import correct
 from dsl_teach.training.distributed import from_leader, own_part, world_size
 from dsl_teach.training.evaluation import evaluate
-from dsl_teach.training.hardware import make_optimizer, prepare
 from dsl_teach.training.losses import Loss, self_learning_loss
-from dsl_teach.training.networks import EmbeddingNetwork
+from dsl_teach.training.networks import EmbeddingNetwork, prepare
 from dsl_teach.training.records import STREAMED, TARGETS, Callback, Correction, Memory, Pass, Result, State, announce
 
 
@@ -55,7 +54,6 @@ def fit(
     """
     require_finite(train, test)
     state = begin(network, train, settings)
-    callbacks = [Streaming(settings), *callbacks]  # in streamed mode it gathers embeddings for the next correction
 
     def correct_if_due() -> None:
         made = state.correction is not None and state.correction.epoch == state.epoch  # before a break, if resumed
@@ -109,6 +107,18 @@ def begin(network: EmbeddingNetwork, train: Batches, settings: Settings) -> Stat
     return state
 
 
+def make_optimizer(
+    network: nn.Module, settings: Settings
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """SGD with momentum, and a learning rate divided by 10 every ``learning_rate_drop`` epochs."""
+    s, fused = settings, all(weights.is_cuda for weights in network.parameters())  # on a CPU it gains little
+    optimizer = torch.optim.SGD(
+        network.parameters(), s.learning_rate, s.momentum, weight_decay=s.weight_decay, fused=fused
+    )
+    every = settings.learning_rate_drop or settings.epochs
+    return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, step_size=every, gamma=0.1)
+
+
 def train_epoch(
     state: State,
     train: Batches,
@@ -132,6 +142,8 @@ def train_epoch(
             state.averaged.update_parameters(state.network)
         own = Batch(batch.images[:count], batch.noisy_labels[:count], batch.index[:count])
         so_far.note(own.index, logits[:count], parts)
+        if settings.correction_mode == "streamed" and correction_is_due(settings, state.epoch + 1):
+            keep_embeddings(state.memory, samples, own.index, embeddings[:count])
         so_far.seconds = before + time.perf_counter() - start
         announce(callbacks, "on_batch_end", state, own, embeddings[:count])
     for buffer in [*state.network.buffers(), *(state.averaged.buffers() if state.averaged else ())]:
@@ -139,6 +151,13 @@ def train_epoch(
     seconds, rate = before + time.perf_counter() - start, state.optimizer.param_groups[0]["lr"]
     figures = training_figures(so_far.merged(), train.noisy_labels, clean_labels, state.correction, settings)
     return figures | {"seconds_training": seconds, "learning_rate": rate}
+
+
+def keep_embeddings(memory: Memory, samples: int, index: Tensor, embeddings: Tensor) -> None:
+    """Keep what the network sees in training, by index, for the next correction in streamed mode."""
+    if STREAMED not in memory:
+        memory[STREAMED] = embeddings.new_zeros(samples, embeddings.shape[1])
+    memory[STREAMED][index] = embeddings.detach()
 
 
 def batch_losses(state: State, batch: Batch, settings: Settings) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -203,19 +222,3 @@ def training_figures(
         "train_accuracy": accuracy(predicted[known], noisy_labels[known]),
         "memorised": None if wrong is None or not wrong.any() else accuracy(predicted[wrong], noisy_labels[wrong]),
     }
-
-
-class Streaming(Callback):
-    """Gathers embeddings during the training pass where the next correction is to take them from there."""
-
-    def __init__(self, settings: Settings):
-        self.settings = settings
-
-    def on_batch_end(self, state: State, batch: Batch, embeddings: Tensor) -> None:
-        """Keep what the network saw, by index."""
-        if self.settings.correction_mode == "exact" or not correction_is_due(self.settings, state.epoch + 1):
-            return
-        if STREAMED not in state.memory and state.under_way is not None:
-            samples = len(state.under_way.predicted)
-            state.memory[STREAMED] = embeddings.new_zeros(samples, embeddings.shape[1])
-        state.memory[STREAMED][batch.index] = embeddings.detach()

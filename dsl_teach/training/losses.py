@@ -99,9 +99,9 @@ def early_learning_targets(targets: Tensor, logits: Tensor, momentum: float = 0.
     return momentum * targets + (1 - momentum) * probabilities / probabilities.sum(dim=1, keepdim=True)
 
 
-def probabilities_inside(logits: Tensor, least: float = 1e-4) -> Tensor:
+def probabilities_inside(logits: Tensor) -> Tensor:
     """Softmax kept away from 0 and 1, where the logarithm above would not be finite."""
-    return softmax(logits, dim=1).clamp(least, 1 - least)
+    return softmax(logits, dim=1).clamp(1e-4, 1 - 1e-4)
 
 
 def early_learning_loss(logits: Tensor, noisy_labels: Tensor, *, targets: Tensor, weight: float) -> Tensor:

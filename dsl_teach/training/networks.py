@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sized
+from collections.abc import Sized
 from contextlib import nullcontext
-from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from dsl_teach._validate import require
+from dsl_teach.config import Settings
 from dsl_teach.data import backbones
 from dsl_teach.seeds import lent
 from dsl_teach.storage import reason
@@ -26,7 +26,7 @@ class EmbeddingNetwork(nn.Module):
     mean: Tensor
     deviation: Tensor
     in_bfloat16 = channels_last = False
-    """How it computes, set by :func:`dsl_teach.training.hardware.prepare`."""
+    """How it computes, set by :func:`prepare`."""
 
     def __init__(self, embed: nn.Module, head: nn.Linear, *, mean: Tensor, deviation: Tensor):
         super().__init__()
@@ -82,6 +82,9 @@ class HalvingMaxPool(nn.MaxPool2d):
 def mlp(features: int, width: int) -> tuple[nn.Module, int]:
     """G of two hidden layers, for points in the plane; and its features."""
     return nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()), width
+
+
+MAKERS = {"small_cnn": small_cnn, "strided_cnn": strided_cnn, "mlp": mlp}
 
 
 def resnet(name: str, channels: int, weights: str) -> tuple[nn.Module, int]:
@@ -140,19 +143,14 @@ def build_network(
             model = backbones.cut_behind(model, frozen_blocks, name)[1]
             mean, deviation = torch.zeros(()), torch.ones(())
         return EmbeddingNetwork(nn.Sequential(model, nn.Flatten()), head, mean=mean, deviation=deviation)
-    makers: dict[str, Callable[[int], tuple[nn.Module, int]]] = {
-        "small_cnn": lambda channels: small_cnn(channels, width),
-        "strided_cnn": lambda channels: strided_cnn(channels, width),
-        "mlp": lambda features: mlp(features, width),
-        **{name: partial(resnet, name, weights=weights) for name in RESNETS},
-    }
-    require(name in makers, f"network must be one of {', '.join(makers)}, but it is {name!r}.")
+    known = ", ".join((*MAKERS, *RESNETS))
+    require(name in MAKERS or name in RESNETS, f"network must be one of {known}, but it is {name!r}.")
     told = f"weights is {weights}, but network {name} starts from fresh weights; set weights to none."
     require(weights == "none" or name in RESNETS, told)
     channels = images.shape[1] if isinstance(images, Tensor) else 3
     with lent(generator):
         try:
-            embed, features = makers[name](channels)
+            embed, features = resnet(name, channels, weights) if name in RESNETS else MAKERS[name](channels, width)
             head = nn.Linear(features, num_classes)
         except (MemoryError, OverflowError, RuntimeError, TypeError) as error:
             told = f"width {width} makes network {name} larger than memory ({reason(error)}). Lower width."
@@ -184,3 +182,36 @@ def require_fit(network: EmbeddingNetwork, name: str, images: Tensor | Sized) ->
             told = f"network {name} does not fit data of shape {tuple(images.shape[1:])} ({reason(error)})"
             raise ValueError(f"{told}. All need the same size and channels, CNNs at least 8 pixels a side.") from error
         network.train()
+
+
+def prepare(network: EmbeddingNetwork, settings: Settings) -> EmbeddingNetwork:
+    """Ready a network for the precision, memory layout and compilation that the settings ask for, in place."""
+    device = next(network.parameters()).device
+    network.in_bfloat16 = uses_bfloat16(settings, device)
+    network.channels_last = network.in_bfloat16 or settings.network.startswith(("resnet", "timm:"))
+    if network.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if settings.compile:
+        network.compile()
+    return network
+
+
+def uses_bfloat16(settings: Settings, device: torch.device | str) -> bool:
+    """What ``precision`` comes to on a device; a ValueError where it cannot be had."""
+    if settings.precision == "float32":
+        return False
+    able = has_bfloat16(device)
+    if settings.precision == "bfloat16" and not able:
+        raise ValueError(f"precision is bfloat16, but this {torch.device(device).type} is not made for it; set auto.")
+    return able and (settings.precision == "bfloat16" or settings.network.startswith("resnet"))
+
+
+def has_bfloat16(device: torch.device | str) -> bool:
+    """Whether a device multiplies in bfloat16 by itself, without emulation."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))

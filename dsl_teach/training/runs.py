@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
+import platform
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +30,11 @@ from dsl_teach.training import distributed
 from dsl_teach.training.checkpoint import Checkpoint, RunFolder
 from dsl_teach.training.correction import correct
 from dsl_teach.training.distributed import by_leader
-from dsl_teach.training.hardware import environment, uses_bfloat16
 from dsl_teach.training.loop import fit
-from dsl_teach.training.networks import EmbeddingNetwork, build_network, require_fit
+from dsl_teach.training.networks import EmbeddingNetwork, build_network, require_fit, uses_bfloat16
 from dsl_teach.training.records import Callback, Correction, Result
+
+PACKAGES = ("torch", "torchvision", "torchcodec", "numpy", "scikit-learn", "papermill", "jupyterlab")
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def run(
         RunFolderError: if the folder cannot be written to, or holds another run. Nothing is trained then.
         Interrupted: if SIGTERM, SIGHUP or Ctrl-C asked to stop; the state is saved.
     """
-    with distributed.process_group(device) as device, Checkpoint(open_run(folder, settings), minutes=minutes) as saving:
+    with distributed.process_group(device) as device, Checkpoint(folder, settings, minutes=minutes) as saving:
         data = load_dataset(settings) if data is None else data
         identity = fingerprint(data)
         told = f"This process has found other data for {data.name} than the first one: all must see the same files."
@@ -97,9 +102,24 @@ def note_environment(folder: RunFolder, settings: Settings, device: torch.device
     folder.write_text(path.name, f"{before}{json.dumps(environment(folder.path) | facts)}\n")
 
 
-def open_run(folder: str | Path | None, settings: Settings) -> RunFolder | None:
-    """The run folder, in the first process alone; all processes hear if it cannot be opened."""
-    return None if folder is None else by_leader(lambda: RunFolder(folder, settings))
+def environment(folder: str | Path = ".") -> dict[str, str]:
+    """Versions and resources, as short lines by name; the disk is that of ``folder``."""
+    import psutil
+
+    accelerator = "none: the CPU does all the work"
+    if torch.cuda.is_available():
+        gpu = torch.cuda.get_device_properties(0)
+        accelerator = f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB"
+    found = {name: next(iter(metadata.distributions(name=name)), None) for name in PACKAGES}
+    return {
+        "Python": platform.python_version(),
+        **{name: "missing" if package is None else package.version for name, package in found.items()},
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": f"{torch.get_num_threads()} of {os.cpu_count()} cores",
+        "accelerator": accelerator,
+        "memory": f"{psutil.virtual_memory().available / 2**30:.0f} GiB free",
+        "free disk": f"{shutil.disk_usage(folder).free / 2**30:.0f} GiB",
+    }
 
 
 def make_batches(

@@ -16,10 +16,9 @@ from dsl_teach.metrics import interval
 from dsl_teach.seeds import stream
 from dsl_teach.sweep import Sweep, run_sweep
 from dsl_teach.training.evaluation import evaluation
-from dsl_teach.training.hardware import make_optimizer, prepare
-from dsl_teach.training.loop import correction_is_due
+from dsl_teach.training.loop import correction_is_due, make_optimizer
 from dsl_teach.training.losses import self_learning_loss
-from dsl_teach.training.networks import build_network
+from dsl_teach.training.networks import build_network, prepare
 
 LISTS = {
     "clothing1m": {"noisy_train_key_list.txt": 1_000_000, "clean_test_key_list.txt": 10_526},

@@ -19,8 +19,7 @@ from dsl_lessons.paths import RESULTS
 from dsl_teach.metrics import Interval, interval, paired_difference
 from dsl_teach.storage import write_atomically
 from dsl_teach.sweep import row_of
-from dsl_teach.training.hardware import environment
-from dsl_teach.training.runs import Run
+from dsl_teach.training.runs import Run, environment
 
 SHARES = {
     "test_accuracy": "test accuracy %",
