@@ -1,7 +1,5 @@
 """What tests share: the device under test, threads, and small data sets on disk."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

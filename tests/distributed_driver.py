@@ -1,7 +1,5 @@
 """What each process of a distributed test does: torchrun ... -m tests.distributed_driver FOLDER ACTION."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

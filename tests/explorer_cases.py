@@ -1,7 +1,5 @@
 """The prototype explorer beside the library: random data sets and values, computed in a browser and here."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager

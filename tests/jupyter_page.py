@@ -1,7 +1,5 @@
 """JupyterLab in a headless Chromium, for tests and benchmarks that look at a notebook as a reader does."""
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

@@ -1,7 +1,5 @@
 """Hostile inputs: embeddings whose cosines are exact in floating point, so that ties are real ties."""
 
-from __future__ import annotations
-
 import warnings
 
 import torch

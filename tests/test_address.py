@@ -1,7 +1,5 @@
 """The first cell of lessons 00 to 03: nothing where the package is installed; a clone is installed where it is not."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

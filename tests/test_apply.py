@@ -1,7 +1,5 @@
 """From decisions to labels, to a tree of folders, to a trained network and what it says of images."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os

@@ -1,7 +1,5 @@
 """Lesson 02 and both explorers as a reader sees them: JupyterLab in a real browser, moved by keyboard and mouse."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

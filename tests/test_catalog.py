@@ -1,7 +1,5 @@
 """Every data set that settings can name is loaded, and looks alike."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from typing import get_args

@@ -1,7 +1,5 @@
 """The dsl-teach command: what it prints, where it writes, how it ends."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

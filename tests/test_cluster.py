@@ -1,7 +1,5 @@
 """Trials as jobs of submitit: the rows of plain processes, failures told; what is stopped or queued again continues."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Settings: defaults, ranges, what goes together, YAML in and out."""
 
-from __future__ import annotations
-
 import pytest
 
 from dsl_teach import cli

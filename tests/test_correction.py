@@ -1,7 +1,5 @@
 """Class scores and corrected labels against the loop reference, ties, and what is refused."""
 
-from __future__ import annotations
-
 from unittest.mock import patch
 
 import torch

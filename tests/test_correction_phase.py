@@ -1,7 +1,5 @@
 """The correction phase: what each setting of it does to labels and prototypes."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

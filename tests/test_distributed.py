@@ -1,7 +1,5 @@
 """Two processes under torchrun against one at the same global batch."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """The site: builds without a warning, leads nowhere that is not there, and asks no other host for anything."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Where commands end: whose mistake it was, what is said about it, and the exit code."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

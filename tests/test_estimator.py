@@ -1,7 +1,5 @@
 """The scikit-learn estimator: its contract, and the same answers as the functions."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

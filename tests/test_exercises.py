@@ -1,7 +1,5 @@
 """The checks of readers' functions: a right one passes, each usual mistake is named, nothing raises."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import inspect

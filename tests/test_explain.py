@@ -1,7 +1,5 @@
 """Why a label was changed: scores and cosines by hand, labels by epoch, sentences, and the figure."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 

@@ -1,7 +1,5 @@
 """The explorers without a browser: every callback, at the ends of every slider; pictures that are well-formed."""
 
-from __future__ import annotations
-
 import base64
 import dataclasses
 import itertools

@@ -1,7 +1,5 @@
 """Files that people write: read as they look, or refused in a sentence that names the file; never anything else."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

@@ -1,7 +1,5 @@
 """The fingerprint of a data set: what changes it, what does not, and the sentence on where."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shutil

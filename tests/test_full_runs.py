@@ -1,7 +1,5 @@
 """Lesson 06: the protocol, a sweep and its rows, cost, sliders over finished runs."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

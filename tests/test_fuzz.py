@@ -1,7 +1,5 @@
 """Damaged files of others: label files, key lists, checkpoints are read rightly or refused in a sentence, whatever."""
 
-from __future__ import annotations
-
 import io
 import os
 import pickle

@@ -1,7 +1,5 @@
 """The rules of the house: which way imports run, what the package needs, what the repository may not hold."""
 
-from __future__ import annotations
-
 import ast
 import re
 import tomllib

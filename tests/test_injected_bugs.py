@@ -1,7 +1,5 @@
 """Lesson 07: each injected bug does what its story says, fails its check, and leaves rows that survive a broken run."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import json

@@ -1,7 +1,5 @@
 """Rankings of doubtful labels: cleanlab's scores, networks that never saw the sample, the benchmark's table."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 

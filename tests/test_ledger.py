@@ -1,7 +1,5 @@
 """docs/equations.md tells the truth: functions, tests and lessons that it names are there."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import re

@@ -1,7 +1,5 @@
 """Helpers and figures of lessons 00 to 04: noise, votes and shares by hand; every figure can be drawn."""
 
-from __future__ import annotations
-
 import io
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Algorithm 1: labels follow the index, corrections come when due, callbacks and options act as they say."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import asdict
 from functools import partial

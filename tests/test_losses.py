@@ -1,7 +1,5 @@
 """The self-learning loss, and those it is compared with, against their formulas in loops."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

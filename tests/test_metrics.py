@@ -1,7 +1,5 @@
 """Accuracies, what correction did, and intervals over seeds."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 

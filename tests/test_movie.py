@@ -1,7 +1,5 @@
 """The animated picture of lesson 03: every correction is in it, and the README shows what the lesson made."""
 
-from __future__ import annotations
-
 import re
 import xml.etree.ElementTree as ElementTree
 

@@ -1,7 +1,5 @@
 """Networks: logits and embeddings that belong together, first weights, precision and memory layout."""
 
-from __future__ import annotations
-
 import urllib.error
 
 import pytest

@@ -1,7 +1,5 @@
 """Noise models keep their rate, their seed, their kind and their direction; the report counts right."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """The lessons as they are committed: run in order, short, without machine paths; cost cards, exercises, solutions."""
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 import json

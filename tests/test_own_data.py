@@ -1,7 +1,5 @@
 """A folder of one's own: what is read, what is skipped and why, how doubtful labels are ranked, and what is written."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os

@@ -1,7 +1,5 @@
 """The commands one after the other on real files: correct, a review in a real browser, apply, train, predict."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Lesson 05: nearest images and labels by hand, and the picture of an own vote beside the formula."""
 
-from __future__ import annotations
-
 import io
 import re
 

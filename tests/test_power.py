@@ -1,7 +1,5 @@
 """The number of seeds that shows a difference: simulated, from published tables, and what is refused."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

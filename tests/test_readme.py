@@ -1,7 +1,5 @@
 """What the README points to is there: files, targets of make, commands, names."""
 
-from __future__ import annotations
-
 import importlib.util
 import pkgutil
 import re

@@ -1,7 +1,5 @@
 """The recipes as they are printed, section by section, on a folder of pictures; what is not installed is skipped."""
 
-from __future__ import annotations
-
 import ast
 import csv
 import importlib.util

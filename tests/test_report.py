@@ -1,7 +1,5 @@
 """The report: what it holds, that it stays one page that asks for nothing, and a review of it in a real browser."""
 
-from __future__ import annotations
-
 import base64
 import csv
 import hashlib

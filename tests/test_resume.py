@@ -1,7 +1,5 @@
 """A run that is killed, stopped, or short of disk goes on as if nothing had happened."""
 
-from __future__ import annotations
-
 import dataclasses
 import errno
 import json

@@ -1,7 +1,5 @@
 """A run from settings to folder: complete or absent, and never over another one."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The choice of prototypes against the loop reference, its properties, and what it refuses."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

@@ -1,7 +1,5 @@
 """Files that last: whole or absent, checked, one writer at a time; and what is damaged is found."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

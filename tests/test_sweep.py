@@ -1,7 +1,5 @@
 """Sweeps: what a YAML file means, what trials leave behind, what is done again, and what a failure costs."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -1,7 +1,5 @@
 """Rows summed up: verdicts by hand, tables that cope with what is missing, committed rows, the README's table."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What comes in: arrays and lists count as tensors, and numbers that mean nothing are refused by name."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

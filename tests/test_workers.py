@@ -1,7 +1,5 @@
 """Processes side by side: each one's death costs only itself, and no signal that asks to stop is lost."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
