@@ -5,10 +5,8 @@ import json
 import os
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from dsl_teach import cli
 from dsl_teach.config import Settings
@@ -19,8 +17,10 @@ from dsl_teach.own_data.fine_tune import fine_tune
 from dsl_teach.own_data.predict import predict_folder
 from dsl_teach.seeds import stream
 from dsl_teach.training.records import Callback
+from tests.conftest import draw_photos, rows_of, state_of
 
-COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60)}
+OTHER = {"red/0.png": "green", "green/0.png": "red"}
+"""Misfiled image -> its true class."""
 NEW_LINE = 'green/new\r\n"line", صورة.png'
 TRAIN = {"dataset": "image_folder", "network": "small_cnn", "width": 4, "batch_size": 8, "alpha": 0.0, "trust": True}
 TRAIN |= {"epochs": 1, "learning_rate_drop": 0}
@@ -34,11 +34,6 @@ def write(path: Path, *rows: tuple[str, ...]) -> Path:
     return path
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def labels_of(path: Path) -> dict[str, str]:
     return {PurePosixPath(row["file_name"]).as_posix(): row["label"] for row in rows_of(path)}
 
@@ -46,14 +41,12 @@ def labels_of(path: Path) -> dict[str, str]:
 @pytest.fixture
 def output(tmp_path):
     """A folder of photographs, and beside it what correct writes about it: one image of each class is misfiled."""
-    random, rows = np.random.default_rng(0), [("file_name", "given_label", "predicted_label", "corrected_label")]
-    names = [f"{c}/{i}.png" for c in COLOURS for i in range(6)] + [NEW_LINE, "red/=1.png"]
+    rows = [("file_name", "given_label", "predicted_label", "corrected_label")]
+    names = [f"{c}/{i}.png" for c in ("red", "green") for i in range(6)] + [NEW_LINE, "red/=1.png"]
+    draw_photos(tmp_path / "photos", names, OTHER)
     for name in names:
         given = name.split("/")[0]
-        path, right = tmp_path / "photos" / name, ("red" if given == "green" else "green") if "0" in name else given
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.array(COLOURS[right]) + random.normal(0, 20, (32, 24, 3))
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+        right = OTHER.get(name, given)
         rows.append((f"./{name}" if "=" in name else name, given, right, right))
     (tmp_path / "out").mkdir()
     write(tmp_path / "out" / "labels.csv", *rows)
@@ -68,10 +61,6 @@ def rewrite(output: Path, **changes: str) -> None:
 
 def decide(output: Path, *rows: tuple[str, str, str]) -> None:
     write(output / "decisions.csv", ("file_name", "decision", "label"), *rows)
-
-
-def state_of(folder: Path) -> dict[str, tuple[int, int]]:
-    return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_size) for path in folder.rglob("*")}
 
 
 def test_decided_images_get_their_label_and_all_others_keep_theirs(output):
@@ -123,9 +112,7 @@ def test_a_tree_holds_every_image_once_in_the_folder_of_its_label(output, made_o
     before = state_of(photos)
     apply_decisions(output, all_proposed=True, to=output / "tree", made_of=made_of)
     files = [path for path in (output / "tree").rglob("*") if not path.is_dir()]
-    old = {
-        path: photos / path.relative_to(output / "tree" / path.relative_to(output / "tree").parts[0]) for path in files
-    }
+    old = {path: photos.joinpath(*path.relative_to(output / "tree").parts[1:]) for path in files}
     assert len(set(old.values())) == 14
     assert all(path.is_symlink() == (made_of == "links") for path in files)
     assert all(path.read_bytes() == old[path].read_bytes() for path in files)
@@ -162,27 +149,32 @@ def test_an_image_folder_takes_the_labels(output, tmp_path):
     assert {*data.images.paths, *data.test_images.paths} == labels.keys()
 
 
+def assert_predictions_have_the_accuracy_that_was_told(settings, labels):
+    """What predict says of the held-out images has the accuracy that training told last; rows of the predictions."""
+    Path("run.yaml").write_text(settings.to_yaml())
+    assert cli.main(["train", "run.yaml", "--device", "cpu"]) == 0
+    (run,) = Path("runs").iterdir()
+    assert cli.main(["predict", str(run), "photos", "--output", "predictions.csv", "--device", "cpu"]) == 0
+    found = rows_of("predictions.csv")
+    predicted = {row["file_name"]: row["predicted_label"] for row in found}
+    assert predicted.keys() == labels.keys()
+    held_out = load_dataset(settings).test_images.paths
+    right = sum(predicted[path] == labels[path] for path in held_out) / len(held_out)
+    assert right == json.loads((run / "result.json").read_text())["test_accuracy"]
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"averaged_weights": 0.5}, FROZEN], ids=["plain", "averaged", "frozen"])
 def test_the_trained_network_is_used(output, tmp_path, monkeypatch, capsys, changes):
-    """What predict says of the held-out images has the accuracy that training told last."""
     monkeypatch.chdir(tmp_path)
     apply_decisions(output, all_proposed=True)
     monkeypatch.setenv("DSL_TEACH_CACHE", str(tmp_path / "cache"))
     settings = Settings(**TRAIN | {"data_root": "photos", "labels_file": "out/reviewed.csv"} | changes)
-    Path("run.yaml").write_text(settings.to_yaml())
-    assert cli.main(["train", "run.yaml", "--device", "cpu"]) == 0
-    (run,) = Path("runs").iterdir()
     Path("photos/red/broken.png").write_bytes(b"no picture")
-    assert cli.main(["predict", str(run), "photos", "--output", "predictions.csv", "--device", "cpu"]) == 0
+    found = assert_predictions_have_the_accuracy_that_was_told(settings, labels_of(Path("out/reviewed.csv")))
     assert "1 cannot be read" in capsys.readouterr().out
-    labels, found = labels_of(Path("out/reviewed.csv")), rows_of(Path("predictions.csv"))
-    assert {row["file_name"] for row in found} == labels.keys()
     assert all(0.5 <= float(row["probability"]) <= 1 for row in found)
-    predicted = {row["file_name"]: row["predicted_label"] for row in found}
-    held_out = load_dataset(settings).test_images.paths
-    right = sum(predicted[path] == labels[path] for path in held_out) / len(held_out)
-    assert right == json.loads((run / "result.json").read_text())["test_accuracy"]
 
 
 class Broken(Callback):

@@ -28,20 +28,12 @@ from dsl_teach.data.clothing1m import clothing1m
 from dsl_teach.data.decode import decode_image
 from dsl_teach.data.folders import SYNTHETIC, UNREADABLE
 from dsl_teach.storage import locked
-from tests.conftest import true_labels
+from tests.conftest import lines, listed_image, true_labels
 from tests.tiny_cifar import Attack, make_official, md5, write_cifar10
-
-
-def lines(path):
-    return path.read_text().splitlines()
 
 
 def images(root):
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.jpg"))
-
-
-def image(root, number=0, name="noisy_train"):
-    return root / lines(root / f"{name}_key_list.txt")[number]
 
 
 def run(script, *arguments):
@@ -200,10 +192,10 @@ def test_verify_goes_on_after_a_missing_list_and_finds_a_key_in_two(clothing, ca
 
 @pytest.mark.parametrize(("share", "code"), [(0.001, 1), (0.1, 0)])
 def test_verify_lists_what_is_broken_and_allows_a_named_share(clothing, capsys, share, code):
-    image(clothing).unlink()
-    image(clothing, 1).write_bytes(image(clothing, 1).read_bytes()[:-50])
-    shutil.copy(image(clothing, name="clean_val"), image(clothing, 2))
-    shutil.copy(image(clothing, name="clean_test"), image(clothing, 3))
+    listed_image(clothing).unlink()
+    listed_image(clothing, 1).write_bytes(listed_image(clothing, 1).read_bytes()[:-50])
+    shutil.copy(listed_image(clothing, name="clean_val"), listed_image(clothing, 2))
+    shutil.copy(listed_image(clothing, name="clean_test"), listed_image(clothing, 3))
     assert run(verify, "clothing1m", clothing, "--workers", 1, "--max-unreadable", share) == code
     text = capsys.readouterr().out
     assert "noisy_train_key_list.txt: 2 missing or unreadable, 0 without a label." in text
@@ -267,15 +259,8 @@ def test_a_folder_that_another_process_writes_to_is_left_alone(clothing, tmp_pat
 
 
 def test_synthetic_data_drawn_twice_at_once_are_whole(tmp_path):
-    command = [
-        sys.executable,
-        make_synthetic.__file__,
-        "food101n",
-        "--images-per-class",
-        "2",
-        "--output",
-        tmp_path / "food",
-    ]
+    small = ("food101n", "--images-per-class", "2", "--output", tmp_path / "food")
+    command = [sys.executable, make_synthetic.__file__, *small]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     errors = [one.communicate()[1] for one in both]
     assert sorted(one.returncode for one in both) == [0, 1], errors
@@ -338,7 +323,7 @@ def test_prepare_keeps_each_file_s_own_format(tmp_path):
 
 
 def test_prepare_runs_on_its_own_and_names_what_it_cannot_read(clothing, tmp_path):
-    image(clothing).write_bytes(b"\xff\xd8\xff broken")
+    listed_image(clothing).write_bytes(b"\xff\xd8\xff broken")
     command = [sys.executable, prepare.__file__, clothing, tmp_path / "copy", "--workers", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

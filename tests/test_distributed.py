@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -16,9 +14,8 @@ from dsl_teach.data.batches import WHOLE, crop_and_flip, make_batches
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.seeds import stream
 from dsl_teach.training import distributed
+from tests.conftest import ROOT, wait_for
 from tests.distributed_driver import RUNS, N, everything, rows
-
-ROOT = Path(__file__).parent.parent
 
 
 def torchrun(folder, action):
@@ -50,9 +47,7 @@ def terminated(failed):
     """How a run ended that got SIGTERM, torchrun and its processes alike, as a batch system sends it; what it saved."""
     folder = failed[0]
     job = torchrun(folder, "slow")
-    end = time.monotonic() + 200
-    while not (folder / "under way").exists() and time.monotonic() < end:
-        time.sleep(0.1)
+    wait_for((folder / "under way").exists)
     for process in [*psutil.Process(job.pid).children(recursive=True), job]:
         process.send_signal(signal.SIGTERM)
     _, said = job.communicate(timeout=200)

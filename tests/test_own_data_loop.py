@@ -1,7 +1,5 @@
 """The commands one after the other on real files: correct, a review in a real browser, apply, train, predict."""
 
-import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,47 +8,23 @@ from PIL import Image
 
 from dsl_teach import cli
 from dsl_teach.config import Settings
-from dsl_teach.data import load_dataset
+from tests.conftest import draw_photos, rows_of, state_of
+from tests.test_apply import assert_predictions_have_the_accuracy_that_was_told
 
-COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60)}
 TRAIN = {"dataset": "image_folder", "data_root": "photos", "labels_file": "review/reviewed.csv", "network": "small_cnn"}
 TRAIN |= {"width": 4, "batch_size": 8, "alpha": 0.0, "trust": True, "epochs": 3, "learning_rate_drop": 0}
 MISFILED = {"red/3.png", "green/7.png"}
-
-
-def rows_of(path):
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def state_of(folder):
-    """Everything in a folder: names, kinds, permissions, times, bytes."""
-    found = {}
-    for path in [folder, *folder.rglob("*")]:
-        state = path.lstat()
-        found[path] = (state.st_mode, state.st_mtime_ns, path.read_bytes() if path.is_file() else None)
-    return found
 
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
     """Twenty pictures, two of them in the other's folder, that nobody may write to; their mean colours beside them."""
     monkeypatch.chdir(tmp_path)
-    random, colours = np.random.default_rng(0), {}
-    for label, colour in COLOURS.items():
-        for i in range(10):
-            name = f"{label}/{i}.png"
-            shown = next(x for x in COLOURS.values() if x != colour) if name in MISFILED else colour
-            path = Path("photos", name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = (np.array(shown) + random.normal(0, 20, (32, 24, 3))).clip(0, 255)
-            Image.fromarray(pixels.astype(np.uint8)).save(path)
-            path.chmod(0o444)
-            colours[name] = pixels.reshape(-1, 4, 3).mean(axis=0).flatten() / 255
-    np.save("colours.npy", np.array([colours[name] for name in sorted(colours)], dtype=np.float32))
+    names = [f"{label}/{i}.png" for label in ("green", "red") for i in range(10)]
+    np.save("colours.npy", draw_photos(Path("photos"), names, MISFILED))
     folders = [*Path("photos").iterdir(), Path("photos")]
-    for folder in folders:
-        folder.chmod(0o555)
+    for path, mode in [*((Path("photos", name), 0o444) for name in names), *((folder, 0o555) for folder in folders)]:
+        path.chmod(mode)
     yield Path("photos")
     for folder in folders:
         folder.chmod(0o755)
@@ -83,15 +57,7 @@ def test_from_a_folder_to_predictions_and_the_folder_stays_as_it_is(chrome, phot
     labels = {row["file_name"]: row["label"] for row in rows_of("review/reviewed.csv")}
     assert {name for name, label in labels.items() if not name.startswith(label)} == MISFILED
     assert len([path for path in Path("copies").rglob("*") if path.is_file()]) == 20
-    Path("run.yaml").write_text(Settings(**TRAIN).to_yaml())
-    assert cli.main(["train", "run.yaml", "--device", "cpu"]) == 0
-    (run,) = Path("runs").iterdir()
-    assert cli.main(["predict", str(run), "photos", "--output", "predictions.csv", "--device", "cpu"]) == 0
-    predicted = {row["file_name"]: row["predicted_label"] for row in rows_of("predictions.csv")}
-    assert predicted.keys() == labels.keys()
-    held_out = load_dataset(Settings(**TRAIN)).test_images.paths
-    right = sum(predicted[name] == labels[name] for name in held_out) / len(held_out)
-    assert right == json.loads((run / "result.json").read_text())["test_accuracy"]
+    assert_predictions_have_the_accuracy_that_was_told(Settings(**TRAIN), labels)
     assert state_of(photos) == before
 
 
@@ -109,30 +75,23 @@ def test_a_network_is_trained_on_what_was_found_and_used(photos, monkeypatch):
 
 
 @pytest.mark.slow
-def test_ten_thousand_classes_of_two_images_are_ranked_and_nothing_is_changed(tmp_path):
+def test_ten_thousand_classes_of_two_images_are_ranked_and_nothing_is_changed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     k, d, random = 10_000, 64, np.random.default_rng(0)
     truth = np.repeat(np.arange(k), 2)
     features = (random.normal(size=(k, d))[truth] + 0.3 * random.normal(size=(2 * k, d))).astype(np.float32)
     given, wrong = truth.copy(), random.permutation(2 * k)[:200]
     given[wrong] = random.integers(k, size=200)
-    with open(tmp_path / "labels.csv", "w") as file:
-        file.write("file_name,label\n" + "".join(f"{row:05}.png,{label:04}\n" for row, label in enumerate(given)))
-    (tmp_path / "images").mkdir()
+    text = "".join(f"{row:05}.png,{label:04}\n" for row, label in enumerate(given))
+    Path("labels.csv").write_text(f"file_name,label\n{text}")
+    Path("images").mkdir()
     for row in range(2 * k):
-        colour = (row % 256, row // 256, 99)
-        Image.new("RGB", (2, 2), colour).save(tmp_path / "images" / f"{row:05}.png")
-    np.save(tmp_path / "features.npy", features)
-    options = (
-        "--output",
-        tmp_path / "out",
-        "--labels",
-        tmp_path / "labels.csv",
-        "--embeddings",
-        tmp_path / "features.npy",
-    )
-    assert cli.main(["correct", str(tmp_path / "images"), *map(str, options)]) == 0
-    rows = rows_of(tmp_path / "out" / "labels.csv")
+        Image.new("RGB", (2, 2), (row % 256, row // 256, 99)).save(f"images/{row:05}.png")
+    np.save("features.npy", features)
+    options = ("--output", "out", "--labels", "labels.csv", "--embeddings", "features.npy")
+    assert cli.main(["correct", "images", *options]) == 0
+    rows = rows_of("out/labels.csv")
     first = [int(row["file_name"][:5]) for row in rows[:100]]
     assert (given != truth)[first].mean() > 0.9
     assert [row for row in rows if row["corrected_label"] != row["given_label"]] == []
-    assert (tmp_path / "out" / "report.html").stat().st_size < 25_000_000
+    assert Path("out/report.html").stat().st_size < 25_000_000

@@ -20,9 +20,9 @@ from dsl_teach.training.checkpoint import Interrupted, check, run_folder
 from dsl_teach.training.correction import correct
 from dsl_teach.training.records import Callback
 from dsl_teach.training.runs import summary
+from tests.conftest import ROOT
 from tests.run_driver import POINTS, SETTINGS, outcome, samples, train
 
-ROOT = Path(__file__).parent.parent
 STREAMED = {"correction_mode": "streamed"}
 
 

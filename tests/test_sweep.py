@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from threading import Thread
 
@@ -20,8 +19,8 @@ from dsl_teach import sweep as sweeps
 from dsl_teach.storage import DamagedFile, RunFolderError, locked, write_checked
 from dsl_teach.sweep import Sweep, SweepError, read_sweep, row_of, run_sweep, sweep_table
 from dsl_teach.training.hardware import find_device
+from tests.conftest import ROOT, wait_for
 
-ROOT = Path(__file__).parent.parent
 SWEEPS = sorted((ROOT / "notebooks" / "configs" / "sweeps").glob("*.yaml"))
 PLACES_OF = {
     "digits": (), "cifar10": ("data_root", "labels_file"), "clothing1m": ("data_root",),
@@ -244,9 +243,8 @@ def two_processes(tmp_path):
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"base": longer}))
     command = [sys.executable, "-m", "dsl_teach.cli", "sweep", str(tmp_path / "sweep.yaml"), "--processes", "2"]
     with subprocess.Popen([*command, "--device", "cpu", "--output", str(tmp_path / "trials")], cwd=ROOT) as process:
-        while not list(tmp_path.glob("trials/*/run/checkpoints/*.pt")):
-            assert process.poll() is None
-            time.sleep(0.1)
+        wait_for(lambda: list(tmp_path.glob("trials/*/run/checkpoints/*.pt")) or process.poll() is not None)
+        assert process.poll() is None
         yield psutil.Process(process.pid)
         process.kill()
 
