@@ -78,11 +78,6 @@ def test_density_then_selection_then_correction(place):
     assert not imports_of(f"prototypes.{PROTOTYPES[place]}") & later
 
 
-def test_an_upward_import_is_seen():
-    assert floor("prototypes.density") < floor("data.digits") < floor("training.loop") < floor("cli")
-    assert {"config", "data.batches"} <= imports_of("training.loop")
-
-
 @pytest.mark.parametrize("module", ["__init__", *modules()])
 def test_the_library_needs_neither_lessons_nor_what_they_are_drawn_with(module):
     """But for the curves that the command line draws, where they are asked for."""

@@ -236,6 +236,14 @@ def test_no_signal_is_lost_and_a_second_run_does_only_the_rest(number, count):
     assert [fault for fault in faults if not fault.well] == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["flips", "kills"])
+def test_a_few_flipped_bits_and_killed_runs_change_nothing_unnoticed(what):
+    command = [sys.executable, "-m", "benchmarks.faults", what, "--short"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.fixture
 def two_processes(tmp_path):
     """The command of a sweep whose trial is trained by two processes without end, once it trains."""
@@ -295,6 +303,7 @@ def test_verified_labels_have_a_word_of_their_own(small_food101n):
     assert row["verified_kept"] == sum(kept) / len(kept)
     assert row["label_accuracy"] is row["noisy_accuracy"] is None
     assert "verified labels kept %" in sweep_table([row | {"case": "", "method": "SMP"}])
+    assert row_of(run(settings.replace(alpha=0.0)))["verified_kept"] is None
 
 
 def test_recall_over_a_balanced_test_set_averages_to_the_accuracy():
