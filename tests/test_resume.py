@@ -421,11 +421,6 @@ def test_data_of_ones_own_are_trained_on_and_nothing_is_written_without_a_folder
     assert not list(tmp_path.iterdir())
 
 
-def test_points_cannot_be_shifted_and_mirrored():
-    with pytest.raises(ValueError, match="augment shifts"):
-        run(Settings(dataset="toy_moons", network="mlp", augment=True, epochs=1))
-
-
 def test_callbacks_follow_a_run_also_where_it_is_continued(tmp_path):
     class Progress(Callback):
         seen = ()
