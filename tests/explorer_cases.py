@@ -10,14 +10,7 @@ import torch
 from dsl_lessons.explorers.page import HERE, PointSet, packed
 from playwright.sync_api import Browser, Page
 
-from dsl_teach.prototypes import (
-    best_class,
-    class_scores,
-    cosine_similarity,
-    density,
-    eta,
-    similarity_threshold,
-)
+from dsl_teach.prototypes import best_class, class_scores, cosine_similarity, density, eta, similarity_threshold
 from dsl_teach.prototypes.selection import choose, no_prototypes
 
 DIGITS = 12

@@ -198,10 +198,6 @@ def twice(logits, labels):
     return F.nll_loss(torch.log_softmax(torch.softmax(logits, 1), 1), labels)
 
 
-def shares(labels, k):
-    return np.bincount(labels.numpy(), minlength=k) / len(labels)
-
-
 def triples(*labels):
     return list(zip(*(row.tolist() for row in labels), strict=True))
 
@@ -264,7 +260,6 @@ WRONG = [
     ("threshold", lambda s, q: np.sort(s.numpy().ravel())[int(round(q * s.numel(), 6)) - 1], "rounded the place down"),
     ("threshold", lambda s, q: np.quantile(s, q, method="lower"), "rounded the place down"),
     ("threshold", lambda s, q: np.sort(s.numpy().ravel())[math.ceil(round(q * s.numel(), 6))], "Python from 0"),
-    ("density", lambda s, t: [x - 1 for x in rho_loop(s, t)], "self-similarity"),
     ("eta", lambda s, r: (s * (r[None] > r[:, None])).max(dim=1).values.where(r < max(r), s.amin(1)), "by the mask"),
     ("eta", lambda s, r: np.where(r[None] > r[:, None], s, -np.inf).max(0), "wrong axis"),
     ("eta", lambda s, r: eta_loop(s, r, candidate=denser, top=lambda row: -1.0), "densest samples got −1"),

@@ -34,12 +34,8 @@ def test_the_gallery_names_true_classes(data):
 
 def test_what_scores_would_do_to_labels(data):
     scores = torch.nn.functional.one_hot(torch.tensor([0, 0, 0, 0]), 2)
-    assert photographs.labels_by({"all hats": scores}, data).loc["all hats"].tolist() == [
-        "50.0",
-        "25.0",
-        "25.0",
-        "50.0",
-    ]
+    told = photographs.labels_by({"all hats": scores}, data).loc["all hats"]
+    assert told.tolist() == ["50.0", "25.0", "25.0", "50.0"]
 
 
 def test_the_picture_of_an_own_vote_says_what_the_formula_says():

@@ -12,12 +12,8 @@ from dsl_teach.prototypes.selection import choose
 from tests import reference
 from tests.strategies import DTYPES, LABELLED_ROWS, SEEDS, select, signs_of
 
-READINGS = {
-    "diagonal": st.booleans(),
-    "rho_ties": st.sampled_from(["strict", "order"]),
-    "fill_up": st.booleans(),
-    "cut_ties": st.sampled_from(["eta", "index"]),
-}
+READINGS = {"diagonal": st.booleans(), "rho_ties": st.sampled_from(["strict", "order"])}
+READINGS |= {"fill_up": st.booleans(), "cut_ties": st.sampled_from(["eta", "index"])}
 
 
 def reference_rows(rows, members, *, p, eta_max, quantile, diagonal, rho_ties, fill_up, cut_ties):
@@ -28,19 +24,14 @@ def reference_rows(rows, members, *, p, eta_max, quantile, diagonal, rho_ties, f
     return [members[i] for i in chosen], [rho[i] for i in chosen], [eta[i] for i in chosen], eta
 
 
-@given(
-    LABELLED_ROWS,
-    DTYPES,
-    st.integers(1, 6),
-    st.sampled_from([0.2, 0.5, 0.6, 1.0]),
-    st.sampled_from([0.0, 0.5, 0.95, 2.0]),
-    st.fixed_dictionaries(READINGS),
-)
+QUANTILES, GATES = st.sampled_from([0.2, 0.5, 0.6, 1.0]), st.sampled_from([0.0, 0.5, 0.95, 2.0])
+
+
+@given(LABELLED_ROWS, DTYPES, st.integers(1, 6), QUANTILES, GATES, st.fixed_dictionaries(READINGS))
 def test_selection_equals_the_loop_reference(labelled, dtype, p, quantile, eta_max, readings):
     rows, labels = zip(*labelled, strict=True)
-    found = select(
-        torch.tensor(rows, dtype=dtype), torch.tensor(labels), p=p, m=40, quantile=quantile, eta_max=eta_max, **readings
-    )
+    embeddings, how = torch.tensor(rows, dtype=dtype), {"quantile": quantile, "eta_max": eta_max, **readings}
+    found = select(embeddings, torch.tensor(labels), p=p, m=40, **how)
     signs = signs_of(rows)
     for c in range(3):
         members = [i for i, label in enumerate(labels) if label == c]
@@ -49,31 +40,27 @@ def test_selection_equals_the_loop_reference(labelled, dtype, p, quantile, eta_m
         if not members:
             assert count == 0
             continue
-        index, rho, eta, all_eta = reference_rows(signs, members, p=p, eta_max=eta_max, quantile=quantile, **readings)
+        index, rho, eta, all_eta = reference_rows(signs, members, p=p, **how)
         assert found.index[c].tolist() == index + [-1] * (p - count)
         assert found.rho[c, :count].tolist() == rho
         assert found.eta[c, :count].tolist() == eta
         assert int(found.passed[c]) == sum(value < eta_max for value in all_eta)
         assert int(found.filled[c]) == sum(value >= eta_max for value in eta)
         assert int(found.zeros[c]) == sum(not any(signs[i]) for i in members)
-        assert torch.equal(found.embeddings[c, :count], torch.tensor(rows, dtype=dtype)[index])
+        assert torch.equal(found.embeddings[c, :count], embeddings[index])
         assert not found.embeddings[c, count:].any()
         assert bool(found.eta[c, count:].isnan().all())
 
 
-@given(
-    st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([-1.0, 0.2, 0.949, 0.95, 1.0])), min_size=1, max_size=12),
-    st.integers(1, 14),
-    st.booleans(),
-    st.sampled_from(["eta", "index"]),
-)
+SAMPLES = st.tuples(st.integers(-3, 3), st.sampled_from([-1.0, 0.2, 0.949, 0.95, 1.0]))
+
+
+@given(st.lists(SAMPLES, min_size=1, max_size=12), st.integers(1, 14), st.booleans(), READINGS["cut_ties"])
 def test_choice_equals_picking_one_after_the_other(samples, p, fill_up, cut_ties):
     rho, eta = zip(*samples, strict=True)
-    chosen = choose(
-        torch.tensor(rho), torch.tensor(eta, dtype=torch.float64), p=p, eta_max=0.95, fill_up=fill_up, cut_ties=cut_ties
-    )
-    expected = reference.choose(rho, eta, p=p, eta_max=0.95, fill_up=fill_up, cut_ties=cut_ties)
-    assert chosen.tolist() == expected
+    how = {"p": p, "eta_max": 0.95, "fill_up": fill_up, "cut_ties": cut_ties}
+    chosen = choose(torch.tensor(rho), torch.tensor(eta, dtype=torch.float64), **how)
+    assert chosen.tolist() == reference.choose(rho, eta, **how)
 
 
 @given(LABELLED_ROWS, SEEDS, st.integers(1, 5))
