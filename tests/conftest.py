@@ -1,6 +1,7 @@
 """What tests share: the device under test, threads, and small data sets on disk."""
 
 import csv
+import importlib.util
 import os
 import shutil
 import signal
@@ -75,6 +76,14 @@ def true_labels(files):
     root = next(x for x in (files.root, files.root.parent) if (x / "SYNTHETIC_truth.txt").exists())
     truth = dict(line.rsplit(" ", 1) for line in (root / "SYNTHETIC_truth.txt").read_text().splitlines())
     return torch.tensor([int(truth[path]) for path in files.paths])
+
+
+def solutions(lesson):
+    """The module of a lesson's solutions."""
+    path = ROOT / "notebooks" / "solutions" / f"lesson_{lesson}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+    return module
 
 
 def lines(path):

@@ -52,10 +52,8 @@ def jupyter_lab(folder: Path, scratch: Path) -> Iterator[Lab]:
     environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(scratch / "workspaces"), "JUPYTER_TOKEN": secrets.token_hex(16)}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
     command += ["--ServerApp.port=0", f"--ServerApp.root_dir={folder}", "--LabApp.news_url=None"]
-    command += [
-        "--LabApp.expose_app_in_browser=True",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]
+    command += ["--LabApp.expose_app_in_browser=True"]
+    command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     _write_settings(scratch / "settings")
     log = scratch / "server.log"
     with log.open("w") as file:

@@ -262,8 +262,7 @@ def photos(tmp_path, monkeypatch):
 def test_from_a_folder_to_predictions_and_the_folder_stays_as_it_is(chrome, photos):
     before = state_of(photos)
     assert cli.main(["correct", "photos", "--output", "review", "--embeddings", "colours.npy"]) == 0
-    context = chrome.new_context()
-    page = context.new_page()
+    page = chrome.new_page()
     page.goto(Path("review/report.html").absolute().as_uri())
     page.locator(".card button").first.wait_for()
     names = [row["file_name"] for row in rows_of("review/labels.csv")]
@@ -279,7 +278,7 @@ def test_from_a_folder_to_predictions_and_the_folder_stays_as_it_is(chrome, phot
     with page.expect_download() as download:
         page.get_by_role("button", name="Save").click()
     download.value.save_as("review/decisions.csv")
-    context.close()
+    page.close()
     for made_of in ("links", "copies"):
         assert cli.main(["apply", "review", "--to", made_of, "--as", made_of]) == 0
     labels = {row["file_name"]: row["label"] for row in rows_of("review/reviewed.csv")}

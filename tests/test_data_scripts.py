@@ -100,9 +100,8 @@ def test_cifar_is_downloaded_unpacked_repaired_and_left_alone_when_it_is_there(s
 def test_clothes_come_file_by_file_against_their_checksums(server, tmp_path, monkeypatch, capsys):
     served, address = server
     shutil.copytree(make_clothes(tmp_path / "drawn", classes=3, images_per_class=20), served, dirs_exist_ok=True)
-    digest = {
-        path: hashlib.sha256((served / path).read_bytes()).hexdigest() for path in ["images.csv", *images(served)]
-    }
+    names = ["images.csv", *images(served)]
+    digest = {path: hashlib.sha256((served / path).read_bytes()).hexdigest() for path in names}
     monkeypatch.setattr(download, "SENDERS_SUM", digest.pop("images.csv"))
     monkeypatch.setattr(download, "SUMS", tmp_path / "sums")
     download.SUMS.write_text("".join(f"{value}  {path}\n" for path, value in digest.items()))
@@ -151,9 +150,8 @@ def test_label_files_are_checked_before_they_count(server, tmp_path, monkeypatch
     labels = np.arange(100) % 10
     found = {"clean_label": labels} | {name: np.roll(labels, 1) for name in download.LABELS["cifar10n"][1]}
     found["aggre_label"] = np.where(np.arange(100) < 9, 9 - labels, labels)
-    torch.save(
-        {"clean_label": Attack(tmp_path / "evil")} if content == "attack" else found, served / "CIFAR-10_human.pt"
-    )
+    found = {"clean_label": Attack(tmp_path / "evil")} if content == "attack" else found
+    torch.save(found, served / "CIFAR-10_human.pt")
     if content == "page":
         (served / "CIFAR-10_human.pt").write_bytes(b"<html>Not here</html>")
     right = content == "labels"
@@ -317,9 +315,8 @@ def test_prepare_keeps_each_file_s_own_format(tmp_path):
     for name in ("a.png", "b.webp", "c.JPG"):
         Image.new("RGB", (80, 60), "green").save(tmp_path / "raw" / "cat" / name)
     prepare.prepare(tmp_path / "raw", tmp_path / "copy", short_side=30)
-    for name, kind in (("a.png", "PNG"), ("b.webp", "WEBP"), ("c.JPG", "JPEG")):
-        small = Image.open(tmp_path / "copy" / "cat" / name)
-        assert (small.format, small.size) == (kind, (40, 30))
+    small = [Image.open(tmp_path / "copy" / "cat" / name) for name in ("a.png", "b.webp", "c.JPG")]
+    assert [(one.format, one.size) for one in small] == [(kind, (40, 30)) for kind in ("PNG", "WEBP", "JPEG")]
 
 
 def test_prepare_runs_on_its_own_and_names_what_it_cannot_read(clothing, tmp_path):

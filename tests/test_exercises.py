@@ -1,10 +1,8 @@
 """The checks of readers' functions: a right one passes, each usual mistake is named, nothing raises."""
 
 import functools
-import importlib.util
 import inspect
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,14 +28,7 @@ from dsl_teach.prototypes import cosine_similarity, density, eta, similarity_thr
 from dsl_teach.prototypes.selection import choose
 from dsl_teach.training.losses import self_learning_loss
 from tests import reference
-
-
-def solutions(lesson):
-    path = Path(__file__).parent.parent / "notebooks" / "solutions" / f"lesson_{lesson}.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
-    return module
-
+from tests.conftest import solutions
 
 CAPSTONE = solutions("03")
 

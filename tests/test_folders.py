@@ -192,10 +192,8 @@ def test_a_folder_that_nobody_verified_is_looked_at_and_the_loader_says_so(cloth
     (clothing / SYNTHETIC).unlink()
     for change in ("", lines(clothing / "noisy_train_key_list.txt")[0] + "\n"):
         rewrite(clothing, change.encode(), b"")  # what was found about other lists does not count
-        with pytest.warns(
-            UserWarning,
-            match=r"Clothing1M has (not been|changed since it was) verified: its .* Run data_scripts/verify",
-        ):
+        said = r"Clothing1M has (not been|changed since it was) verified: its .* Run data_scripts/verify"
+        with pytest.warns(UserWarning, match=said):
             clothing1m(clothing)
         verify("clothing1m", clothing)
         with warnings.catch_warnings():
@@ -227,9 +225,8 @@ def test_the_loader_goes_by_what_verify_found_until_a_file_changes(clothing, tru
 
 def test_a_link_out_of_the_data_folder_a_pipe_and_a_device_are_left_out(clothing, tmp_path):
     outside = shutil.copy(listed_image(clothing), tmp_path / "outside.jpg")
-    for number, make in enumerate(
-        (lambda path: path.symlink_to(outside), os.mkfifo, lambda path: path.symlink_to("/dev/zero"))
-    ):
+    ways = (lambda path: path.symlink_to(outside), os.mkfifo, lambda path: path.symlink_to("/dev/zero"))
+    for number, make in enumerate(ways):
         listed_image(clothing, number).unlink()
         make(listed_image(clothing, number))
     with pytest.warns(UserWarning, match="3 of 30 images .* leads out of the data folder"):
@@ -321,13 +318,14 @@ def test_image_folder_has_a_test_folder_or_holds_out_a_share_by_seed(folder):
 
 
 def test_image_folder_refuses_what_is_no_such_folder(folder):
-    with pytest.raises(FileNotFoundError, match=r"There is no folder .*nowhere"):
-        image_folder(folder / "nowhere")
-    with pytest.raises(ValueError, match="holds no class folder"):
-        image_folder(folder / "train" / "cat")
     (folder / "train" / "ant").mkdir()
-    with pytest.raises(ValueError, match=r"class folder .*ant holds no image"):
-        image_folder(folder / "train")
+    for name, error, said in (
+        ("nowhere", FileNotFoundError, r"There is no folder .*nowhere"),
+        ("train/cat", ValueError, "holds no class folder"),
+        ("train", ValueError, r"class folder .*ant holds no image"),
+    ):
+        with pytest.raises(error, match=said):
+            image_folder(folder / name)
 
 
 @pytest.mark.parametrize("verified", [False, True])

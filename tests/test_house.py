@@ -11,17 +11,8 @@ import yaml
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dsl_teach"
 
-FLOORS = [
-    {"_validate", "seeds", "signals", "files", "storage", "errors", "config"},
-    {"metrics"},
-    {"prototypes", "noise"},
-    {"data"},
-    {"training"},
-    {"own_data"},
-    {"workers"},
-    {"cluster"},
-    {"sweep", "cli"},
-]
+FLOORS = ["_validate seeds signals files storage errors config", "metrics", "prototypes noise", "data", "training"]
+FLOORS += ["own_data", "workers", "cluster", "sweep cli"]
 """From the ground up. A module may import from its own floor and those below."""
 
 PROTOTYPES = ["density", "selection", "correction", "variants", "estimator"]
@@ -60,7 +51,7 @@ def imports_of(module: str) -> set[str]:
 
 
 def floor(module: str) -> int:
-    rooms = [level for level, names in enumerate(FLOORS) if module.split(".")[0] in names]
+    rooms = [level for level, names in enumerate(FLOORS) if module.split(".")[0] in names.split()]
     assert rooms, f"dsl_teach.{module} has no floor: give it one in {Path(__file__).name}"
     return rooms[0]
 
@@ -111,8 +102,7 @@ def test_environment_yml_installs_the_project():
 
 def test_the_lock_has_exact_versions_with_hashes_and_no_hosts():
     lock = (ROOT / "requirements.lock").read_text()
-    assert "http://" not in lock
-    assert "https://" not in lock
+    assert not re.search("https?://", lock)
     pinned = re.findall(r"^([\w\-\.]+)==", lock, flags=re.MULTILINE)
     assert lock.count("--hash=sha256:") >= len(pinned) > 50
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -96,9 +96,8 @@ def test_class_folders_splits_and_a_table_give_the_same_labels(tmp_path):
         for c in ("cat", "dog"):
             picture(tmp_path / "a" / split / c / f"{split}.png")
             picture(tmp_path / "b" / c / f"{split}.png")
-    (tmp_path / "table.csv").write_text(
-        "path,label\n" + "".join(f"{s}/{c}/{s}.png,{c}\n" for s in ("test", "train") for c in ("cat", "dog"))
-    )
+    rows = "".join(f"{s}/{c}/{s}.png,{c}\n" for s in ("test", "train") for c in ("cat", "dog"))
+    (tmp_path / "table.csv").write_text(f"path,label\n{rows}")
     split, table = read_folder(tmp_path / "a"), read_folder(tmp_path / "a", tmp_path / "table.csv")
     assert split.class_names == ("cat", "dog") == read_folder(tmp_path / "b").class_names
     assert split.files.paths == ("test/cat/test.png", "test/dog/test.png", "train/cat/train.png", "train/dog/train.png")
@@ -189,10 +188,8 @@ def test_what_is_written_follows_the_ranking_and_finds_the_wrong_labels(tmp_path
 def test_classes_of_one_or_two_images_are_never_changed():
     clean, x = blobs(n=100)
     labels = torch.cat([clean[:97], torch.tensor([4, 5, 5])])
-    paths = tuple(f"{row}.png" for row in range(100))
-    folder = types.SimpleNamespace(
-        labels=labels, class_names=tuple("abcdef"), doubles={}, files=types.SimpleNamespace(paths=paths)
-    )
+    files = types.SimpleNamespace(paths=tuple(f"{row}.png" for row in range(100)))
+    folder = types.SimpleNamespace(labels=labels, class_names=tuple("abcdef"), doubles={}, files=files)
     result = rank(folder, x)
     assert not result.is_issue[97:].any()
     assert "the only image" in next(result.rows(torch.tensor([97])))["reason"]
@@ -200,23 +197,21 @@ def test_classes_of_one_or_two_images_are_never_changed():
 
 
 def test_what_makes_no_sense_is_a_sentence(tmp_path):
-    picture(tmp_path / "one" / "cat" / "1.png")
-    with pytest.raises(ValueError, match="at least two"):
-        read_folder(tmp_path / "one")
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        read_folder(tmp_path / "none")
-    picture(tmp_path / "one" / "=1+1" / "1.png")
-    with pytest.raises(ValueError, match="formula"):
-        read_folder(tmp_path / "one")
-    with pytest.raises(ValueError, match="lies in"):
-        correct_folder(tmp_path / "one", tmp_path / "one" / "out")
+    for name in ("one/cat", "two/cat", "two/=1+1"):
+        picture(tmp_path / name / "1.png")
     (tmp_path / "bad.csv").write_text("name,label\n1.png,cat\n")
-    with pytest.raises(ValueError, match="must have a column file_name"):
-        read_folder(tmp_path / "one", tmp_path / "bad.csv")
     how = folder_with(tmp_path, torch.tensor([0, 1, 0, 1]))
     np.save(tmp_path / "x.npy", np.zeros((3, 2)))
-    with pytest.raises(ValueError, match="each of the 4 images"):
-        correct_folder(**how, embeddings=tmp_path / "x.npy")
+    for call, sentence in (
+        (lambda: read_folder(tmp_path / "one"), "at least two"),
+        (lambda: read_folder(tmp_path / "none"), "no folder"),
+        (lambda: read_folder(tmp_path / "two"), "formula"),
+        (lambda: correct_folder(tmp_path / "one", tmp_path / "one" / "out"), "lies in"),
+        (lambda: read_folder(tmp_path / "one", tmp_path / "bad.csv"), "must have a column file_name"),
+        (lambda: correct_folder(**how, embeddings=tmp_path / "x.npy"), "each of the 4 images"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+            call()
 
 
 def test_names_that_are_no_text_and_rows_without_an_image_are_skipped(tmp_path):
