@@ -79,7 +79,6 @@ def true_labels(files):
 
 
 def solutions(lesson):
-    """The module of a lesson's solutions."""
     path = ROOT / "notebooks" / "solutions" / f"lesson_{lesson}.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     spec.loader.exec_module(module := importlib.util.module_from_spec(spec))

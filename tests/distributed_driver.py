@@ -43,7 +43,6 @@ def samples(settings=SETTINGS):
 
 
 def after_each_step(act):
-    """A callback that does something with the state after each step."""
     callback = Callback()
     callback.on_batch_end = lambda state, *batch: act(state)
     return callback
@@ -86,14 +85,12 @@ def outcome(result, network):
 
 
 def first_correction():
-    """One correction by the first weights."""
     data = samples()
     done = correct(first_network(data, SETTINGS), make_batches(data, SETTINGS, "cpu")[0], SETTINGS, 0)
     return {"labels": done.labels, "prototypes": vars(done.prototypes)}
 
 
 def gradients_of(settings):
-    """Of each step of a run."""
     kept = []
     keep = after_each_step(lambda state: kept.append([weights.grad.clone() for weights in state.network.parameters()]))
     trained(settings, callbacks=[keep])

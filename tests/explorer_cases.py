@@ -39,7 +39,6 @@ def random_set(draw: torch.Generator) -> PointSet:
 
 
 def random_values(draw: torch.Generator) -> Values:
-    """Values of the sliders."""
     return {
         "p": _between(1, 16, draw), "m": 10 * _between(2, 40, draw), "quantile": _between(1, 20, draw) / 20,
         "eta_max": _between(0, 100, draw) / 100, "noise_rate": _between(0, 1, draw) * 0.4,
@@ -88,7 +87,7 @@ def module_page(started: Browser) -> Iterator[Page]:
     script = (
         (HERE / "explorer.mjs").read_text()
         + """
-    globalThis.mount = mount;
+    Object.assign(globalThis, { mount, nearest: nearestRun });
     globalThis.compute = (set, values) => {
       const loaded = load(JSON.parse(set));
       const { classes, scores, corrected } = correct(loaded, values);

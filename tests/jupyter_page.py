@@ -24,7 +24,6 @@ HOW_TO_INSTALL = "Chromium is not installed, so nothing is tried in a browser. O
 
 
 def chromium() -> str | None:
-    """Where the browser is."""
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     return next((path for name in names if (path := shutil.which(name))), None)
 
@@ -107,7 +106,6 @@ class NotebookPage:
         raise AssertionError(f"{selector} does not appear on the page")
 
     def kernel_errors(self) -> list[str]:
-        """What cells raised or wrote to stderr, in sight or not."""
         errors: list[str] = self.page.evaluate(_ERRORS)
         return errors
 

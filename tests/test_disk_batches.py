@@ -21,7 +21,6 @@ def on_disk(data, **options):
 
 
 def collect(batches):
-    """Images and labels by index."""
     images, labels, index = (torch.cat(parts) for parts in zip(*batches, strict=True))
     order = index.argsort()
     return images[order], labels[order], index

@@ -67,7 +67,6 @@ def two(failed, terminated):
 
 @pytest.fixture(scope="module")
 def one():
-    """What one process by itself holds in the end."""
     return everything()
 
 
@@ -148,7 +147,6 @@ class TestTwoProcesses:
 
 
 def as_process(monkeypatch, rank):
-    """This process, as one of three."""
     monkeypatch.setattr(distributed, "rank", lambda: rank)
     monkeypatch.setattr(distributed, "world_size", lambda: 3)
     return distributed.share()

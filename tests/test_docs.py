@@ -49,7 +49,6 @@ class Page(HTMLParser):
 
 
 def build(root: Path, out: Path) -> dict[str, Page]:
-    """Every page of the site, by its place; the folder is as make docs leaves it."""
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", f"{out}_doctrees", "-c", "docs", "."]
     done = subprocess.run([*command, str(out)], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

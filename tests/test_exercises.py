@@ -423,8 +423,6 @@ def test_the_verdict_is_shown_as_escaped_html_and_as_text():
 
 
 class TestListings:
-    """Real code, one line wrong, and a check that says which and why."""
-
     @pytest.mark.parametrize("name", LISTINGS)
     def test_the_faulty_line_and_no_other_is_right_and_each_says_why(self, name):
         listing = LISTINGS[name]
@@ -453,8 +451,6 @@ class TestListings:
 
 
 class TestQuiz:
-    """Questions with one right answer, and a sentence for each usual wrong one."""
-
     @pytest.mark.parametrize("name", checks.QUIZ)
     def test_the_right_answer_alone_is_right_and_each_wrong_one_has_its_sentence(self, name):
         question = checks.QUIZ[name]

@@ -18,7 +18,6 @@ from dsl_teach.data.toy import toy_clusters
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Three classes of 50 images."""
     for label in range(3):
         (tmp_path / f"data/class{label}").mkdir(parents=True)
         for number in range(50):

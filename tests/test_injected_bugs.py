@@ -135,8 +135,6 @@ def test_digits_by_style_are_digits():
 
 
 class TestChecks:
-    """Each check passes the method, and the bugs that it is meant for fail it."""
-
     @pytest.mark.parametrize("name", ["SMP", "cross-entropy", "start 0", "shifted images", "p = 1", "m = 20"])
     def test_the_method_and_choices_pass_every_check(self, name):
         assert verdicts([name])[name].to_dict() == dict.fromkeys(CHECKS, "passes")
@@ -147,8 +145,6 @@ class TestChecks:
 
 
 class TestRows:
-    """One row a run: kept, tabled and drawn."""
-
     def test_a_batch_that_was_broken_off_does_only_the_rest(self, tmp_path):
         trials = [(name, QUICK.replace(epochs=1), 1) for name in ("SMP", "kept by place")]
         first = list(runs.run_trials(trials[:1], folder=tmp_path))

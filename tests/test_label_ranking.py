@@ -61,7 +61,6 @@ def test_cleanlabs_scores_by_hand():
 
 
 def test_our_ranking_is_that_of_a_run_of_so_many_epochs(toys, rows):
-    """The network after 2 of 3 epochs is the network of a run with 2 epochs."""
     for epochs in (2, 3):
         fitted = run(QUICK.replace(epochs=epochs), toys)
         embeddings = embed(fitted.network, make_batches(toys, QUICK, "cpu")[0])

@@ -216,7 +216,6 @@ def test_device_and_loader_workers_reach_the_run(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "count"), [(signal.SIGTERM, 3), (signal.SIGINT, 2), (signal.SIGKILL, 1)])
 def test_no_signal_is_lost_and_a_second_run_does_only_the_rest(number, count):
-    """The short form of benchmarks/faults.py."""
     faults = inject(number, count, again=1, longest=8.0, seed=1)
     assert [fault for fault in faults if not fault.well] == []
 

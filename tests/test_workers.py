@@ -39,7 +39,6 @@ def when(mark: Path, *numbers: int) -> None:
 
 
 def of(folder: Path) -> list[psutil.Process]:
-    """Processes that work in a folder."""
     return [process for process in psutil.process_iter(["cwd"]) if (process.info["cwd"] or "").startswith(str(folder))]
 
 
