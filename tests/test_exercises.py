@@ -7,16 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from dsl_lessons.exercises import (
-    checks,
-    listings,
-    mistakes_capstone,
-    mistakes_density,
-    mistakes_labels,
-    mistakes_losses,
-    mistakes_prototypes,
-    mistakes_review,
-)
+from dsl_lessons.exercises import checks, listings
 from dsl_lessons.exercises.judge import told
 from dsl_lessons.exercises.listings import LISTINGS
 from sklearn.metrics import confusion_matrix
@@ -101,7 +92,7 @@ RIGHT = {
     "hours": lambda images, epochs, rate, gpus: images * epochs / rate / gpus / 60 / 60,
 }
 """Name of a check -> a right answer, from the library or written another way."""
-MODULES = (mistakes_capstone, mistakes_density, mistakes_labels, mistakes_losses, mistakes_prototypes, mistakes_review)
+MODULES = (checks, *(module for name, module in vars(checks).items() if name.startswith("mistakes_")))
 NAMED = {name: table for module in MODULES for name, table in vars(module).items()}
 TABLES = {name: NAMED[name.upper()] for name in RIGHT}
 TABLES = {name: table if name == "prototypes" else told(name, table) for name, table in TABLES.items()}
