@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +13,8 @@ import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from tests import jupyter_page
+from tests import ROOT, jupyter_page
 
-ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "data_scripts"))
 
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -118,13 +115,6 @@ def draw_photos(root, names, misfiled):
         Image.fromarray(pixels.astype(np.uint8)).save(root / name)
         features.append(pixels.reshape(-1, 4, 3).mean(axis=0).flatten() / 255)
     return np.array(features, dtype=np.float32)
-
-
-def wait_for(condition, seconds=200):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

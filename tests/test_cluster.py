@@ -10,7 +10,7 @@ import pytest
 
 from dsl_teach import sweep
 from dsl_teach.cluster import Job, submit
-from tests.conftest import wait_for
+from tests import wait_for
 
 pytest.importorskip("submitit")
 

@@ -14,7 +14,7 @@ from dsl_teach.data.batches import WHOLE, crop_and_flip, make_batches
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.seeds import stream
 from dsl_teach.training import distributed
-from tests.conftest import ROOT, wait_for
+from tests import ROOT, wait_for
 from tests.distributed_driver import RUNS, N, everything, rows
 
 

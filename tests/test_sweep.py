@@ -19,7 +19,7 @@ from dsl_teach import sweep as sweeps
 from dsl_teach.storage import DamagedFile, RunFolderError, locked, write_checked
 from dsl_teach.sweep import Sweep, SweepError, read_sweep, row_of, run_sweep, sweep_table
 from dsl_teach.training.hardware import find_device
-from tests.conftest import ROOT, wait_for
+from tests import ROOT, wait_for
 
 SWEEPS = sorted((ROOT / "notebooks" / "configs" / "sweeps").glob("*.yaml"))
 PLACES_OF = {

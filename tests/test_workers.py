@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from dsl_teach.workers import places, work
-from tests.conftest import wait_for
+from tests import wait_for
 
 STUBBORN = (
     "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: None)\nopen('here', 'w')\nwhile 1: time.sleep(1)"
