@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +83,7 @@ def by_the_browser(page: Page, points: PointSet, v: Values) -> dict[str, Any]:
 @contextmanager
 def module_page(started: Browser) -> Iterator[Page]:
     """An empty page with the module in it, and ``compute`` that gives plain lists."""
-    page = started.new_page()
-    script = (
-        (HERE / "explorer.mjs").read_text()
-        + """
+    more = """
     Object.assign(globalThis, { mount, nearest: nearestRun });
     globalThis.compute = (set, values) => {
       const loaded = load(JSON.parse(set));
@@ -96,30 +93,24 @@ def module_page(started: Browser) -> Iterator[Page]:
       const rows = Array.from({ length: loaded.n }, (_, i) => row(i));
       return { classes: classes.map(plain), scores: rows, corrected: [...corrected] };
     };"""
-    )
-    try:
-        page.add_script_tag(content=script, type="module")
+    with closing(started.new_page()) as page:
+        page.add_script_tag(content=(HERE / "explorer.mjs").read_text() + more, type="module")
         page.wait_for_function("() => globalThis.compute")
         yield page
-    finally:
-        page.close()
 
 
 @contextmanager
 def file_page(started: Browser, path: Path, *, width: int, height: int = 844) -> Iterator[Page]:
     """The page, opened from its file without a network; in the end no error, and nothing else asked for."""
-    context = started.new_context(viewport={"width": width, "height": height}, has_touch=True, offline=True)
-    page, errors, asked = context.new_page(), [], []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
-    page.on("request", lambda request: asked.append(request.url))
-    try:
+    view, errors, asked = {"width": width, "height": height}, [], []
+    with closing(started.new_page(viewport=view, has_touch=True, offline=True)) as page:
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+        page.on("request", lambda request: asked.append(request.url))
         page.goto(path.as_uri())
         page.wait_for_selector("canvas.dsl-canvas")
         yield page
         assert (errors, asked) == ([], [path.as_uri()])
-    finally:
-        context.close()
 
 
 def difference(page: Page, points: PointSet, values: Values) -> tuple[bool, float]:

@@ -23,6 +23,7 @@ from tests.conftest import draw_photos, rows_of, state_of
 
 OTHER = {"red/0.png": "green", "green/0.png": "red"}
 """Misfiled image -> its true class."""
+OUTSIDE = ["../secret.png", "/etc/passwd", "C:/secret.png", "..\\secret.png"]
 NEW_LINE = 'green/new\r\n"line", صورة.png'
 TRAIN = {"dataset": "image_folder", "network": "small_cnn", "width": 4, "batch_size": 8, "alpha": 0.0, "trust": True}
 TRAIN |= {"epochs": 1, "learning_rate_drop": 0}
@@ -89,10 +90,7 @@ def test_undecided_images_get_what_is_proposed_if_asked_for(output):
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        (("../secret.png", "accepted", "red"), "leaves the data folder"),
-        (("/etc/passwd", "accepted", "red"), "leaves the data folder"),
-        (("C:/secret.png", "accepted", "red"), "leaves the data folder"),
-        (("..\\secret.png", "accepted", "red"), "leaves the data folder"),
+        *(((name, "accepted", "red"), "leaves the data folder") for name in OUTSIDE),
         (("red/none.png", "accepted", "red"), r"'red/none\.png' is no image"),
         (("red/1.png", "accepted", "owl"), "'owl', no class"),
         (("red/1.png", "accepted", ""), "'', no class"),

@@ -37,14 +37,6 @@ def test_scores_and_labels_equal_the_loop_reference(labelled, dtype, p, score_ti
     assert torch.equal(handed_in, corrected)
 
 
-def test_labels_on_the_device_equal_the_cpu(device):
-    embeddings = torch.randn(300, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    labels = torch.arange(300) % 3
-    found = select(embeddings, labels)
-    there = correct_labels(embeddings.to(device), found.to(device), labels.to(device))
-    assert torch.equal(there.cpu(), correct_labels(embeddings, found, labels))
-
-
 @given(SEEDS, st.integers(1, 5))
 def test_the_label_margin_equals_the_loop_reference(seed, classes):
     generator = torch.Generator().manual_seed(seed)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsl_teach.prototypes import class_scores, sample_by_class, select_prototypes
+from dsl_teach.prototypes import class_scores, correct_labels, sample_by_class, select_prototypes
 from dsl_teach.prototypes.selection import choose
 from tests import reference
 from tests.strategies import DTYPES, LABELLED_ROWS, SEEDS, select, signs_of
@@ -97,13 +97,16 @@ def test_an_empty_class_warns_once_and_has_no_prototype():
     assert found.count.tolist() == [2, 0, 2]
 
 
-def test_prototypes_on_the_device_equal_those_of_the_cpu(device):
+def test_prototypes_and_labels_on_the_device_equal_those_of_the_cpu(device):
     embeddings = torch.randn(300, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = torch.arange(300) % 3
-    there, here = select(embeddings.to(device), labels.to(device)), select(embeddings, labels).to(device)
-    assert torch.equal(there.index, here.index)
+    here, there = select(embeddings, labels), select(embeddings.to(device), labels.to(device))
+    moved = here.to(device)
+    assert torch.equal(there.index, moved.index)
     for field in dataclasses.fields(here):
-        assert getattr(there, field.name).device.type == getattr(here, field.name).device.type == device.type
+        assert getattr(there, field.name).device.type == getattr(moved, field.name).device.type == device.type
+    corrected = correct_labels(embeddings.to(device), moved, labels.to(device))
+    assert torch.equal(corrected.cpu(), correct_labels(embeddings, here, labels))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
