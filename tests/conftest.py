@@ -1,20 +1,21 @@
 """What tests share: the device under test, threads, and small data sets on disk."""
 
-from __future__ import annotations
-
+import csv
+import importlib.util
 import os
 import shutil
 import signal
 import sys
-from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from PIL import Image
 
-from tests import jupyter_page
+from tests import ROOT, jupyter_page
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "data_scripts"))
+sys.path.insert(0, str(ROOT / "data_scripts"))
 
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("suite")
@@ -72,6 +73,48 @@ def true_labels(files):
     root = next(x for x in (files.root, files.root.parent) if (x / "SYNTHETIC_truth.txt").exists())
     truth = dict(line.rsplit(" ", 1) for line in (root / "SYNTHETIC_truth.txt").read_text().splitlines())
     return torch.tensor([int(truth[path]) for path in files.paths])
+
+
+def solutions(lesson):
+    path = ROOT / "notebooks" / "solutions" / f"lesson_{lesson}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+    return module
+
+
+def lines(path):
+    return path.read_text().splitlines()
+
+
+def listed_image(root, number=0, name="noisy_train"):
+    """Clothing1M's image of this number in one of its lists."""
+    return root / lines(root / f"{name}_key_list.txt")[number]
+
+
+def rows_of(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def state_of(folder):
+    """Everything in a folder: names, kinds, permissions, times, bytes; of a pipe no bytes."""
+    states = {path: path.lstat() for path in [folder, *folder.rglob("*")]}
+    return {
+        path: (state.st_mode, state.st_mtime_ns, path.read_bytes() if path.is_file() else None)
+        for path, state in states.items()
+    }
+
+
+def draw_photos(root, names, misfiled):
+    """Pictures, red in the folders red and cat, green in others, and the other way round if misfiled; features."""
+    random, features = np.random.default_rng(0), []
+    for name in names:
+        is_red = name.startswith(("red/", "cat/")) != (name in misfiled)
+        pixels = random.normal((200, 40, 40) if is_red else (40, 180, 60), 20, (32, 24, 3)).clip(0, 255)
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(root / name)
+        features.append(pixels.reshape(-1, 4, 3).mean(axis=0).flatten() / 255)
+    return np.array(features, dtype=np.float32)
 
 
 @pytest.fixture(scope="module")

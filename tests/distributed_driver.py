@@ -1,7 +1,6 @@
 """What each process of a distributed test does: torchrun ... -m tests.distributed_driver FOLDER ACTION."""
 
-from __future__ import annotations
-
+import itertools
 import os
 import signal
 import sys
@@ -43,39 +42,21 @@ def samples(settings=SETTINGS):
     return NoisyDataset("blobs", points[0], noisy_labels, ("a", "b", "c"), points[1], labels, labels)
 
 
-class Gradients(Callback):
-    """Keeps the gradients of the first epoch's steps."""
-
-    def __init__(self):
-        self.kept = []
-
-    def on_batch_end(self, state, batch, embeddings):
-        if state.epoch == 0:
-            self.kept.append([weights.grad.clone() for weights in state.network.parameters()])
+def after_each_step(act):
+    callback = Callback()
+    callback.on_batch_end = lambda state, *batch: act(state)
+    return callback
 
 
-class AtStep(Callback):
+def at_step(step, act):
     """Does something in one step, counted from 1."""
-
-    def __init__(self, step, act):
-        self.left, self.act = step, act
-
-    def on_batch_end(self, *args):
-        self.left -= 1
-        if self.left == 0:
-            self.act()
+    steps = itertools.count(1)
+    return after_each_step(lambda state: next(steps) == step and act())
 
 
 def slowly(file):
     """Leaves time for a signal, and writes a file once the second epoch is under way."""
-
-    class Slow(Callback):
-        def on_batch_end(self, state, *batch):
-            if state.progress > 1:
-                file.touch()
-            time.sleep(0.3)
-
-    return Slow()
+    return after_each_step(lambda state: (state.progress > 1 and file.touch(), time.sleep(0.3)))
 
 
 def fail():
@@ -104,31 +85,30 @@ def outcome(result, network):
 
 
 def first_correction():
-    """One correction by the first weights."""
     data = samples()
     done = correct(first_network(data, SETTINGS), make_batches(data, SETTINGS, "cpu")[0], SETTINGS, 0)
     return {"labels": done.labels, "prototypes": vars(done.prototypes)}
 
 
+def gradients_of(settings):
+    kept = []
+    keep = after_each_step(lambda state: kept.append([weights.grad.clone() for weights in state.network.parameters()]))
+    trained(settings, callbacks=[keep])
+    return kept
+
+
 def everything():
     """A correction, the gradients of steps, and the outcome of every run."""
-    gradients = {}
-    for name in ("plain", "one over"):
-        gradients_of_run = Gradients()
-        trained(RUNS[name].replace(epochs=1), callbacks=[gradients_of_run])
-        gradients[name] = gradients_of_run.kept
-    return {
-        "correction": first_correction(),
-        "gradients": gradients,
-        **{name: trained(settings) for name, settings in RUNS.items()},
-    }
+    gradients = {name: gradients_of(RUNS[name].replace(epochs=1)) for name in ("plain", "one over")}
+    runs = {name: trained(settings) for name, settings in RUNS.items()}
+    return {"correction": first_correction(), "gradients": gradients, **runs}
 
 
 def stopped_and_continued(folder, moment):
     """A run in which the second process alone is asked to stop: what that said, and what the run came to at last."""
     mine = (lambda: signal.raise_signal(signal.SIGTERM)) if distributed.rank() == 1 else lambda: None
     how = {
-        "training": {"callbacks": [AtStep(5, mine)]},
+        "training": {"callbacks": [at_step(5, mine)]},
         "correction": {"correct": lambda *args, **known: mine() or correct(*args, **known)},
         "test": {"before_test": mine},
     }[moment]
@@ -157,9 +137,9 @@ def rows():
 def main(folder, action):
     rank = int(os.environ["RANK"])
     if action == "fail":
-        trained(SETTINGS, folder / "failed", callbacks=[AtStep(11, fail)] if rank == 1 else [])
+        trained(SETTINGS, folder / "failed", callbacks=[at_step(11, fail)] if rank == 1 else [])
     elif action == "killed":
-        trained(SETTINGS, callbacks=[AtStep(11, lambda: os.kill(os.getpid(), signal.SIGKILL))] if rank == 1 else [])
+        trained(SETTINGS, callbacks=[at_step(11, lambda: os.kill(os.getpid(), signal.SIGKILL))] if rank == 1 else [])
     elif action == "slow":
         run(SETTINGS, samples(), folder=folder / "slow", callbacks=[slowly(folder / "under way")])
     else:
@@ -167,9 +147,8 @@ def main(folder, action):
         for name in ("failed", "slow"):
             done = run(SETTINGS, samples(), folder=folder / name, minutes=0)
             continued[name] = outcome(done.result, done.network)
-        stops = {
-            moment: stopped_and_continued(folder / moment, moment) for moment in ("training", "correction", "test")
-        }
+        moments = ("training", "correction", "test")
+        stops = {moment: stopped_and_continued(folder / moment, moment) for moment in moments}
         found = everything() | {"continued": continued, "stops": stops, "rows": rows()}
         torch.save(found, folder / f"rank-{rank}.pt")
 

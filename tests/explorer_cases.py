@@ -1,10 +1,8 @@
 """The prototype explorer beside the library: random data sets and values, computed in a browser and here."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +10,7 @@ import torch
 from dsl_lessons.explorers.page import HERE, PointSet, packed
 from playwright.sync_api import Browser, Page
 
-from dsl_teach.prototypes import (
-    best_class,
-    class_scores,
-    cosine_similarity,
-    density,
-    eta,
-    similarity_threshold,
-)
+from dsl_teach.prototypes import best_class, class_scores, cosine_similarity, density, eta, similarity_threshold
 from dsl_teach.prototypes.selection import choose, no_prototypes
 
 DIGITS = 12
@@ -48,7 +39,6 @@ def random_set(draw: torch.Generator) -> PointSet:
 
 
 def random_values(draw: torch.Generator) -> Values:
-    """Values of the sliders."""
     return {
         "p": _between(1, 16, draw), "m": 10 * _between(2, 40, draw), "quantile": _between(1, 20, draw) / 20,
         "eta_max": _between(0, 100, draw) / 100, "noise_rate": _between(0, 1, draw) * 0.4,
@@ -93,11 +83,8 @@ def by_the_browser(page: Page, points: PointSet, v: Values) -> dict[str, Any]:
 @contextmanager
 def module_page(started: Browser) -> Iterator[Page]:
     """An empty page with the module in it, and ``compute`` that gives plain lists."""
-    page = started.new_page()
-    script = (
-        (HERE / "explorer.mjs").read_text()
-        + """
-    globalThis.mount = mount;
+    more = """
+    Object.assign(globalThis, { mount, nearest: nearestRun });
     globalThis.compute = (set, values) => {
       const loaded = load(JSON.parse(set));
       const { classes, scores, corrected } = correct(loaded, values);
@@ -106,30 +93,24 @@ def module_page(started: Browser) -> Iterator[Page]:
       const rows = Array.from({ length: loaded.n }, (_, i) => row(i));
       return { classes: classes.map(plain), scores: rows, corrected: [...corrected] };
     };"""
-    )
-    try:
-        page.add_script_tag(content=script, type="module")
+    with closing(started.new_page()) as page:
+        page.add_script_tag(content=(HERE / "explorer.mjs").read_text() + more, type="module")
         page.wait_for_function("() => globalThis.compute")
         yield page
-    finally:
-        page.close()
 
 
 @contextmanager
 def file_page(started: Browser, path: Path, *, width: int, height: int = 844) -> Iterator[Page]:
     """The page, opened from its file without a network; in the end no error, and nothing else asked for."""
-    context = started.new_context(viewport={"width": width, "height": height}, has_touch=True, offline=True)
-    page, errors, asked = context.new_page(), [], []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
-    page.on("request", lambda request: asked.append(request.url))
-    try:
+    view, errors, asked = {"width": width, "height": height}, [], []
+    with closing(started.new_page(viewport=view, has_touch=True, offline=True)) as page:
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+        page.on("request", lambda request: asked.append(request.url))
         page.goto(path.as_uri())
         page.wait_for_selector("canvas.dsl-canvas")
         yield page
         assert (errors, asked) == ([], [path.as_uri()])
-    finally:
-        context.close()
 
 
 def difference(page: Page, points: PointSet, values: Values) -> tuple[bool, float]:

@@ -1,7 +1,5 @@
 """JupyterLab in a headless Chromium, for tests and benchmarks that look at a notebook as a reader does."""
 
-from __future__ import annotations
-
 import json
 import os
 import secrets
@@ -11,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +24,6 @@ HOW_TO_INSTALL = "Chromium is not installed, so nothing is tried in a browser. O
 
 
 def chromium() -> str | None:
-    """Where the browser is."""
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     return next((path for name in names if (path := shutil.which(name))), None)
 
@@ -54,11 +51,11 @@ def jupyter_lab(folder: Path, scratch: Path) -> Iterator[Lab]:
     environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(scratch / "workspaces"), "JUPYTER_TOKEN": secrets.token_hex(16)}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
     command += ["--ServerApp.port=0", f"--ServerApp.root_dir={folder}", "--LabApp.news_url=None"]
-    command += [
-        "--LabApp.expose_app_in_browser=True",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]
-    _write_settings(scratch / "settings")
+    command += ["--LabApp.expose_app_in_browser=True"]
+    command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    no_news = scratch / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    no_news.parent.mkdir(parents=True)  # their question would lie over the notebook
+    no_news.write_text('{"fetchNews": "false"}')
     log = scratch / "server.log"
     with log.open("w") as file:
         server = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
@@ -92,7 +89,7 @@ class NotebookPage:
         """Run > Run All Cells, from the menu, and wait until the kernel is idle."""
         self.page.locator(".lm-MenuBar-itemLabel", has_text="Run").click()
         self.page.locator(".lm-Menu-itemLabel").get_by_text("Run All Cells", exact=True).click()
-        self.page.wait_for_function(_WAITING, timeout=10_000)
+        self.page.wait_for_function(_WAITING, timeout=60_000)
         self.page.wait_for_function(_ALL_RUN, timeout=1000 * seconds)
 
     def scroll_to(self, selector: str) -> Locator:
@@ -111,7 +108,6 @@ class NotebookPage:
         raise AssertionError(f"{selector} does not appear on the page")
 
     def kernel_errors(self) -> list[str]:
-        """What cells raised or wrote to stderr, in sight or not."""
         errors: list[str] = self.page.evaluate(_ERRORS)
         return errors
 
@@ -119,29 +115,23 @@ class NotebookPage:
 @contextmanager
 def browser() -> Iterator[Browser]:
     """A headless Chromium; one at a time."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
-        try:
-            yield started
-        finally:
-            started.close()
+    how = {"executable_path": chromium(), "args": list(FLAGS)}
+    with sync_playwright() as playwright, closing(playwright.chromium.launch(**how)) as started:
+        yield started
 
 
 @contextmanager
 def open_notebook(started: Browser, lab: Lab, name: str) -> Iterator[NotebookPage]:
     """Open a notebook of the served folder in a window of its own, and wait for its kernel."""
-    page = started.new_page(viewport={"width": 1280, "height": 900})
-    opened = NotebookPage(page)
-    page.on("pageerror", lambda error: opened.errors.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and opened.errors.append(message.text))
-    try:
+    with closing(started.new_page(viewport={"width": 1280, "height": 900})) as page:
+        opened = NotebookPage(page)
+        page.on("pageerror", lambda error: opened.errors.append(str(error)))
+        page.on("console", lambda message: message.type == "error" and opened.errors.append(message.text))
         workspace = secrets.token_hex(4)  # of its own: another would open its notebooks again
         page.goto(f"{lab.url}lab/workspaces/{workspace}/tree/{name}?token={lab.token}")
         page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=90_000)
         page.wait_for_function(_READY, timeout=60_000)
         yield opened
-    finally:
-        page.close()
 
 
 _CELLS = "[...jupyterapp.shell.currentWidget.content.model.cells].filter((cell) => cell.type === 'code')"
@@ -153,13 +143,6 @@ _ALL_RUN = f"""() => {_CELLS}.every((cell) => cell.executionState === 'idle')
 _ERRORS = f"""() => {_CELLS}.flatMap((cell) => cell.sharedModel.toJSON().outputs)
   .filter((output) => output.output_type === 'error' || output.name === 'stderr')
   .map((output) => output.evalue || String(output.text))"""
-
-
-def _write_settings(folder: Path) -> None:
-    """No news: their question would lie over the notebook."""
-    file = folder / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    file.parent.mkdir(parents=True)
-    file.write_text('{"fetchNews": "false"}')
 
 
 def _address(server: subprocess.Popen[bytes], runtime: Path, log: Path, *, seconds: float = 90) -> str:

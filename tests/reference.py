@@ -3,8 +3,6 @@
 Nothing here is shared with the package: no tensor operation beyond reading single numbers.
 """
 
-from __future__ import annotations
-
 import math
 
 INFINITY = float("inf")

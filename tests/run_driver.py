@@ -1,7 +1,5 @@
 """Small runs that tests break off, and a process of their own to kill them in: python run_driver.py FOLDER PLANS."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """The first cell of lessons 00 to 03: nothing where the package is installed; a clone is installed where it is not."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -26,13 +24,10 @@ def python(tmp_path):
     def run(cell: str, cwd: Path, *installed: Path) -> tuple[str, list[str]]:
         (tmp_path / "cell.ipy").write_text(f"{cell}\n{NAMES}\n")
         paths = [str(tmp_path), *map(str, installed), sysconfig.get_path("purelib")]  # -S: its .pth files are not read
-        env = os.environ | {
-            "PYTHONPATH": os.pathsep.join(paths),
-            "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
-            "IPYTHONDIR": str(tmp_path / "ipython"),
-        }
+        env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "IPYTHONDIR": str(tmp_path / "ipython")}
+        env["PATH"] = f"{tmp_path}{os.pathsep}{env['PATH']}"
         command = [sys.executable, "-S", "-m", "IPython", "--colors=NoColor", str(tmp_path / "cell.ipy")]
-        done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=600)
         logs = [tmp_path / "git.log", tmp_path / "pip.py.log"]
         return done.stdout + done.stderr, [log.read_text().strip() for log in logs if log.exists()]
 
@@ -65,10 +60,8 @@ def test_in_a_clone_that_clone_is_installed_and_found_at_once(python, folder):
 
 def test_outside_a_clone_one_is_made_if_the_address_is_known(python, tmp_path):
     said, asked = python(install_cell("https://example.org/dsl_teach"), tmp_path)
-    assert asked == [
-        "clone --quiet --depth 1 https://example.org/dsl_teach dsl_teach",
-        f"install --quiet --editable {tmp_path / 'dsl_teach'}[lab]",
-    ]
+    cloned = "clone --quiet --depth 1 https://example.org/dsl_teach dsl_teach"
+    assert asked == [cloned, f"install --quiet --editable {tmp_path / 'dsl_teach'}[lab]"]
     assert f"found {tmp_path / 'dsl_teach' / 'dsl_teach'}" in said
 
 

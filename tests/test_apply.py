@@ -1,6 +1,4 @@
-"""From decisions to labels, to a tree of folders, to a trained network and what it says of images."""
-
-from __future__ import annotations
+"""From decisions to labels, a tree of folders, a trained network and what it says; and from a folder through all."""
 
 import csv
 import json
@@ -20,8 +18,11 @@ from dsl_teach.own_data.apply import apply_decisions
 from dsl_teach.own_data.network import fine_tune, predict_folder
 from dsl_teach.seeds import stream
 from dsl_teach.training.records import Callback
+from tests.conftest import draw_photos, rows_of, state_of
 
-COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60)}
+OTHER = {"red/0.png": "green", "green/0.png": "red"}
+"""Misfiled image -> its true class."""
+OUTSIDE = ["../secret.png", "/etc/passwd", "C:/secret.png", "..\\secret.png"]
 NEW_LINE = 'green/new\r\n"line", صورة.png'
 TRAIN = {"dataset": "image_folder", "network": "small_cnn", "width": 4, "batch_size": 8, "alpha": 0.0, "trust": True}
 TRAIN |= {"epochs": 1, "learning_rate_drop": 0}
@@ -35,11 +36,6 @@ def write(path: Path, *rows: tuple[str, ...]) -> Path:
     return path
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def labels_of(path: Path) -> dict[str, str]:
     return {PurePosixPath(row["file_name"]).as_posix(): row["label"] for row in rows_of(path)}
 
@@ -47,14 +43,12 @@ def labels_of(path: Path) -> dict[str, str]:
 @pytest.fixture
 def output(tmp_path):
     """A folder of photographs, and beside it what correct writes about it: one image of each class is misfiled."""
-    random, rows = np.random.default_rng(0), [("file_name", "given_label", "predicted_label", "corrected_label")]
-    names = [f"{c}/{i}.png" for c in COLOURS for i in range(6)] + [NEW_LINE, "red/=1.png"]
+    rows = [("file_name", "given_label", "predicted_label", "corrected_label")]
+    names = [f"{c}/{i}.png" for c in ("red", "green") for i in range(6)] + [NEW_LINE, "red/=1.png"]
+    draw_photos(tmp_path / "photos", names, OTHER)
     for name in names:
         given = name.split("/")[0]
-        path, right = tmp_path / "photos" / name, ("red" if given == "green" else "green") if "0" in name else given
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.array(COLOURS[right]) + random.normal(0, 20, (32, 24, 3))
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+        right = OTHER.get(name, given)
         rows.append((f"./{name}" if "=" in name else name, given, right, right))
     (tmp_path / "out").mkdir()
     write(tmp_path / "out" / "labels.csv", *rows)
@@ -69,10 +63,6 @@ def rewrite(output: Path, **changes: str) -> None:
 
 def decide(output: Path, *rows: tuple[str, str, str]) -> None:
     write(output / "decisions.csv", ("file_name", "decision", "label"), *rows)
-
-
-def state_of(folder: Path) -> dict[str, tuple[int, int]]:
-    return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_size) for path in folder.rglob("*")}
 
 
 def test_decided_images_get_their_label_and_all_others_keep_theirs(output):
@@ -99,10 +89,7 @@ def test_undecided_images_get_what_is_proposed_if_asked_for(output):
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        (("../secret.png", "accepted", "red"), "leaves the data folder"),
-        (("/etc/passwd", "accepted", "red"), "leaves the data folder"),
-        (("C:/secret.png", "accepted", "red"), "leaves the data folder"),
-        (("..\\secret.png", "accepted", "red"), "leaves the data folder"),
+        *(((name, "accepted", "red"), "leaves the data folder") for name in OUTSIDE),
         (("red/none.png", "accepted", "red"), r"'red/none\.png' is no image"),
         (("red/1.png", "accepted", "owl"), "'owl', no class"),
         (("red/1.png", "accepted", ""), "'', no class"),
@@ -124,9 +111,7 @@ def test_a_tree_holds_every_image_once_in_the_folder_of_its_label(output, made_o
     before = state_of(photos)
     apply_decisions(output, all_proposed=True, to=output / "tree", made_of=made_of)
     files = [path for path in (output / "tree").rglob("*") if not path.is_dir()]
-    old = {
-        path: photos / path.relative_to(output / "tree" / path.relative_to(output / "tree").parts[0]) for path in files
-    }
+    old = {path: photos.joinpath(*path.relative_to(output / "tree").parts[1:]) for path in files}
     assert len(set(old.values())) == 14
     assert all(path.is_symlink() == (made_of == "links") for path in files)
     assert all(path.read_bytes() == old[path].read_bytes() for path in files)
@@ -163,27 +148,32 @@ def test_an_image_folder_takes_the_labels(output, tmp_path):
     assert {*data.images.paths, *data.test_images.paths} == labels.keys()
 
 
+def assert_predictions_have_the_accuracy_that_was_told(settings, labels):
+    """What predict says of the held-out images has the accuracy that training told last; rows of the predictions."""
+    Path("run.yaml").write_text(settings.to_yaml())
+    assert cli.main(["train", "run.yaml", "--device", "cpu"]) == 0
+    (run,) = Path("runs").iterdir()
+    assert cli.main(["predict", str(run), "photos", "--output", "predictions.csv", "--device", "cpu"]) == 0
+    found = rows_of("predictions.csv")
+    predicted = {row["file_name"]: row["predicted_label"] for row in found}
+    assert predicted.keys() == labels.keys()
+    held_out = load_dataset(settings).test_images.paths
+    right = sum(predicted[path] == labels[path] for path in held_out) / len(held_out)
+    assert right == json.loads((run / "result.json").read_text())["test_accuracy"]
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"averaged_weights": 0.5}, FROZEN], ids=["plain", "averaged", "frozen"])
 def test_the_trained_network_is_used(output, tmp_path, monkeypatch, capsys, changes):
-    """What predict says of the held-out images has the accuracy that training told last."""
     monkeypatch.chdir(tmp_path)
     apply_decisions(output, all_proposed=True)
     monkeypatch.setenv("DSL_TEACH_CACHE", str(tmp_path / "cache"))
     settings = Settings(**TRAIN | {"data_root": "photos", "labels_file": "out/reviewed.csv"} | changes)
-    Path("run.yaml").write_text(settings.to_yaml())
-    assert cli.main(["train", "run.yaml", "--device", "cpu"]) == 0
-    (run,) = Path("runs").iterdir()
     Path("photos/red/broken.png").write_bytes(b"no picture")
-    assert cli.main(["predict", str(run), "photos", "--output", "predictions.csv", "--device", "cpu"]) == 0
+    found = assert_predictions_have_the_accuracy_that_was_told(settings, labels_of(Path("out/reviewed.csv")))
     assert "1 cannot be read" in capsys.readouterr().out
-    labels, found = labels_of(Path("out/reviewed.csv")), rows_of(Path("predictions.csv"))
-    assert {row["file_name"] for row in found} == labels.keys()
     assert all(0.5 <= float(row["probability"]) <= 1 for row in found)
-    predicted = {row["file_name"]: row["predicted_label"] for row in found}
-    held_out = load_dataset(settings).test_images.paths
-    right = sum(predicted[path] == labels[path] for path in held_out) / len(held_out)
-    assert right == json.loads((run / "result.json").read_text())["test_accuracy"]
 
 
 class Broken(Callback):
@@ -246,3 +236,87 @@ def test_a_labels_file_that_is_none_is_refused(output, tmp_path, text, sentence)
     path.write_text(text)
     with pytest.raises(ValueError, match=rf"mine\.csv.*{sentence}"):
         load_dataset(Settings(**TRAIN, data_root=str(tmp_path / "photos"), labels_file=str(path)))
+
+
+MISFILED = {"red/3.png", "green/7.png"}
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Twenty pictures, two of them in the other's folder, that nobody may write to; their mean colours beside them."""
+    monkeypatch.chdir(tmp_path)
+    names = [f"{label}/{i}.png" for label in ("green", "red") for i in range(10)]
+    np.save("colours.npy", draw_photos(Path("photos"), names, MISFILED))
+    folders = [*Path("photos").iterdir(), Path("photos")]
+    for path, mode in [*((Path("photos", name), 0o444) for name in names), *((folder, 0o555) for folder in folders)]:
+        path.chmod(mode)
+    yield Path("photos")
+    for folder in folders:
+        folder.chmod(0o755)
+
+
+@pytest.mark.slow
+def test_from_a_folder_to_predictions_and_the_folder_stays_as_it_is(chrome, photos):
+    before = state_of(photos)
+    assert cli.main(["correct", "photos", "--output", "review", "--embeddings", "colours.npy"]) == 0
+    page = chrome.new_page()
+    page.goto(Path("review/report.html").absolute().as_uri())
+    page.locator(".card button").first.wait_for()
+    names = [row["file_name"] for row in rows_of("review/labels.csv")]
+    assert set(names[:2]) == MISFILED
+    for place, name in enumerate(names):
+        if place == 10:
+            page.reload()
+            page.locator(".card button").first.wait_for()
+            page.locator("#state").select_option("undecided")
+            page.locator("h1").click()
+        page.keyboard.press("a" if name in MISFILED else "r")
+    assert page.locator("#status").inner_text() == "20 of 20 decided: 2 accepted, 18 kept"
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save").click()
+    download.value.save_as("review/decisions.csv")
+    page.close()
+    for made_of in ("links", "copies"):
+        assert cli.main(["apply", "review", "--to", made_of, "--as", made_of]) == 0
+    labels = {row["file_name"]: row["label"] for row in rows_of("review/reviewed.csv")}
+    assert {name for name, label in labels.items() if not name.startswith(label)} == MISFILED
+    assert len([path for path in Path("copies").rglob("*") if path.is_file()]) == 20
+    settings = Settings(**TRAIN | {"data_root": "photos", "labels_file": "review/reviewed.csv", "epochs": 3})
+    assert_predictions_have_the_accuracy_that_was_told(settings, labels)
+    assert state_of(photos) == before
+
+
+@pytest.mark.slow
+def test_a_network_is_trained_on_what_was_found_and_used(photos, monkeypatch):
+    pytest.importorskip("timm")
+    monkeypatch.setenv("DSL_TEACH_CACHE", "cache")
+    before = state_of(photos)
+    for _ in range(2):  # the second time all is there
+        assert cli.main(["correct", "photos", "--output", "review", "--embeddings", "colours.npy", "--fine-tune"]) == 0
+    assert cli.main(["predict", "review/network", "photos", "--output", "p.csv", "--device", "cpu"]) == 0
+    right = {row["file_name"] for row in rows_of("p.csv") if row["file_name"].startswith(row["predicted_label"])}
+    assert {row["file_name"] for row in rows_of("p.csv")} - right == MISFILED
+    assert state_of(photos) == before
+
+
+@pytest.mark.slow
+def test_ten_thousand_classes_of_two_images_are_ranked_and_nothing_is_changed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    k, d, random = 10_000, 64, np.random.default_rng(0)
+    truth = np.repeat(np.arange(k), 2)
+    features = (random.normal(size=(k, d))[truth] + 0.3 * random.normal(size=(2 * k, d))).astype(np.float32)
+    given, wrong = truth.copy(), random.permutation(2 * k)[:200]
+    given[wrong] = random.integers(k, size=200)
+    text = "".join(f"{row:05}.png,{label:04}\n" for row, label in enumerate(given))
+    Path("labels.csv").write_text(f"file_name,label\n{text}")
+    Path("images").mkdir()
+    for row in range(2 * k):
+        Image.new("RGB", (2, 2), (row % 256, row // 256, 99)).save(f"images/{row:05}.png")
+    np.save("features.npy", features)
+    options = ("--output", "out", "--labels", "labels.csv", "--embeddings", "features.npy")
+    assert cli.main(["correct", "images", *options]) == 0
+    rows = rows_of("out/labels.csv")
+    first = [int(row["file_name"][:5]) for row in rows[:100]]
+    assert (given != truth)[first].mean() > 0.9
+    assert [row for row in rows if row["corrected_label"] != row["given_label"]] == []
+    assert Path("out/report.html").stat().st_size < 25_000_000

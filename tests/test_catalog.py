@@ -1,7 +1,5 @@
 """Every data set that settings can name is loaded, and looks alike."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from typing import get_args
@@ -19,13 +17,10 @@ from tests.tiny_cifar import write_cifar10, write_cifar100
 def roots(small_clothing1m, small_food101n, tmp_path):
     write_cifar10(tmp_path / "cifar")
     write_cifar100(tmp_path / "cifar")
+    clothes = make_clothes(tmp_path / "clothes", classes=3, images_per_class=20)
     here = {"data_root": str(tmp_path / "cifar"), "official_files": False}
     return {
-        **{"cifar10": here, "cifar100": here},
-        "clothes": {
-            "data_root": str(make_clothes(tmp_path / "clothes", classes=3, images_per_class=20)),
-            "trust": True,
-        },
+        **{"cifar10": here, "cifar100": here, "clothes": {"data_root": str(clothes), "trust": True}},
         "clothing1m": {"data_root": str(small_clothing1m)},
         "food101n": {"data_root": str(small_food101n), "test_root": str(small_food101n)},
         "image_folder": {"data_root": str(small_food101n / "Food-101N_release" / "images")},

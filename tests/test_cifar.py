@@ -101,9 +101,8 @@ def test_subset_is_balanced_follows_from_the_seed_and_keeps_labels_with_images(t
 @pytest.fixture
 def noisy(tmp_path):
     write_cifar10(tmp_path, train=300)
-    return Settings(
-        dataset="cifar10", data_root=str(tmp_path), official_files=False, noise_rate=0.4, width=4, network="strided_cnn"
-    )
+    where = {"dataset": "cifar10", "data_root": str(tmp_path), "official_files": False}
+    return Settings(**where, noise_rate=0.4, width=4, network="strided_cnn")
 
 
 def test_noise_comes_at_the_rate_asked_for_and_only_if_it_is(noisy):
@@ -264,11 +263,8 @@ def test_lies_about_the_type_of_an_array_are_not_believed(tmp_path):
 
 
 def test_every_layout_of_whole_numbers_comes_through(tmp_path):
-    arrays = {
-        "fortran": np.asfortranarray(np.arange(6).reshape(2, 3)),
-        "big endian": np.arange(3, dtype=">i2"),
-        "bytes": np.arange(200, 256, dtype=np.uint8),
-    }
+    arrays = {"big endian": np.arange(3, dtype=">i2"), "bytes": np.arange(200, 256, dtype=np.uint8)}
+    arrays |= {"fortran": np.asfortranarray(np.arange(6).reshape(2, 3))}
     torch.save(arrays, tmp_path / "b.pt")
     for protocol in (3, 4, 5):
         dump(tmp_path / f"{protocol}", arrays, protocol)

@@ -1,8 +1,7 @@
 """The dsl-teach command: what it prints, where it writes, how it ends."""
 
-from __future__ import annotations
-
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,27 +37,22 @@ def test_train_prints_a_line_an_epoch_and_show_reads_the_run(config, capsys):
     lines = capsys.readouterr().out.splitlines()
     folder = run_folder(config.parent / "runs", Settings.from_yaml(config))
     assert lines[0] == f"Run folder {folder}"
-    assert [line.split(",")[0] for line in lines[1:3]] == ["epoch 1 of 2", "epoch 2 of 2"]
-    assert "test accuracy" in lines[1]
-    assert "labels right" in lines[2]
+    assert re.match("epoch 1 of 2, .*test accuracy", lines[1])
+    assert re.match("epoch 2 of 2, .*labels right", lines[2])
     assert lines[-1] == f"Look at it with: dsl-teach show {folder}"
     assert cli.main(["show", str(folder)]) == 0
     shown = capsys.readouterr().out
-    assert "labels right %" in shown
-    assert "2 of 2 epochs, finished" in shown
+    assert all(part in shown for part in ("labels right %", "2 of 2 epochs, finished"))
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert train(config) == 0
     assert f"Run folder {folder}, continued" in capsys.readouterr().out
 
 
 def test_changed_settings_open_another_folder(config, capsys):
-    assert train(config, "--set", "epochs=1", "--set", "seed=3") == 0
-    assert train(config, "--set", "epochs=1", "--set", "learning_rate=1e-3") == 0
-    folders = sorted((config.parent / "runs").iterdir())
-    assert len(folders) == 2
-    settings = [Settings.from_yaml(folder / "settings.yaml") for folder in folders]
-    assert {s.seed for s in settings} == {0, 3}
-    assert {s.learning_rate for s in settings} == {0.05, 0.001}
+    for change in ("seed=3", "learning_rate=1e-3"):
+        assert train(config, "--set", "epochs=1", "--set", change) == 0
+    settings = [Settings.from_yaml(folder / "settings.yaml") for folder in (config.parent / "runs").iterdir()]
+    assert {(s.epochs, s.seed, s.learning_rate) for s in settings} == {(1, 3, 0.05), (1, 0, 0.001)}
 
 
 @pytest.mark.parametrize(
@@ -114,8 +108,7 @@ def test_show_without_matplotlib_still_shows_the_table(config, capsys, monkeypat
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert cli.main(["show", str(folder)]) == 0
     shown = capsys.readouterr().out
-    assert "learning rate" in shown
-    assert "install the lab extra" in shown
+    assert all(part in shown for part in ("learning rate", "install the lab extra"))
     assert not (folder / "curves.png").exists()
 
 
@@ -143,7 +136,7 @@ def test_sigterm_ends_the_command_with_a_sentence_and_143(config):
         while not process.stdout.readline().startswith("epoch 3 "):
             assert process.poll() is None, process.stderr.read()
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=600)
     assert process.returncode == 143
     assert errors.startswith("dsl-teach: Stopped by SIGTERM in epoch ")
     assert errors.endswith("Run it again to continue.\n")
@@ -156,7 +149,7 @@ def test_a_signal_while_it_starts_up_ends_it_without_a_traceback(config, command
         while not any("libtorch" in place.path for place in psutil.Process(process.pid).memory_maps()):
             time.sleep(0.01)
         process.send_signal(number)
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate(timeout=600)
     assert process.returncode == 128 + number
     assert errors == f"dsl-teach: Stopped by {number.name}.\n"
     assert out == ""
@@ -186,16 +179,13 @@ def test_a_sweep_that_cannot_be_run_ends_with_a_sentence_and_code_2(tmp_path, ca
 
 
 def test_help_names_every_setting_and_imports_no_torch():
-    program = (
-        "import sys; from dsl_teach import cli; code = cli.main(sys.argv[1:]); print('torch' in sys.modules, code)"
-    )
-    helps = {}
-    for name in ("", "train"):
-        command = [sys.executable, "-c", program, *name.split(), "--help"]
-        helps[name] = subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout
-    assert all(said.endswith("False 0\n") for said in helps.values())
-    assert all(command in helps[""] for command in ("train", "sweep", "show", "check", "doctor"))
-    assert all(f"\n  {name} " in helps["train"] for group in help_text().values() for name in group)
+    program = "import sys; from dsl_teach import cli; code = cli.main(); print('torch' in sys.modules, code)"
+    settings = [f"\n  {name} " for group in help_text().values() for name in group]
+    for words, named in (([], ["train", "sweep", "show", "check", "doctor"]), (["train"], settings)):
+        command = [sys.executable, "-c", program, *words, "--help"]
+        said = subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout
+        assert said.endswith("False 0\n")
+        assert all(name in said for name in named)
 
 
 def test_warnings_are_plain_notes(capsys, monkeypatch, tmp_path):

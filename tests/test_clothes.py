@@ -8,6 +8,7 @@ from make_synthetic import make_clothes
 
 pytest.importorskip("timm")
 
+from dsl_teach.config import Settings
 from dsl_teach.data import clothes
 from dsl_teach.data.clothes import by_sender
 from dsl_teach.data.clothes import clothes as read
@@ -47,14 +48,11 @@ def test_noise_of_each_kind_has_its_rate(folder, noise, monkeypatch):
     asked = []
     monkeypatch.setattr(clothes, "probe", lambda data, network: asked.append(network) or torch.rand(
         len(data), 3, generator=generator, dtype=torch.float64).softmax(1))  # fmt: skip
-    from dsl_teach.config import Settings
-
     settings = Settings(dataset="clothes", data_root=str(folder), noise_rate=0.4, noise_from=noise, trust=True)
     data = clothes.load(settings)
     assert int((data.noisy_labels != data.clean_labels).sum()) == round(0.4 * len(data))
-    assert (
-        asked == {"chance": [], "images": ["tf_efficientnet_lite0"], "other_network": ["tf_efficientnet_lite2"]}[noise]
-    )
+    named = {"chance": [], "images": ["tf_efficientnet_lite0"], "other_network": ["tf_efficientnet_lite2"]}
+    assert asked == named[noise]
 
 
 def test_what_is_missing_is_named(folder, tmp_path):

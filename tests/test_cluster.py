@@ -1,18 +1,16 @@
 """Trials as jobs of submitit: the rows of plain processes, failures told; what is stopped or queued again continues."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
 
 from dsl_teach import sweep
 from dsl_teach.workers import Job, submit
+from tests import wait_for
 
 pytest.importorskip("submitit")
 
@@ -52,13 +50,6 @@ def at_work_in(folder):
     return [p for p in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(p.info["cmdline"] or [])]
 
 
-def wait_for(condition, seconds=120.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
 @pytest.mark.slow
 def test_a_job_whose_time_is_up_is_queued_again_and_continues(plan, tmp_path):
     """Slurm's signal before a time limit, sent by hand: the trial saves, and the same call goes on."""
@@ -91,31 +82,18 @@ def test_a_job_whose_time_is_up_is_queued_again_and_continues(plan, tmp_path):
 def test_a_sweep_of_jobs_that_is_stopped_leaves_nothing_at_work(plan, tmp_path, executor):
     plan.write_text(LONG)
     output = tmp_path / "runs"
-    command = [
-        sys.executable,
-        "-m",
-        "dsl_teach.cli",
-        "sweep",
-        str(plan),
-        "--output",
-        str(output),
-        "--executor",
-        executor,
-    ]
+    command = [sys.executable, "-m", "dsl_teach.cli", "sweep", plan, "--output", output, "--executor", executor]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
     wait_for(lambda: list(output.glob("*/run/history.jsonl")))
     process.send_signal(signal.SIGTERM)
     assert process.wait(120) == 128 + signal.SIGTERM
-    wait_for(
-        lambda: not [p for p in psutil.process_iter(["cmdline"]) if str(output) in " ".join(p.info["cmdline"] or [])]
-    )
+    wait_for(lambda: not at_work_in(output))
 
 
-def test_what_the_executor_does_not_know_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no_such"):
-        submit([tmp_path], sweep.command, print, tmp_path, "local", at_once=1, asked={"no_such": 1})
-
-
-def test_another_executor_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="--executor cloud cannot be used"):
-        submit([tmp_path], sweep.command, print, tmp_path, "cloud", at_once=1, asked={})
+@pytest.mark.parametrize(
+    ("executor", "asked", "sentence"),
+    [("local", {"no_such": 1}, "no_such"), ("cloud", {}, "--executor cloud cannot be used")],
+)
+def test_what_nobody_knows_is_refused(tmp_path, executor, asked, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        submit([tmp_path], sweep.command, print, tmp_path, executor, at_once=1, asked=asked)

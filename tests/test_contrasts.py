@@ -1,7 +1,5 @@
 """Contrasts: the textbook's tests where seeds are independent, wider intervals where they are not, Holm, and tables."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -28,20 +28,12 @@ from dsl_teach.data.clothing1m import clothing1m
 from dsl_teach.data.decode import decode_image
 from dsl_teach.data.folders import SYNTHETIC, UNREADABLE
 from dsl_teach.storage import locked
-from tests.conftest import true_labels
+from tests.conftest import lines, listed_image, true_labels
 from tests.tiny_cifar import Attack, make_official, md5, write_cifar10
-
-
-def lines(path):
-    return path.read_text().splitlines()
 
 
 def images(root):
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.jpg"))
-
-
-def image(root, number=0, name="noisy_train"):
-    return root / lines(root / f"{name}_key_list.txt")[number]
 
 
 def run(script, *arguments):
@@ -108,9 +100,8 @@ def test_cifar_is_downloaded_unpacked_repaired_and_left_alone_when_it_is_there(s
 def test_clothes_come_file_by_file_against_their_checksums(server, tmp_path, monkeypatch, capsys):
     served, address = server
     shutil.copytree(make_clothes(tmp_path / "drawn", classes=3, images_per_class=20), served, dirs_exist_ok=True)
-    digest = {
-        path: hashlib.sha256((served / path).read_bytes()).hexdigest() for path in ["images.csv", *images(served)]
-    }
+    names = ["images.csv", *images(served)]
+    digest = {path: hashlib.sha256((served / path).read_bytes()).hexdigest() for path in names}
     monkeypatch.setattr(download, "SENDERS_SUM", digest.pop("images.csv"))
     monkeypatch.setattr(download, "SUMS", tmp_path / "sums")
     download.SUMS.write_text("".join(f"{value}  {path}\n" for path, value in digest.items()))
@@ -159,9 +150,8 @@ def test_label_files_are_checked_before_they_count(server, tmp_path, monkeypatch
     labels = np.arange(100) % 10
     found = {"clean_label": labels} | {name: np.roll(labels, 1) for name in download.LABELS["cifar10n"][1]}
     found["aggre_label"] = np.where(np.arange(100) < 9, 9 - labels, labels)
-    torch.save(
-        {"clean_label": Attack(tmp_path / "evil")} if content == "attack" else found, served / "CIFAR-10_human.pt"
-    )
+    found = {"clean_label": Attack(tmp_path / "evil")} if content == "attack" else found
+    torch.save(found, served / "CIFAR-10_human.pt")
     if content == "page":
         (served / "CIFAR-10_human.pt").write_bytes(b"<html>Not here</html>")
     right = content == "labels"
@@ -200,10 +190,10 @@ def test_verify_goes_on_after_a_missing_list_and_finds_a_key_in_two(clothing, ca
 
 @pytest.mark.parametrize(("share", "code"), [(0.001, 1), (0.1, 0)])
 def test_verify_lists_what_is_broken_and_allows_a_named_share(clothing, capsys, share, code):
-    image(clothing).unlink()
-    image(clothing, 1).write_bytes(image(clothing, 1).read_bytes()[:-50])
-    shutil.copy(image(clothing, name="clean_val"), image(clothing, 2))
-    shutil.copy(image(clothing, name="clean_test"), image(clothing, 3))
+    listed_image(clothing).unlink()
+    listed_image(clothing, 1).write_bytes(listed_image(clothing, 1).read_bytes()[:-50])
+    shutil.copy(listed_image(clothing, name="clean_val"), listed_image(clothing, 2))
+    shutil.copy(listed_image(clothing, name="clean_test"), listed_image(clothing, 3))
     assert run(verify, "clothing1m", clothing, "--workers", 1, "--max-unreadable", share) == code
     text = capsys.readouterr().out
     assert "noisy_train_key_list.txt: 2 missing or unreadable, 0 without a label." in text
@@ -267,15 +257,8 @@ def test_a_folder_that_another_process_writes_to_is_left_alone(clothing, tmp_pat
 
 
 def test_synthetic_data_drawn_twice_at_once_are_whole(tmp_path):
-    command = [
-        sys.executable,
-        make_synthetic.__file__,
-        "food101n",
-        "--images-per-class",
-        "2",
-        "--output",
-        tmp_path / "food",
-    ]
+    small = ("food101n", "--images-per-class", "2", "--output", tmp_path / "food")
+    command = [sys.executable, make_synthetic.__file__, *small]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     errors = [one.communicate()[1] for one in both]
     assert sorted(one.returncode for one in both) == [0, 1], errors
@@ -332,13 +315,12 @@ def test_prepare_keeps_each_file_s_own_format(tmp_path):
     for name in ("a.png", "b.webp", "c.JPG"):
         Image.new("RGB", (80, 60), "green").save(tmp_path / "raw" / "cat" / name)
     prepare.prepare(tmp_path / "raw", tmp_path / "copy", short_side=30)
-    for name, kind in (("a.png", "PNG"), ("b.webp", "WEBP"), ("c.JPG", "JPEG")):
-        small = Image.open(tmp_path / "copy" / "cat" / name)
-        assert (small.format, small.size) == (kind, (40, 30))
+    small = [Image.open(tmp_path / "copy" / "cat" / name) for name in ("a.png", "b.webp", "c.JPG")]
+    assert [(one.format, one.size) for one in small] == [(kind, (40, 30)) for kind in ("PNG", "WEBP", "JPEG")]
 
 
 def test_prepare_runs_on_its_own_and_names_what_it_cannot_read(clothing, tmp_path):
-    image(clothing).write_bytes(b"\xff\xd8\xff broken")
+    listed_image(clothing).write_bytes(b"\xff\xd8\xff broken")
     command = [sys.executable, prepare.__file__, clothing, tmp_path / "copy", "--workers", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

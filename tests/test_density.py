@@ -1,7 +1,5 @@
 """S, S_c, rho and eta against the loop reference, by hand, and by what must not change them."""
 
-from __future__ import annotations
-
 import torch
 from hypothesis import given
 from hypothesis import strategies as st

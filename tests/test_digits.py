@@ -1,7 +1,5 @@
 """Digits: split, thinning, noise at the requested rate, reproducible."""
 
-from __future__ import annotations
-
 import torch
 
 from dsl_teach import Settings, load_dataset

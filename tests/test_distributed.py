@@ -1,13 +1,9 @@
 """Two processes under torchrun against one at the same global batch."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -18,9 +14,8 @@ from dsl_teach.data.batches import WHOLE, crop_and_flip, make_batches
 from dsl_teach.data.dataset import ImageFiles
 from dsl_teach.seeds import stream
 from dsl_teach.training import distributed
+from tests import ROOT, wait_for
 from tests.distributed_driver import RUNS, N, everything, rows
-
-ROOT = Path(__file__).parent.parent
 
 
 def torchrun(folder, action):
@@ -34,6 +29,12 @@ def torchrun(folder, action):
     )  # fmt: skip
 
 
+def ended(job):
+    """The exit status, and what it said."""
+    _, said = job.communicate(timeout=900)
+    return job.returncode, said
+
+
 def checkpoints(folder):
     return [path.name for path in sorted((folder / "checkpoints").glob("*.pt"))]
 
@@ -42,9 +43,7 @@ def checkpoints(folder):
 def failed(tmp_path_factory):
     """The folder of all runs, and how one ended of which the second process fails."""
     folder = tmp_path_factory.mktemp("two")
-    job = torchrun(folder, "fail")
-    _, said = job.communicate(timeout=200)
-    return folder, job.returncode, said, checkpoints(folder / "failed")
+    return folder, *ended(torchrun(folder, "fail")), checkpoints(folder / "failed")
 
 
 @pytest.fixture(scope="module")
@@ -52,27 +51,22 @@ def terminated(failed):
     """How a run ended that got SIGTERM, torchrun and its processes alike, as a batch system sends it; what it saved."""
     folder = failed[0]
     job = torchrun(folder, "slow")
-    end = time.monotonic() + 200
-    while not (folder / "under way").exists() and time.monotonic() < end:
-        time.sleep(0.1)
+    wait_for((folder / "under way").exists)
     for process in [*psutil.Process(job.pid).children(recursive=True), job]:
         process.send_signal(signal.SIGTERM)
-    _, said = job.communicate(timeout=200)
-    return job.returncode, said, checkpoints(folder / "slow")
+    return *ended(job), checkpoints(folder / "slow")
 
 
 @pytest.fixture(scope="module")
 def two(failed, terminated):
     """What each of two processes holds in the end, after these runs were continued and others were made."""
-    job = torchrun(failed[0], "finish")
-    _, said = job.communicate(timeout=400)
-    assert job.returncode == 0, said[-3000:]
+    status, said = ended(torchrun(failed[0], "finish"))
+    assert status == 0, said[-3000:]
     return [torch.load(failed[0] / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
 @pytest.fixture(scope="module")
 def one():
-    """What one process by itself holds in the end."""
     return everything()
 
 
@@ -121,9 +115,7 @@ class TestTwoProcesses:
         assert saved == ["epoch-00002-step-00000000.pt", "epoch-00002-step-00000002.pt"]
 
     def test_a_process_that_is_killed_takes_the_other_with_it(self, tmp_path):
-        job = torchrun(tmp_path, "killed")
-        job.communicate(timeout=200)
-        assert job.returncode != 0
+        assert ended(torchrun(tmp_path, "killed"))[0] != 0
         assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in (p.info["cmdline"] or [])]
 
     def test_sigterm_ends_the_job_with_all_state_saved(self, terminated):
@@ -155,7 +147,6 @@ class TestTwoProcesses:
 
 
 def as_process(monkeypatch, rank):
-    """This process, as one of three."""
     monkeypatch.setattr(distributed, "rank", lambda: rank)
     monkeypatch.setattr(distributed, "world_size", lambda: 3)
     return distributed.share()

@@ -1,7 +1,5 @@
 """The site: builds without a warning, leads nowhere that is not there, and asks no other host for anything."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -15,9 +13,10 @@ import nbformat
 import pytest
 import yaml
 
+from tests.conftest import ROOT
+
 pytest.importorskip("sphinx")
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 LOADED = {"script", "link", "img", "source", "iframe", "video", "audio", "embed", "object"}
 """Elements whose address is fetched when the page is opened, without a click."""
@@ -38,9 +37,8 @@ class Page(HTMLParser):
         self.anchors |= {values[name] for name in ("id", "name") if values.get(name)}
         self.links += [(tag, values[name]) for name in ("href", "src", "data", "poster") if values.get(name)]
         self.figures += [values.get("alt")] if tag == "img" else []
-        if not self.inside and (
-            tag in ("pre", "code", "script", "style") or "math" in (values.get("class") or "").split()
-        ):
+        is_formula = "math" in (values.get("class") or "").split()
+        if not self.inside and (tag in ("pre", "code", "script", "style") or is_formula):
             self.inside = tag
 
     def handle_endtag(self, tag):
@@ -51,7 +49,6 @@ class Page(HTMLParser):
 
 
 def build(root: Path, out: Path) -> dict[str, Page]:
-    """Every page of the site, by its place; the folder is as make docs leaves it."""
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", f"{out}_doctrees", "-c", "docs", "."]
     done = subprocess.run([*command, str(out)], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -76,29 +73,20 @@ def test_every_notebook_has_a_page_that_the_front_page_lists(pages):
 
 
 def test_no_link_and_no_anchor_is_broken(pages, folder):
-    broken, checked = [], 0
-    for place, page in pages.items():
-        for _, link in page.links:
-            address = urlsplit(link)
-            if address.scheme or address.netloc:
-                continue
-            path = unquote(address.path)
-            target = os.path.normpath(os.path.join(os.path.dirname(place), path)) if path else place
-            there = (folder / target).is_file()
-            anchored = target not in pages or unquote(address.fragment) in pages[target].anchors
-            broken += [] if there and anchored else [f"{place}: {link}"]
-            checked += 1
-    assert checked > 1000
-    assert broken == []
+    links = [(place, urlsplit(link)) for place, page in pages.items() for _, link in page.links]
+    ours = [(place, link) for place, link in links if not (link.scheme or link.netloc)]
+    assert len(ours) > 1000
+    for place, link in ours:
+        path = unquote(link.path)
+        target = os.path.normpath(os.path.join(os.path.dirname(place), path)) if path else place
+        assert (folder / target).is_file(), f"{place}: {link}"
+        assert target not in pages or unquote(link.fragment) in pages[target].anchors, f"{place}: {link}"
 
 
 def test_nothing_is_loaded_from_another_host(pages, folder):
     loaded = [(place, link) for place, page in pages.items() for tag, link in page.links if tag in LOADED]
-    styles = [
-        (str(path), url)
-        for path in folder.rglob("*.css")
-        for url in re.findall(r"url\(['\"]?([^'\")]+)", path.read_text())
-    ]
+    sheets = {str(path): path.read_text() for path in folder.rglob("*.css")}
+    styles = [(path, url) for path, text in sheets.items() for url in re.findall(r"url\(['\"]?([^'\")]+)", text)]
     assert len(loaded) > 100
     assert styles
     assert [(where, link) for where, link in loaded + styles if re.match(r"(https?:)?//", link)] == []
@@ -120,9 +108,8 @@ def test_colab_and_folders_are_linked_once_there_is_an_address(tmp_path):
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("*.md", "_build", "*.png"))
     lesson = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A lesson")])
     nbformat.write(lesson, tmp_path / "notebooks" / NOTEBOOKS[0].name)
-    (tmp_path / "docs" / "index.md").write_text(
-        "# Front\n\n[all](../notebooks)\n\n```{toctree}\n:glob:\n../notebooks/*\n```\n"
-    )
+    front = "# Front\n\n[all](../notebooks)\n\n```{toctree}\n:glob:\n../notebooks/*\n```\n"
+    (tmp_path / "docs" / "index.md").write_text(front)
     urls = '[project.urls]\nRepository = "https://github.com/someone/project"\n'
     (tmp_path / "pyproject.toml").write_text(f'[project]\nversion = "1"\n{urls}')
     pages = build(tmp_path, tmp_path / "html")

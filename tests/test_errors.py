@@ -1,7 +1,5 @@
 """Where commands end: whose mistake it was, what is said about it, and the exit code."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -16,14 +14,6 @@ from dsl_teach.errors import boundary, is_users, sentence
 from dsl_teach.training.checkpoint import Interrupted
 
 ROOT = Path(__file__).parent.parent
-
-
-def raised(action):
-    try:
-        action()
-    except Exception as error:
-        return error
-    raise AssertionError("it went well")
 
 
 def save(folder, value):
@@ -50,7 +40,9 @@ def save(folder, value):
 )
 def test_a_users_mistake_is_told_in_a_sentence_without_advice_to_load_unsafely(tmp_path, action, said):
     save(tmp_path, Path)
-    error = raised(lambda: action(tmp_path))
+    with pytest.raises(Exception) as raised:  # noqa: PT011
+        action(tmp_path)
+    error = raised.value
     assert is_users(error)
     assert said in sentence(error)
     assert not {"weights_only", "allow_pickle"} & set(sentence(error).replace("=", " ").split())

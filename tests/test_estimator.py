@@ -1,7 +1,5 @@
 """The scikit-learn estimator: its contract, and the same answers as the functions."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -63,5 +61,4 @@ def test_it_is_tuned_within_a_pipeline_and_gives_scores_to_the_next_step():
 
 
 def test_prototypes_are_shown_in_a_line():
-    X, y = blobs(3)
-    assert len(repr(PrototypeClassifier(p=4).fit(X, y).prototypes_)) < 100
+    assert len(repr(PrototypeClassifier(p=4).fit(*blobs(3)).prototypes_)) < 100

@@ -1,7 +1,5 @@
 """Why a label was changed: scores and cosines by hand, labels by epoch, sentences, and the figure."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 
@@ -58,13 +56,10 @@ def test_a_vote_is_the_cosines_to_the_prototypes_and_their_mean_the_score(fitted
         assert float(found.cosines.mean()) == pytest.approx(float(sight.class_scores[7, label]), abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("averaged_weights", 0.9)]
-    + [
-        ("correct_by", way) for way in ("density_peaks", "class_means", "random", "neighbours", "head", "leave_one_out")
-    ],
-)
+WAYS = ("density_peaks", "class_means", "random", "neighbours", "head", "leave_one_out")
+
+
+@pytest.mark.parametrize(("option", "value"), [("averaged_weights", 0.9), *(("correct_by", way) for way in WAYS)])
 def test_every_way_to_correct_can_be_explained_and_drawn(option, value):
     fitted = run(QUICK.replace(**{option: value}))
     seen, labels, changed = explain.sight_of(fitted), fitted.result.correction.labels, 0
@@ -101,8 +96,8 @@ def test_the_most_doubtful_come_first_and_their_labels_end_with_the_corrected_on
     assert margins == sorted(margins)
     assert max(margins) < 0
     for one in found:
-        assert one.labels[:2] == (one.noisy_label, one.noisy_label)
-        assert one.labels[-1] == one.corrected_label
+        first, second, *_, last = one.labels
+        assert (first, second, last) == (one.noisy_label, one.noisy_label, one.corrected_label)
         assert len(one.labels) == 5
 
 
@@ -122,10 +117,9 @@ def test_the_figure_of_a_colour_image_whatever_its_classes_are_called(clean):
         found = explain.explain(fitted, sample, explain.sight_of(fitted))
         words = words_of(explain.explanation_figure(fitted.data, found, prototypes=2, classes=2))
         assert any(plain(fitted.data.class_names[found.noisy_label]) in text for text in words)
-        assert ("The true label is" in explain.in_words(found, fitted.data.class_names)) == (
-            found.clean_label is not None
-        )
-        assert (found.clean_label is None) == (clean is None or int(clean[sample]) < 0)
+        is_known = clean is not None and int(clean[sample]) >= 0
+        assert (found.clean_label is not None) == is_known
+        assert ("The true label is" in explain.in_words(found, fitted.data.class_names)) == is_known
 
 
 def test_a_prototype_is_its_own_witness_and_a_mislabelled_one_is_shown_as_such(fitted, sight):

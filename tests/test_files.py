@@ -1,17 +1,27 @@
-"""Files that people write: read as they look, or refused in a sentence that names the file; never anything else."""
+"""Files of others, whole or damaged: read as they look, or refused in a sentence that names the file; nothing else."""
 
-from __future__ import annotations
-
+import io
 import os
+import pickle
+import shutil
+import warnings
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dsl_teach.config import Settings, require_use
+from dsl_teach.data.cifar import published_labels
+from dsl_teach.data.clothing1m import clothing1m
+from dsl_teach.data.food101n import food101n
+from dsl_teach.errors import is_users, sentence
 from dsl_teach.files import DEEPEST, read_json, read_text, read_value, read_yaml
+from dsl_teach.storage import write_checked
 from dsl_teach.sweep import read_sweep
+from dsl_teach.training.checkpoint import RunFolder
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))  # 10,000 once, before a release
 NAMES = st.sampled_from([*Settings.model_fields, "base", "cases", "methods", "grid", "seeds", "rows", "base_from", "x"])
@@ -23,6 +33,7 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 PLAIN = st.dictionaries(NAMES, VALUES, max_size=5).map(lambda content: yaml.safe_dump(content).encode())
+FUZZED = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CONTENTS = PLAIN | st.binary(max_size=60) | st.text(alphabet="a:-[]{}!&*#'\"\n 01.e?|>%@,", max_size=40).map(str.encode)
 
 
@@ -66,7 +77,7 @@ def test_json_that_is_cut_short_names_its_file(tmp_path, lines):
         read_json(path, lines=lines)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@FUZZED
 @given(CONTENTS)
 def test_any_bytes_are_settings_and_a_sweep_or_a_sentence(tmp_path, content):
     (path := tmp_path / "any.yaml").write_bytes(content)
@@ -78,3 +89,104 @@ def test_any_bytes_are_settings_and_a_sweep_or_a_sentence(tmp_path, content):
         else:
             said = "read"
         assert said
+
+
+PLACE = st.floats(0, 1, exclude_max=True)
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(["flip", "cut", "drop", "insert", "double"]), PLACE, st.binary(max_size=9))
+)
+
+
+def changed(content: bytes, changes: list[tuple[str, float, bytes]]) -> bytes:
+    for what, place, piece in changes:
+        at = int(place * len(content))
+        if what == "flip":
+            content = content[:at] + bytes(byte ^ (1 << at % 8) for byte in content[at : at + 1]) + content[at + 1 :]
+        elif what == "cut":
+            content = content[:at]
+        elif what == "drop":
+            content = content[:at] + content[at + len(piece) :]
+        elif what == "insert":
+            content = content[:at] + piece + content[at:]
+        else:
+            content = content[:at] + content[at : at + 200] + content[at:]
+    return content
+
+
+def told(read) -> None:
+    """It is read, or refused by an error that the commands tell in a sentence."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            read()
+    except Exception as error:
+        if not is_users(error) or len(sentence(error)) < 20:
+            raise
+
+
+def label_files() -> dict[str, bytes]:
+    rows = {"clean_label": np.arange(30) % 10, "random_label1": np.arange(30) % 7}
+    np.savez(npz := io.BytesIO(), **rows)
+    torch.save(rows, pt := io.BytesIO())
+    return {"labels.npz": npz.getvalue(), "labels.pt": pt.getvalue(), "old.pt": pickle.dumps(rows, protocol=2)}
+
+
+@pytest.mark.parametrize("name", label_files())
+@FUZZED
+@given(changes=CHANGES)
+def test_label_files(tmp_path, name, changes):
+    (path := tmp_path / name).write_bytes(changed(label_files()[name], changes))
+    told(lambda: published_labels(path, "random_label1"))
+
+
+LISTS = [
+    *(
+        ("small_clothing1m", f"{name}.txt", lambda root: clothing1m(root, trust=True))
+        for name in ("noisy_label_kv", "noisy_train_key_list", "category_names_eng")
+    ),
+    *(
+        ("small_food101n", f"Food-101N_release/meta/{name}", lambda root: food101n(root, root, trust=True))
+        for name in ("imagelist.tsv", "classes.txt", "verified_train.tsv")
+    ),
+]
+
+
+@pytest.mark.parametrize(("source", "name", "read"), LISTS)
+@FUZZED
+@given(changes=CHANGES)
+def test_lists(request, tmp_path, source, name, read, changes):
+    whole, root = request.getfixturevalue(source), tmp_path / "copy"
+    if not root.exists():
+        shutil.copytree(whole, root)
+    (root / name).write_bytes(changed((whole / name).read_bytes(), changes))
+    told(lambda: read(root))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = RunFolder(tmp_path_factory.mktemp("run"), Settings())
+    folder.require_same_data({"left_out": 0})
+    folder.save_checkpoint({"weights": torch.arange(40.0), "history": [], "memory": {}}, 1, 0)
+    folder.close()
+    return folder.checkpoints()[0].read_bytes()
+
+
+@pytest.mark.parametrize("vouched_for", [False, True])
+@FUZZED
+@given(changes=CHANGES, other=st.none() | st.sampled_from([1, [], {"identity": 1}, {"identity": {"settings": []}}]))
+def test_checkpoints(checkpoint, tmp_path, vouched_for, changes, other):
+    shutil.rmtree(tmp_path / "run", ignore_errors=True)
+    folder = RunFolder(tmp_path / "run", Settings())
+    folder.require_same_data({"left_out": 0})
+    path = folder.path / "checkpoints" / "epoch-00001-step-00000000.pt"
+    write_checked(path, lambda file: file.write(checkpoint))
+    content = changed(checkpoint, changes)
+    if other is not None:
+        torch.save(other, saved := io.BytesIO())
+        content = saved.getvalue()
+    if vouched_for:  # its checksum is right: somebody else wrote it so
+        write_checked(path, lambda file: file.write(content))
+    else:
+        path.write_bytes(content)
+    told(folder.latest_checkpoint)
+    folder.close()

@@ -18,7 +18,7 @@ from dsl_teach.data.dataset import UNKNOWN
 from dsl_teach.data.decode import UnreadableImage, decode_image
 from dsl_teach.data.folders import SYNTHETIC, UNREADABLE, image_folder
 from dsl_teach.data.food101n import food101n
-from tests.conftest import true_labels
+from tests.conftest import lines, listed_image, true_labels
 
 STRAY = pytest.mark.filterwarnings("ignore:1 verification label")
 
@@ -44,14 +44,6 @@ def change(path, old, new):
 
 def cut_off(path):
     path.write_bytes(path.read_bytes()[:-100])
-
-
-def lines(path):
-    return path.read_text().splitlines()
-
-
-def clothing_image(root, number=0, name="noisy_train"):
-    return root / lines(root / f"{name}_key_list.txt")[number]
 
 
 def test_clothing1m_trains_on_the_key_list_and_tests_on_right_labels(small_clothing1m):
@@ -163,11 +155,11 @@ def relabel(root, change):
 
 
 BREAK = [
-    (lambda root: clothing_image(root).unlink(), "missing"),
-    (lambda root: cut_off(clothing_image(root)), "truncated"),
-    (lambda root: clothing_image(root).write_bytes(clothing_image(root).read_bytes()[:2000] + bytes(2000)), ""),
-    (lambda root: clothing_image(root).write_text("<html>404</html>"), ""),
-    (lambda root: shutil.copy(clothing_image(root, name="clean_test"), clothing_image(root)), "the same bytes"),
+    (lambda root: listed_image(root).unlink(), "missing"),
+    (lambda root: cut_off(listed_image(root)), "truncated"),
+    (lambda root: listed_image(root).write_bytes(listed_image(root).read_bytes()[:2000] + bytes(2000)), ""),
+    (lambda root: listed_image(root).write_text("<html>404</html>"), ""),
+    (lambda root: shutil.copy(listed_image(root, name="clean_test"), listed_image(root)), "the same bytes"),
     (lambda root: relabel(root, lambda line: line.rsplit(" ", 1)[0]), "no label"),
     (lambda root: relabel(root, lambda line: ""), "no label"),
 ]
@@ -189,9 +181,9 @@ def test_what_cannot_be_used_is_left_out_counted_and_told(clothing, monkeypatch,
 
 
 def test_a_broken_test_image_is_left_out_too_and_a_whole_file_with_something_behind_it_is_not(clothing):
-    with clothing_image(clothing).open("ab") as file:
+    with listed_image(clothing).open("ab") as file:
         file.write(b"made by a telephone")
-    cut_off(clothing_image(clothing, name="clean_test"))
+    cut_off(listed_image(clothing, name="clean_test"))
     with pytest.warns(UserWarning, match=r"0 of 30 images .* and 1 of 6 images of clean_test_key_list\.txt"):
         assert len(clothing1m(clothing).test_labels) == 5
 
@@ -200,10 +192,8 @@ def test_a_folder_that_nobody_verified_is_looked_at_and_the_loader_says_so(cloth
     (clothing / SYNTHETIC).unlink()
     for change in ("", lines(clothing / "noisy_train_key_list.txt")[0] + "\n"):
         rewrite(clothing, change.encode(), b"")  # what was found about other lists does not count
-        with pytest.warns(
-            UserWarning,
-            match=r"Clothing1M has (not been|changed since it was) verified: its .* Run data_scripts/verify",
-        ):
+        said = r"Clothing1M has (not been|changed since it was) verified: its .* Run data_scripts/verify"
+        with pytest.warns(UserWarning, match=said):
             clothing1m(clothing)
         verify("clothing1m", clothing)
         with warnings.catch_warnings():
@@ -212,7 +202,7 @@ def test_a_folder_that_nobody_verified_is_looked_at_and_the_loader_says_so(cloth
 
 
 def test_trust_looks_at_nothing_and_stops_at_the_first_unreadable_image(clothing):
-    cut_off(clothing_image(clothing))
+    cut_off(listed_image(clothing))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         data = clothing1m(clothing, trust=True)
@@ -223,23 +213,22 @@ def test_trust_looks_at_nothing_and_stops_at_the_first_unreadable_image(clothing
 
 @pytest.mark.parametrize("trust", [False, True])
 def test_the_loader_goes_by_what_verify_found_until_a_file_changes(clothing, trust):
-    cut_off(clothing_image(clothing))
+    cut_off(listed_image(clothing))
     verify("clothing1m", clothing, max_unreadable=0.05)
     with pytest.warns(UserWarning, match="left out; the first is .* truncated"):
         assert len(clothing1m(clothing, trust=trust)) == 29
-    cut_off(clothing_image(clothing, 5))  # behind its back
+    cut_off(listed_image(clothing, 5))  # behind its back
     with pytest.warns(UserWarning, match="has changed since it was verified|left out") as told:
         assert len(clothing1m(clothing)) == 28
     assert len(told) == 2
 
 
 def test_a_link_out_of_the_data_folder_a_pipe_and_a_device_are_left_out(clothing, tmp_path):
-    outside = shutil.copy(clothing_image(clothing), tmp_path / "outside.jpg")
-    for number, make in enumerate(
-        (lambda path: path.symlink_to(outside), os.mkfifo, lambda path: path.symlink_to("/dev/zero"))
-    ):
-        clothing_image(clothing, number).unlink()
-        make(clothing_image(clothing, number))
+    outside = shutil.copy(listed_image(clothing), tmp_path / "outside.jpg")
+    ways = (lambda path: path.symlink_to(outside), os.mkfifo, lambda path: path.symlink_to("/dev/zero"))
+    for number, make in enumerate(ways):
+        listed_image(clothing, number).unlink()
+        make(listed_image(clothing, number))
     with pytest.warns(UserWarning, match="3 of 30 images .* leads out of the data folder"):
         assert len(clothing1m(clothing)) == 27
     batches = OnDiskBatches(clothing1m(clothing, trust=True).images, torch.zeros(30, dtype=torch.int64), batch_size=1)
@@ -256,7 +245,7 @@ def test_a_folder_with_too_many_broken_images_or_a_damaged_list_of_them_is_refus
         file.write("cat/1.jpg missing")
     with pytest.raises(ValueError, match=r"unreadable\.txt, line 2"):
         clothing1m(clothing)
-    cut_off(clothing_image(clothing))
+    cut_off(listed_image(clothing))
     verify("clothing1m", clothing)
     with pytest.raises(ValueError, match=r"unreadable\.txt: NOT IN ORDER.*max_unreadable 0\.001"):
         clothing1m(clothing)
@@ -329,13 +318,14 @@ def test_image_folder_has_a_test_folder_or_holds_out_a_share_by_seed(folder):
 
 
 def test_image_folder_refuses_what_is_no_such_folder(folder):
-    with pytest.raises(FileNotFoundError, match=r"There is no folder .*nowhere"):
-        image_folder(folder / "nowhere")
-    with pytest.raises(ValueError, match="holds no class folder"):
-        image_folder(folder / "train" / "cat")
     (folder / "train" / "ant").mkdir()
-    with pytest.raises(ValueError, match=r"class folder .*ant holds no image"):
-        image_folder(folder / "train")
+    for name, error, said in (
+        ("nowhere", FileNotFoundError, r"There is no folder .*nowhere"),
+        ("train/cat", ValueError, "holds no class folder"),
+        ("train", ValueError, r"class folder .*ant holds no image"),
+    ):
+        with pytest.raises(error, match=said):
+            image_folder(folder / name)
 
 
 @pytest.mark.parametrize("verified", [False, True])

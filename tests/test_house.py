@@ -1,7 +1,5 @@
 """The rules of the house: which way imports run, what the package needs, what the repository may not hold."""
 
-from __future__ import annotations
-
 import ast
 import re
 import tomllib
@@ -13,16 +11,8 @@ import yaml
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dsl_teach"
 
-FLOORS = [
-    {"_validate", "seeds", "files", "storage", "errors", "config"},
-    {"metrics"},
-    {"prototypes", "noise"},
-    {"data"},
-    {"training"},
-    {"own_data"},
-    {"workers"},
-    {"sweep", "cli"},
-]
+FLOORS = ["_validate seeds files storage errors config", "metrics", "prototypes noise", "data", "training"]
+FLOORS += ["own_data", "workers", "sweep cli"]
 """From the ground up. A module may import from its own floor and those below."""
 
 PROTOTYPES = ["density", "selection", "correction", "variants", "estimator"]
@@ -61,7 +51,7 @@ def imports_of(module: str) -> set[str]:
 
 
 def floor(module: str) -> int:
-    rooms = [level for level, names in enumerate(FLOORS) if module.split(".")[0] in names]
+    rooms = [level for level, names in enumerate(FLOORS) if module.split(".")[0] in names.split()]
     assert rooms, f"dsl_teach.{module} has no floor: give it one in {Path(__file__).name}"
     return rooms[0]
 
@@ -77,11 +67,6 @@ def test_imports_run_downwards(module):
 def test_density_then_selection_then_correction(place):
     later = {f"prototypes.{name}" for name in PROTOTYPES[place + 1 :]}
     assert not imports_of(f"prototypes.{PROTOTYPES[place]}") & later
-
-
-def test_an_upward_import_is_seen():
-    assert floor("prototypes.density") < floor("data.digits") < floor("training.loop") < floor("cli")
-    assert {"config", "data.batches"} <= imports_of("training.loop")
 
 
 @pytest.mark.parametrize("module", ["__init__", *modules()])
@@ -117,8 +102,7 @@ def test_environment_yml_installs_the_project():
 
 def test_the_lock_has_exact_versions_with_hashes_and_no_hosts():
     lock = (ROOT / "requirements.lock").read_text()
-    assert "http://" not in lock
-    assert "https://" not in lock
+    assert not re.search("https?://", lock)
     pinned = re.findall(r"^([\w\-\.]+)==", lock, flags=re.MULTILINE)
     assert lock.count("--hash=sha256:") >= len(pinned) > 50
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -1,7 +1,5 @@
 """Noise that knows only the class has a ratio of one; noise that looks at the image a larger one."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

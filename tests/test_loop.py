@@ -1,7 +1,5 @@
 """Algorithm 1: labels follow the index, corrections come when due, callbacks and options act as they say."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import asdict
 from functools import partial
@@ -164,16 +162,14 @@ def test_any_function_may_correct_and_is_called_when_due(device, start, due):
     calls, made = [], []
 
     def mine(network, train, settings, epoch, *, before, memory, clean_labels):
-        calls.append((epoch, before, memory.get("last"), clean_labels))
+        assert torch.equal(clean_labels, blobs(device)[1])
+        calls.append((epoch, before, memory.get("last")))
         memory["last"] = torch.tensor(epoch)
         made.append(correct(network, train, settings, epoch))
         return made[-1]
 
     result, _ = fitted(device, correct=mine, correction_start=start)
-    assert [call[0] for call in calls] == due
-    assert [call[1] for call in calls] == [None, *made][: len(due)]
-    assert [call[2] for call in calls] == [None, *due][: len(due)]
-    assert all(torch.equal(call[3], blobs(device)[1]) for call in calls)
+    assert calls == [*zip(due, [None, *made], [None, *due], strict=False)]
     assert result.correction is (made[-1] if made else None)
     assert [r.changed is not None for r in result.history] == [epoch >= start for epoch in range(4)]
 
@@ -181,20 +177,19 @@ def test_any_function_may_correct_and_is_called_when_due(device, start, due):
 def test_callbacks_are_called_in_order_and_see_how_far_training_is(device):
     events, lengths = [], []
 
-    class Recorder(Callback):
-        def __init__(self, name):
-            for moment in ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end"):
-                setattr(self, moment, partial(self.note, name, moment))
+    def note(name, moment, state, *batch):
+        events.append((name, moment, state.progress))
+        if batch:
+            lengths.append(tuple(len(rows) for rows in (batch[0].index, batch[1])))
+        else:
+            assert len(state.history) == state.epoch == state.progress
+            assert moment != "on_train_end" or state.correction.epoch == 2
 
-        def note(self, name, moment, state, *batch):
-            events.append((name, moment, state.progress))
-            if batch:
-                lengths.append(tuple(len(rows) for rows in (batch[0].index, batch[1])))
-            else:
-                assert len(state.history) == state.epoch == state.progress
-                assert moment != "on_train_end" or state.correction.epoch == 2
-
-    fitted(device, epochs=2, callbacks=[Recorder("one"), Recorder("other")])
+    recorders = {"one": Callback(), "other": Callback()}
+    for name, recorder in recorders.items():
+        for moment in ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end"):
+            setattr(recorder, moment, partial(note, name, moment))
+    fitted(device, epochs=2, callbacks=[*recorders.values()])
     moments = [("on_train_begin", 0)]
     for epoch in range(2):
         moments += [("on_batch_end", epoch + step / 6) for step in range(1, 7)] + [("on_epoch_end", epoch + 1)]
@@ -330,11 +325,9 @@ class TestAveragedWeights:
 
         class Spy(Callback):
             def on_train_begin(self, state):
-                self.state = state
                 state.optimizer.register_step_post_hook(lambda *a: kept.append(copy.deepcopy(network.state_dict())))
 
-        spy = Spy()
-        result = fit(network, batches, batches, self.settings.replace(alpha=0.0, epochs=2), callbacks=[spy])
+        result = fit(network, batches, batches, self.settings.replace(alpha=0.0, epochs=2), callbacks=[Spy()])
         assert len(kept) == 6
         for name, found in network.state_dict().items():  # what is left behind
             if found.is_floating_point():
@@ -352,14 +345,8 @@ class TestAveragedWeights:
     def test_labels_are_corrected_by_them(self, device):
         batches, network = pictures(device)
         looked = []
-
-        def mine(which, *rest, **known):
-            looked.append(which)
-            return correct(which, *rest, **known)
-
-        fit(network, batches, batches, self.settings, correct=mine)
-        assert len(looked) == 3
-        assert all(which is not network for which in looked)
+        fit(network, batches, batches, self.settings, correct=lambda *a, **k: looked.append(a[0]) or correct(*a, **k))
+        assert [which is network for which in looked] == [False] * 3
 
 
 class TestBalanced:

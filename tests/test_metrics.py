@@ -1,7 +1,5 @@
 """Accuracies, what correction did, and intervals over seeds."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 
@@ -11,13 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsl_teach.metrics import (
-    accuracy,
-    chance_changed,
-    correction_report,
-    interval,
-    paired_difference,
-)
+from dsl_teach.metrics import accuracy, chance_changed, correction_report, interval, paired_difference
 
 LABELS = st.lists(st.integers(0, 3), min_size=1, max_size=40).map(torch.tensor)
 

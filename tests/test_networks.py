@@ -1,8 +1,7 @@
 """Networks: logits and embeddings that belong together, first weights, precision and memory layout."""
 
-from __future__ import annotations
-
 import urllib.error
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -16,14 +15,8 @@ from dsl_teach.training.loop import make_optimizer
 from dsl_teach.training.networks import HalvingMaxPool, build_network, has_bfloat16, prepare, uses_bfloat16
 from dsl_teach.training.runs import environment
 
-NETWORKS = {
-    "small_cnn": (32, 3, 16),
-    "strided_cnn": (32, 3, 16),
-    "mlp": (None, 2, 4),
-    "resnet18_small": (32, 1, 512),
-    "resnet18": (64, 3, 512),
-    "resnet50": (64, 3, 2048),
-}
+NETWORKS = {"small_cnn": (32, 3, 16), "strided_cnn": (32, 3, 16), "mlp": (None, 2, 4)}
+NETWORKS |= {"resnet18_small": (32, 1, 512), "resnet18": (64, 3, 512), "resnet50": (64, 3, 2048)}
 """Side of the images, channels, features."""
 
 
@@ -46,14 +39,12 @@ def test_every_network_gives_logits_and_the_embeddings_they_come_from(name, devi
 
 
 def test_weights_follow_from_the_generator_alone():
-    torch.manual_seed(0)
-    _, one = made("mlp", side=None, channels=2)
-    before = torch.random.get_rng_state()
-    torch.manual_seed(1)
-    _, same = made("mlp", side=None, channels=2)
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
-    torch.manual_seed(0)
-    assert torch.equal(torch.random.get_rng_state(), before)  # nobody drew from the global generator
+    networks = []
+    for seed in (0, 1):
+        before = torch.manual_seed(seed).get_state()
+        networks.append(made("mlp", side=None, channels=2)[1])
+        assert torch.equal(torch.get_rng_state(), before)  # nobody drew from the global generator
+    assert all(torch.equal(a, b) for a, b in zip(*(network.parameters() for network in networks), strict=True))
 
 
 def test_images_are_scaled_by_the_mean_and_deviation_of_each_channel():
@@ -97,10 +88,8 @@ def test_weights_that_cannot_be_had_say_what_to_pass(tmp_path, content):
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet18_small"])
 def test_imagenet_weights_without_a_network_say_what_to_pass(monkeypatch, name):
-    def no_network(*args, **kwargs):
-        raise urllib.error.URLError("Name or service not known")
-
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_network)
+    error = urllib.error.URLError("Name or service not known")
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", Mock(side_effect=error))
     with pytest.raises(ValueError, match=r"weights is imagenet, but .*Set weights to none, or to the path"):
         made(name, side=32, channels=3, weights="imagenet")
 

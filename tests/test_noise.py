@@ -1,7 +1,5 @@
 """Noise models keep their rate, their seed, their kind and their direction; the report counts right."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from functools import partial
@@ -68,12 +66,11 @@ def test_a_seed_gives_these_very_labels_on_every_machine(name: str) -> None:
     row, column = torch.arange(2000)[:, None], torch.arange(8)
     weight = (row * 37 + column * column * 11 + row * column) % 61 + 1
     labels = (torch.arange(2000) * 5 % 8).long()
+    shares, how = weight.double() / weight.sum(dim=1, keepdim=True), {"generator": seeded(3)}
     made = {
-        "symmetric": lambda: noise.symmetric_noise(labels, 0.4, num_classes=8, generator=seeded(3)),
-        "pair flip": lambda: noise.pair_flip_noise(labels, 0.4, num_classes=8, generator=seeded(3)),
-        "second choice": lambda: noise.instance_dependent_noise(
-            weight.double() / weight.sum(dim=1, keepdim=True), labels, 0.4, generator=seeded(3)
-        ),
+        "symmetric": lambda: noise.symmetric_noise(labels, 0.4, num_classes=8, **how),
+        "pair flip": lambda: noise.pair_flip_noise(labels, 0.4, num_classes=8, **how),
+        "second choice": lambda: noise.instance_dependent_noise(shares, labels, 0.4, **how),
     }[name]()
     assert hashlib.sha256(made.noisy_labels.numpy().astype("<i8").tobytes()).hexdigest()[:16] == PINNED[name]
 

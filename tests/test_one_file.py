@@ -1,7 +1,5 @@
 """The method in one file gives what the library gives, and runs as it stands."""
 
-from __future__ import annotations
-
 import runpy
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,8 +1,5 @@
 """A folder of one's own: what is read, what is skipped and why, how doubtful labels are ranked, and what is written."""
 
-from __future__ import annotations
-
-import csv
 import json
 import os
 import types
@@ -16,6 +13,7 @@ from dsl_teach import cli
 from dsl_teach.own_data.correct import COLUMNS, correct_folder, rank
 from dsl_teach.own_data.folder import looked_at, read_folder
 from dsl_teach.own_data.scores import class_mean_scores, judge, principal_axes, wrong_in_first
+from tests.conftest import rows_of, state_of
 
 STRANGE = ["with space", 'quo"te', "<b>html", "new\nline", "שלום", "猫", "50%, a;b"]
 
@@ -39,15 +37,6 @@ def mislabelled(clean, wrong, k=4, seed=1):
     noisy = clean.clone()
     noisy[rows] = (clean[rows] + torch.randint(1, k, (wrong,), generator=generator)) % k
     return noisy
-
-
-def read(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def files_of(folder):
-    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*") if path.is_file()}
 
 
 def loops(x, y, k, shrinkage=0.1):
@@ -74,15 +63,11 @@ def test_class_means_are_those_of_really_leaving_each_sample_out():
 
 def test_a_samples_own_label_does_not_count():
     clean, x = blobs(n=80, k=4, d=5)
-    before = class_mean_scores(x, clean, num_classes=4)
     x[0] += 5 * torch.randn(5, generator=torch.Generator().manual_seed(3))  # far off: its label would weigh much
-    alone = x[1:], clean[1:]
     for label in range(4):
         changed = torch.cat([torch.tensor([label]), clean[1:]])
         scores = class_mean_scores(x, changed, num_classes=4)
-        reference = loops(torch.cat([x[:1], alone[0]]), changed, 4)
-        torch.testing.assert_close(scores[0], reference[0], rtol=1e-2, atol=1e-3)
-    assert before.shape == (80, 4)
+        torch.testing.assert_close(scores[0], loops(x, changed, 4)[0], rtol=1e-2, atol=1e-3)
 
 
 def test_turning_and_scaling_the_features_changes_no_score():
@@ -111,9 +96,8 @@ def test_class_folders_splits_and_a_table_give_the_same_labels(tmp_path):
         for c in ("cat", "dog"):
             picture(tmp_path / "a" / split / c / f"{split}.png")
             picture(tmp_path / "b" / c / f"{split}.png")
-    (tmp_path / "table.csv").write_text(
-        "path,label\n" + "".join(f"{s}/{c}/{s}.png,{c}\n" for s in ("test", "train") for c in ("cat", "dog"))
-    )
+    rows = "".join(f"{s}/{c}/{s}.png,{c}\n" for s in ("test", "train") for c in ("cat", "dog"))
+    (tmp_path / "table.csv").write_text(f"path,label\n{rows}")
     split, table = read_folder(tmp_path / "a"), read_folder(tmp_path / "a", tmp_path / "table.csv")
     assert split.class_names == ("cat", "dog") == read_folder(tmp_path / "b").class_names
     assert split.files.paths == ("test/cat/test.png", "test/dog/test.png", "train/cat/train.png", "train/dog/train.png")
@@ -152,13 +136,11 @@ def test_a_hostile_folder_gives_right_rows_and_a_reason_for_each_that_is_skipped
     pytest.importorskip("timm")
     root, output = tmp_path / "data", tmp_path / "out"
     bad = hostile(root, tmp_path / "elsewhere")
-    before = files_of(root)
+    before = state_of(root)
     assert cli.main(["correct", str(root), "--output", str(output)]) == 0
-    assert files_of(root) == before
-    rows, skipped = (
-        read(output / "labels.csv"),
-        {row["file_name"]: row["reason"] for row in read(output / "skipped.csv")},
-    )
+    assert state_of(root) == before
+    rows = rows_of(output / "labels.csv")
+    skipped = {row["file_name"]: row["reason"] for row in rows_of(output / "skipped.csv")}
     assert {row["given_label"] for row in rows} == set(STRANGE)
     assert len(rows) == 4 * len(STRANGE) + 5
     assert {f"{STRANGE[0]}/{name}" for name in bad} | {"loose.png", ".hidden", "linked class"} == set(skipped)
@@ -186,19 +168,18 @@ def test_what_is_written_follows_the_ranking_and_finds_the_wrong_labels(tmp_path
     np.save(tmp_path / "x.npy", x.numpy())
     how = folder_with(tmp_path, noisy)
     correct_folder(**how, embeddings=tmp_path / "x.npy")
-    rows = read(how["output"] / "labels.csv")
+    rows = rows_of(how["output"] / "labels.csv")
     assert tuple(rows[0]) == COLUMNS
     qualities = [float(row["label_quality"]) for row in rows]
+    assert 0 <= qualities[0] <= qualities[-1] <= 1
     assert qualities == sorted(qualities)
-    assert qualities[0] >= 0
-    assert qualities[-1] <= 1
     index = torch.tensor([int(row["file_name"][:4]) for row in rows])
     assert float((noisy != clean)[index[:20]].double().mean()) > 0.9
     np.testing.assert_array_equal(np.load(how["output"] / "embeddings.npy"), x[index].numpy())
     for row in rows:
         kept = row["given_label"] if row["is_label_issue"] == "False" else row["predicted_label"]
         assert row["corrected_label"] == kept
-    assert read(how["output"] / "changed.csv") == [row for row in rows if row["is_label_issue"] == "True"]
+    assert rows_of(how["output"] / "changed.csv") == [row for row in rows if row["is_label_issue"] == "True"]
     corrected = torch.tensor([int(row["corrected_label"][-1]) for row in rows])
     assert float((corrected == clean[index]).double().mean()) > 0.97
     assert json.loads((how["output"] / "run.json").read_text())["fingerprint"]
@@ -207,10 +188,8 @@ def test_what_is_written_follows_the_ranking_and_finds_the_wrong_labels(tmp_path
 def test_classes_of_one_or_two_images_are_never_changed():
     clean, x = blobs(n=100)
     labels = torch.cat([clean[:97], torch.tensor([4, 5, 5])])
-    paths = tuple(f"{row}.png" for row in range(100))
-    folder = types.SimpleNamespace(
-        labels=labels, class_names=tuple("abcdef"), doubles={}, files=types.SimpleNamespace(paths=paths)
-    )
+    files = types.SimpleNamespace(paths=tuple(f"{row}.png" for row in range(100)))
+    folder = types.SimpleNamespace(labels=labels, class_names=tuple("abcdef"), doubles={}, files=files)
     result = rank(folder, x)
     assert not result.is_issue[97:].any()
     assert "the only image" in next(result.rows(torch.tensor([97])))["reason"]
@@ -218,23 +197,21 @@ def test_classes_of_one_or_two_images_are_never_changed():
 
 
 def test_what_makes_no_sense_is_a_sentence(tmp_path):
-    picture(tmp_path / "one" / "cat" / "1.png")
-    with pytest.raises(ValueError, match="at least two"):
-        read_folder(tmp_path / "one")
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        read_folder(tmp_path / "none")
-    picture(tmp_path / "one" / "=1+1" / "1.png")
-    with pytest.raises(ValueError, match="formula"):
-        read_folder(tmp_path / "one")
-    with pytest.raises(ValueError, match="lies in"):
-        correct_folder(tmp_path / "one", tmp_path / "one" / "out")
+    for name in ("one/cat", "two/cat", "two/=1+1"):
+        picture(tmp_path / name / "1.png")
     (tmp_path / "bad.csv").write_text("name,label\n1.png,cat\n")
-    with pytest.raises(ValueError, match="must have a column file_name"):
-        read_folder(tmp_path / "one", tmp_path / "bad.csv")
     how = folder_with(tmp_path, torch.tensor([0, 1, 0, 1]))
     np.save(tmp_path / "x.npy", np.zeros((3, 2)))
-    with pytest.raises(ValueError, match="each of the 4 images"):
-        correct_folder(**how, embeddings=tmp_path / "x.npy")
+    for call, sentence in (
+        (lambda: read_folder(tmp_path / "one"), "at least two"),
+        (lambda: read_folder(tmp_path / "none"), "no folder"),
+        (lambda: read_folder(tmp_path / "two"), "formula"),
+        (lambda: correct_folder(tmp_path / "one", tmp_path / "one" / "out"), "lies in"),
+        (lambda: read_folder(tmp_path / "one", tmp_path / "bad.csv"), "must have a column file_name"),
+        (lambda: correct_folder(**how, embeddings=tmp_path / "x.npy"), "each of the 4 images"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+            call()
 
 
 def test_names_that_are_no_text_and_rows_without_an_image_are_skipped(tmp_path):

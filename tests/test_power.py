@@ -1,7 +1,5 @@
 """The number of seeds that shows a difference: simulated, from published tables, and what is refused."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -13,8 +11,7 @@ from dsl_teach.metrics import interval
 
 def share_of_experiments_that_show_it(n, difference, spread):
     draws = np.random.default_rng(3).normal(difference, spread, size=(4000, n))
-    found = (interval(row) for row in draws)
-    return np.mean([abs(interval_.mean) > interval_.half for interval_ in found])
+    return np.mean([abs(found.mean) > found.half for found in map(interval, draws)])
 
 
 @pytest.mark.parametrize(("difference", "spread", "power"), [(1.0, 1.0, 0.8), (-3.0, 2.0, 0.9), (0.5, 0.2, 0.6)])

@@ -1,9 +1,6 @@
 """The recipes as they are printed, section by section, on a folder of pictures; what is not installed is skipped."""
 
-from __future__ import annotations
-
 import ast
-import csv
 import importlib.util
 import json
 import re
@@ -12,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from dsl_teach.own_data.correct import correct_folder
+from tests.conftest import ROOT, draw_photos, rows_of
 
-PAGE = Path(__file__).parent.parent / "docs" / "recipes.md"
+MISFILED = {"cat/00 cat.png", "dog/00 dog.png"}
+PAGE = ROOT / "docs" / "recipes.md"
 SECTIONS = {
     title: text for title, text in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.M | re.S)
 }
@@ -49,34 +47,18 @@ def run(title: str) -> dict:
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """Reddish cats and greenish dogs, one of each in the other's folder, and what correct says of them."""
+    """Cats and dogs, one of each in the other's folder, and what correct says of them."""
     monkeypatch.chdir(tmp_path)
-    random, means = np.random.default_rng(0), []
-    for label, colour in (("cat", (200, 40, 40)), ("dog", (40, 180, 60))):
-        for i in range(12):
-            shown = colour if i else (240 - colour[0], 220 - colour[1], 100 - colour[2])
-            path = Path("photos", label, f"{i:02} {label}.png")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = (np.array(shown) + random.normal(0, 20, (32, 32, 3))).clip(0, 255)
-            Image.fromarray(pixels.astype(np.uint8)).save(path)
-            means.append(pixels.reshape(-1, 4, 3).mean(axis=0).flatten() / 255)
-    np.save("colours.npy", np.array(means, dtype=np.float32))
+    names = [f"{label}/{i:02} {label}.png" for label in ("cat", "dog") for i in range(12)]
+    np.save("colours.npy", draw_photos(Path("photos"), names, MISFILED))
     correct_folder(Path("photos"), Path("review"), embeddings=Path("colours.npy"))
     return tmp_path
-
-
-def labels_csv():
-    with open("review/labels.csv", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-MISFILED = {"cat/00 cat.png", "dog/00 dog.png"}
 
 
 def test_features_of_timm_go_into_the_ranking(photos):
     before = (photos / "review" / "labels.csv").read_bytes()
     run("timm")
-    assert len(np.load("embeddings.npy")) == len(labels_csv()) == 24
+    assert len(np.load("embeddings.npy")) == len(rows_of("review/labels.csv")) == 24
     assert (photos / "review" / "labels.csv").read_bytes() != before
 
 
@@ -116,9 +98,8 @@ def test_the_callback_corrects_from_its_epoch_on():
 
 def test_metadata_of_an_imagefolder_names_copies_with_their_corrected_labels(photos):
     run("Hugging")
-    with open("hub/train/metadata.csv", newline="") as file:
-        found = {row["file_name"]: row["label"] for row in csv.DictReader(file)}
-    assert found == {row["file_name"]: row["corrected_label"] for row in labels_csv()}
+    found = {row["file_name"]: row["label"] for row in rows_of("hub/train/metadata.csv")}
+    assert found == {row["file_name"]: row["corrected_label"] for row in rows_of("review/labels.csv")}
     assert {name for name, label in found.items() if not name.startswith(label)} == MISFILED
     assert all(Path("hub/train", name).read_bytes() == Path("photos", name).read_bytes() for name in found)
 
@@ -132,7 +113,8 @@ def test_fiftyone_gets_a_number_for_each_picture(photos):
     run("FiftyOne")
     found = json.loads(Path("labels.json").read_text())
     named = {name: found["classes"][number] for name, number in found["labels"].items()}
-    assert named == {row["file_name"].removesuffix(".png"): row["corrected_label"] for row in labels_csv()}
+    rows = rows_of("review/labels.csv")
+    assert named == {row["file_name"].removesuffix(".png"): row["corrected_label"] for row in rows}
 
 
 def test_label_studio_gets_a_task_for_each_doubtful_picture(photos):

@@ -1,7 +1,5 @@
 """The choice of prototypes against the loop reference, its properties, and what it refuses."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest
@@ -9,17 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsl_teach.prototypes import class_scores, sample_by_class, select_prototypes
+from dsl_teach.prototypes import class_scores, correct_labels, sample_by_class, select_prototypes
 from dsl_teach.prototypes.selection import choose
 from tests import reference
 from tests.strategies import DTYPES, LABELLED_ROWS, SEEDS, select, signs_of
 
-READINGS = {
-    "diagonal": st.booleans(),
-    "rho_ties": st.sampled_from(["strict", "order"]),
-    "fill_up": st.booleans(),
-    "cut_ties": st.sampled_from(["eta", "index"]),
-}
+READINGS = {"diagonal": st.booleans(), "rho_ties": st.sampled_from(["strict", "order"])}
+READINGS |= {"fill_up": st.booleans(), "cut_ties": st.sampled_from(["eta", "index"])}
 
 
 def reference_rows(rows, members, *, p, eta_max, quantile, diagonal, rho_ties, fill_up, cut_ties):
@@ -30,19 +24,14 @@ def reference_rows(rows, members, *, p, eta_max, quantile, diagonal, rho_ties, f
     return [members[i] for i in chosen], [rho[i] for i in chosen], [eta[i] for i in chosen], eta
 
 
-@given(
-    LABELLED_ROWS,
-    DTYPES,
-    st.integers(1, 6),
-    st.sampled_from([0.2, 0.5, 0.6, 1.0]),
-    st.sampled_from([0.0, 0.5, 0.95, 2.0]),
-    st.fixed_dictionaries(READINGS),
-)
+QUANTILES, GATES = st.sampled_from([0.2, 0.5, 0.6, 1.0]), st.sampled_from([0.0, 0.5, 0.95, 2.0])
+
+
+@given(LABELLED_ROWS, DTYPES, st.integers(1, 6), QUANTILES, GATES, st.fixed_dictionaries(READINGS))
 def test_selection_equals_the_loop_reference(labelled, dtype, p, quantile, eta_max, readings):
     rows, labels = zip(*labelled, strict=True)
-    found = select(
-        torch.tensor(rows, dtype=dtype), torch.tensor(labels), p=p, m=40, quantile=quantile, eta_max=eta_max, **readings
-    )
+    embeddings, how = torch.tensor(rows, dtype=dtype), {"quantile": quantile, "eta_max": eta_max, **readings}
+    found = select(embeddings, torch.tensor(labels), p=p, m=40, **how)
     signs = signs_of(rows)
     for c in range(3):
         members = [i for i, label in enumerate(labels) if label == c]
@@ -51,31 +40,27 @@ def test_selection_equals_the_loop_reference(labelled, dtype, p, quantile, eta_m
         if not members:
             assert count == 0
             continue
-        index, rho, eta, all_eta = reference_rows(signs, members, p=p, eta_max=eta_max, quantile=quantile, **readings)
+        index, rho, eta, all_eta = reference_rows(signs, members, p=p, **how)
         assert found.index[c].tolist() == index + [-1] * (p - count)
         assert found.rho[c, :count].tolist() == rho
         assert found.eta[c, :count].tolist() == eta
         assert int(found.passed[c]) == sum(value < eta_max for value in all_eta)
         assert int(found.filled[c]) == sum(value >= eta_max for value in eta)
         assert int(found.zeros[c]) == sum(not any(signs[i]) for i in members)
-        assert torch.equal(found.embeddings[c, :count], torch.tensor(rows, dtype=dtype)[index])
+        assert torch.equal(found.embeddings[c, :count], embeddings[index])
         assert not found.embeddings[c, count:].any()
         assert bool(found.eta[c, count:].isnan().all())
 
 
-@given(
-    st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([-1.0, 0.2, 0.949, 0.95, 1.0])), min_size=1, max_size=12),
-    st.integers(1, 14),
-    st.booleans(),
-    st.sampled_from(["eta", "index"]),
-)
+SAMPLES = st.tuples(st.integers(-3, 3), st.sampled_from([-1.0, 0.2, 0.949, 0.95, 1.0]))
+
+
+@given(st.lists(SAMPLES, min_size=1, max_size=12), st.integers(1, 14), st.booleans(), READINGS["cut_ties"])
 def test_choice_equals_picking_one_after_the_other(samples, p, fill_up, cut_ties):
     rho, eta = zip(*samples, strict=True)
-    chosen = choose(
-        torch.tensor(rho), torch.tensor(eta, dtype=torch.float64), p=p, eta_max=0.95, fill_up=fill_up, cut_ties=cut_ties
-    )
-    expected = reference.choose(rho, eta, p=p, eta_max=0.95, fill_up=fill_up, cut_ties=cut_ties)
-    assert chosen.tolist() == expected
+    how = {"p": p, "eta_max": 0.95, "fill_up": fill_up, "cut_ties": cut_ties}
+    chosen = choose(torch.tensor(rho), torch.tensor(eta, dtype=torch.float64), **how)
+    assert chosen.tolist() == reference.choose(rho, eta, **how)
 
 
 @given(LABELLED_ROWS, SEEDS, st.integers(1, 5))
@@ -112,13 +97,16 @@ def test_an_empty_class_warns_once_and_has_no_prototype():
     assert found.count.tolist() == [2, 0, 2]
 
 
-def test_prototypes_on_the_device_equal_those_of_the_cpu(device):
+def test_prototypes_and_labels_on_the_device_equal_those_of_the_cpu(device):
     embeddings = torch.randn(300, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = torch.arange(300) % 3
-    there, here = select(embeddings.to(device), labels.to(device)), select(embeddings, labels).to(device)
-    assert torch.equal(there.index, here.index)
+    here, there = select(embeddings, labels), select(embeddings.to(device), labels.to(device))
+    moved = here.to(device)
+    assert torch.equal(there.index, moved.index)
     for field in dataclasses.fields(here):
-        assert getattr(there, field.name).device.type == getattr(here, field.name).device.type == device.type
+        assert getattr(there, field.name).device.type == getattr(moved, field.name).device.type == device.type
+    corrected = correct_labels(embeddings.to(device), moved, labels.to(device))
+    assert torch.equal(corrected.cpu(), correct_labels(embeddings, here, labels))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -1,7 +1,5 @@
 """Files that last: whole or absent, checked, one writer at a time; and what is damaged is found."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -83,8 +81,8 @@ def test_what_is_missing_unknown_or_put_aside_is_told(written):
     written.with_name("old.damaged").write_bytes(b"")
     written.unlink()
     told = "\n".join(damages(folder))
-    for sentence in ("stranger.pt has no checksum", "old.damaged was found damaged", "labels.pt cannot be read now"):
-        assert sentence in told
+    sentences = ("stranger.pt has no checksum", "old.damaged was found damaged", "labels.pt cannot be read now")
+    assert all(sentence in told for sentence in sentences)
     with pytest.raises(DamagedFile, match="nobody can know"):
         read_checked(folder / "stranger.pt")
 

@@ -1,7 +1,5 @@
 """Random prototypes, class means and neighbours: plain loops, and what must leave them alone."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings
