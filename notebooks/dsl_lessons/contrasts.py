@@ -53,7 +53,7 @@ def contrast(
 
     difference, n = 100 * np.subtract(ours, theirs), len(ours)
     ratio = 0.0 if test_share is None else test_share / (1 - test_share)
-    error = float(difference.std(ddof=1) * np.sqrt(1 / n + ratio))
+    error = max(float(difference.std(ddof=1) * np.sqrt(1 / n + ratio)), 1e-12)  # also where no seed differs
     t = stats.t(df=n - 1)
     p = float(2 * t.sf(abs(difference.mean()) / error))
     one_sided = max(float(t.sf((bound + side * difference.mean()) / error)) for side in (1, -1))
