@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from dsl_lessons import comparison, tables
+from dsl_lessons.contrasts import contrast
 from dsl_lessons.methods import BASELINE, SMP, compared, correctors, methods
 from dsl_lessons.paths import RUNS, SWEEPS, output_folder
 
 from dsl_teach.config import Settings
+from dsl_teach.data.digits import TEST_SHARE
 from dsl_teach.metrics import interval
 from dsl_teach.sweep import read_sweep
 from tools import rankings
@@ -29,10 +31,10 @@ ACCURACIES = {
 }
 LABELS = {"SMP": 0.7, "SMP, head": 0.5}
 SAID = [
-    ("digits_methods", "digits, 40 % wrong", "SMP", "label smoothing"),
-    ("digits_methods", "digits, 40 % wrong", "SMP", "SMP, random prototypes"),
-    ("digits_methods", "digits, 40 % wrong", "SMP", "SMP, class means"),
-    ("digits_methods", "digits, 40 % wrong", "SMP", "mixup, averaged weights"),
+    (RESULTS, TEST_SHARE, "digits_methods", "digits, 40 % wrong", "SMP", "label smoothing"),
+    (README, None, "digits_methods", "digits, 40 % wrong", "SMP", "SMP, random prototypes"),
+    (README, None, "digits_methods", "digits, 40 % wrong", "SMP", "SMP, class means"),
+    (README, None, "digits_methods", "digits, 40 % wrong", "SMP", "mixup, averaged weights"),
 ]
 
 
@@ -148,6 +150,17 @@ def test_a_page_has_the_table_of_the_committed_rows(page, marker, table):
     assert re.findall(rf"<!-- {marker} -->\n(.*?)\n<!-- /{marker} -->", text, flags=re.DOTALL) == [table()]
 
 
-@pytest.mark.parametrize(("file", "case", "ours", "other"), SAID)
-def test_differences_told_in_prose_are_those_of_the_rows(file, case, ours, other):
-    assert tables.signed(tables.against(tables.read_results(file).case(case), ours, other)) in README + RESULTS
+@pytest.mark.parametrize(("page", "test_share", "file", "case", "ours", "other"), SAID)
+def test_differences_told_in_prose_are_those_of_the_rows(page, test_share, file, case, ours, other):
+    rows = tables.read_results(file).case(case)
+    assert tables.signed(tables.against(rows, ours, other, test_share=test_share)) in page
+
+
+def test_splits_of_the_same_images_widen_the_intervals_of_tables_as_those_of_contrasts(rows):
+    pairs = tables.pairs_of(rows, "GCE", BASELINE, "test_accuracy")
+    there = contrast(pairs["ours"].tolist(), pairs["theirs"].tolist(), bound=1.0, test_share=0.3)
+    assert tables.against(rows, "GCE", test_share=0.3).half == pytest.approx(there.half)
+    mean = contrast(pairs["ours"].tolist(), [0.0] * 3, bound=1.0, test_share=0.3)
+    assert tables.mean_of(rows[rows["method"] == "GCE"], "test_accuracy", 0.3) == f"{mean.mean:.1f} ± {mean.half:.1f}"
+    digits = readme_table([tables.Committed("toy", rows.assign(case="digits, toy"))])
+    assert tables.signed(tables.against(rows, "GCE", test_share=TEST_SHARE)) in digits
