@@ -15,7 +15,7 @@ from dsl_lessons.injected_bugs.data import digits_by_style, shift
 from dsl_lessons.injected_bugs.picker import Picker
 from dsl_lessons.injected_bugs.trial import Trial
 from dsl_lessons.paths import NOTEBOOKS, RESULTS
-from dsl_lessons.tables import signed
+from dsl_lessons.tables import against, signed
 
 from dsl_teach import Settings, load_dataset
 from dsl_teach.metrics import chance_changed
@@ -160,6 +160,7 @@ class TestRows:
         assert table.index.tolist() == ["SMP", "kept by place", "tests trained on"]
         expected = tables.difference(rows.sort_values("seed", ascending=False), "kept by place")
         assert table.loc["kept by place", "difference"] == signed(expected)
+        assert expected.half > against(rows, "kept by place", "SMP").half  # each seed splits the digits anew
         assert table.loc["SMP", ["difference", "seen %"]].tolist() == ["", ""]
         assert tables.difference(rows[(rows["method"] == "SMP") != (rows["seed"] == 1)], "kept by place") is None
         with pytest.raises(ValueError, match="No row belongs to any of p = 1"):

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from dsl_lessons import comparison, tables
+from dsl_lessons.contrasts import contrast
 from dsl_lessons.methods import BASELINE, SMP, compared, correctors, methods
 from dsl_lessons.paths import RUNS, SWEEPS, output_folder
 
 from dsl_teach.config import Settings
+from dsl_teach.data.digits import TEST_SHARE
 from dsl_teach.metrics import interval
 from dsl_teach.sweep import read_sweep
 from tools import rankings
@@ -26,7 +28,12 @@ ACCURACIES = {
     "GCE": [0.70, 0.65, 0.85],  # +10, -5, +5: not shown
 }
 LABELS = {"SMP": 0.7, "SMP, head": 0.5}
-SAID = ["label smoothing", "SMP, random prototypes", "SMP, class means", "mixup, averaged weights"]
+SAID = [
+    (RESULTS, TEST_SHARE, "digits_methods", "digits, 40 % wrong", "SMP", "label smoothing"),
+    (README, TEST_SHARE, "digits_methods", "digits, 40 % wrong", "SMP", "SMP, random prototypes"),
+    (README, TEST_SHARE, "digits_methods", "digits, 40 % wrong", "SMP", "SMP, class means"),
+    (README, TEST_SHARE, "digits_methods", "digits, 40 % wrong", "SMP", "mixup, averaged weights"),
+]
 
 
 @pytest.fixture
@@ -141,7 +148,17 @@ def test_a_page_has_the_table_of_the_committed_rows(page, marker, table):
     assert re.findall(rf"<!-- {marker} -->\n(.*?)\n<!-- /{marker} -->", text, flags=re.DOTALL) == [table()]
 
 
-@pytest.mark.parametrize("other", SAID)
-def test_differences_told_in_prose_are_those_of_the_rows(other):
-    rows = tables.read_results("digits_methods").case("digits, 40 % wrong")
-    assert tables.signed(tables.against(rows, "SMP", other)) in README + RESULTS
+@pytest.mark.parametrize(("page", "test_share", "file", "case", "ours", "other"), SAID)
+def test_differences_told_in_prose_are_those_of_the_rows(page, test_share, file, case, ours, other):
+    rows = tables.read_results(file).case(case)
+    assert tables.signed(tables.against(rows, ours, other, test_share=test_share)) in page
+
+
+def test_splits_of_the_same_images_widen_the_intervals_of_tables_as_those_of_contrasts(rows):
+    pairs = tables.pairs_of(rows, "GCE", BASELINE, "test_accuracy")
+    there = contrast(pairs["ours"].tolist(), pairs["theirs"].tolist(), bound=1.0, test_share=0.3)
+    assert tables.against(rows, "GCE", test_share=0.3).half == pytest.approx(there.half)
+    mean = contrast(pairs["ours"].tolist(), [0.0] * 3, bound=1.0, test_share=0.3)
+    assert tables.mean_of(rows[rows["method"] == "GCE"], "test_accuracy", 0.3) == f"{mean.mean:.1f} ± {mean.half:.1f}"
+    digits = readme_table([tables.Committed("toy", rows.assign(case="digits, toy"))])
+    assert tables.signed(tables.against(rows, "GCE", test_share=TEST_SHARE)) in digits

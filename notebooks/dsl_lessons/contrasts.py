@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dsl_lessons.figures import NEUTRAL, RIGHT, WRONG, styled
-from dsl_lessons.tables import BETTER, WORSE, pairs_of, signed
+from dsl_lessons.tables import BETTER, WORSE, pairs_of, signed, wider
 from dsl_teach.metrics import Interval
 
 COLOURS = {BETTER: RIGHT, WORSE: WRONG}
@@ -43,17 +43,11 @@ class Contrast:
 def contrast(
     ours: Sequence[float], theirs: Sequence[float], *, bound: float, test_share: float | None = None
 ) -> Contrast:
-    r"""Paired t over at least two seeds, of shares from 0 to 1; with ``test_share`` for seeds that re-split the images.
-
-    .. math:: s^2_{\text{corrected}} = \Bigl(\frac1n + \frac{n_\text{test}}{n_\text{train}}\Bigr) s^2
-
-    Source: Nadeau, Bengio, "Inference for the Generalization Error", Machine Learning 2003.
-    """
+    """Paired t over at least two seeds, of shares from 0 to 1; with ``test_share`` as :func:`wider` says."""
     from scipy import stats  # takes a second to import
 
     difference, n = 100 * np.subtract(ours, theirs), len(ours)
-    ratio = 0.0 if test_share is None else test_share / (1 - test_share)
-    error = max(float(difference.std(ddof=1) * np.sqrt(1 / n + ratio)), 1e-12)  # also where no seed differs
+    error = max(float(difference.std(ddof=1) / np.sqrt(n) * wider(n, test_share)), 1e-12)  # also where no seed differs
     t = stats.t(df=n - 1)
     p = float(2 * t.sf(abs(difference.mean()) / error))
     one_sided = max(float(t.sf((bound + side * difference.mean()) / error)) for side in (1, -1))

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +102,26 @@ def pairs_of(rows: pd.DataFrame, ours: str, theirs: str, column: str) -> pd.Data
     return pd.DataFrame({"ours": one, "theirs": other}).dropna()
 
 
-def against(rows: pd.DataFrame, ours: str, theirs: str = BASELINE, *, column: str = "test_accuracy") -> Interval | None:
+def against(
+    rows: pd.DataFrame, ours: str, theirs: str = BASELINE, *, column: str = "test_accuracy",
+    test_share: float | None = None,
+) -> Interval | None:  # fmt: skip
     """Ours minus theirs in points, on the seeds that both have in the rows of one case; None if they share no seed."""
     pairs = pairs_of(rows, ours, theirs, column)
     if pairs.empty:
         return None
-    return paired_difference((100 * pairs["ours"]).tolist(), (100 * pairs["theirs"]).tolist())
+    found = paired_difference((100 * pairs["ours"]).tolist(), (100 * pairs["theirs"]).tolist())
+    return replace(found, half=found.half * wider(found.n, test_share))
+
+
+def wider(seeds: int, test_share: float | None) -> float:
+    r"""How many times wider an interval over seeds gets that split the same images anew; 1 if they do not.
+
+    .. math:: \sqrt{1 + n \, n_\text{test} / n_\text{train}}
+
+    Source: Nadeau, Bengio, "Inference for the Generalization Error", Machine Learning 2003.
+    """
+    return 1.0 if test_share is None else math.sqrt(1 + seeds * test_share / (1 - test_share))
 
 
 def verdict(difference: Interval) -> str:
@@ -127,10 +141,13 @@ def signed(difference: Interval | None) -> str:
     return mean if math.isnan(difference.half) else f"{mean} ± {difference.half:.1f}"
 
 
-def mean_of(rows: pd.DataFrame, column: str) -> str:
+def mean_of(rows: pd.DataFrame, column: str, test_share: float | None = None) -> str:
     """Mean and half interval of a share, in percent; empty where nobody knows it."""
     known = (100 * rows[column].astype(float)).dropna().tolist() if column in rows else []
-    return "" if not known else f"{known[0]:.1f}" if len(known) == 1 else str(interval(known))
+    if len(known) < 2:
+        return "".join(f"{share:.1f}" for share in known)
+    found = interval(known)
+    return str(replace(found, half=found.half * wider(found.n, test_share)))
 
 
 def summarise(rows: pd.DataFrame, by: str | Sequence[str], *, baseline: str = "") -> pd.DataFrame:

@@ -14,7 +14,7 @@ from dsl_teach.training.records import Correction
 
 @dataclass(frozen=True)
 class Variant:
-    """The method with one thing changed: a bug, or a choice that the paper leaves open."""
+    """The method with one thing changed: a bug, or a setting or comparison that is no mistake."""
 
     name: str
     """Short, for tables and legends."""

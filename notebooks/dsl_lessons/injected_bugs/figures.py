@@ -16,6 +16,7 @@ from dsl_lessons.injected_bugs.catalog import VARIANTS
 from dsl_lessons.injected_bugs.tables import difference
 from dsl_lessons.methods import BASELINE, SMP
 from dsl_lessons.tables import against, verdict
+from dsl_teach.data.digits import TEST_SHARE
 
 PANELS = {
     "test_curve": "test accuracy",
@@ -94,7 +95,7 @@ def many_classes(rows: pd.DataFrame, names: Sequence[str]) -> Figure:
     panels = figure.subplots(1, len(counts), squeeze=False, sharey=True, sharex=True)[0]
     for axes, count in zip(panels, counts, strict=True):
         for place, name in enumerate(names):
-            apart = against(rows[rows["classes"] == count], name)
+            apart = against(rows[rows["classes"] == count], name, test_share=TEST_SHARE)
             if apart is not None:
                 half, colour = np.nan_to_num(apart.half), COLOURS.get(verdict(apart), NEUTRAL)
                 axes.errorbar(apart.mean, place, xerr=half, color=colour, marker="o", capsize=3)

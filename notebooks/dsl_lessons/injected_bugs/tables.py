@@ -1,4 +1,7 @@
-"""Tables of lesson 07: means with intervals over seeds, and differences to the right run, seed by seed."""
+"""Tables of lesson 07: means over seeds, and differences to the right run, seed by seed.
+
+Each seed splits the same digits anew; the intervals allow for it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import pandas as pd
 
 from dsl_lessons.injected_bugs.catalog import VARIANTS
 from dsl_lessons.tables import against, mean_of, read_results, signed
+from dsl_teach.data.digits import TEST_SHARE
 from dsl_teach.metrics import Interval
 
 TITLES = {
@@ -34,7 +38,7 @@ def committed_rows() -> pd.DataFrame:
 def difference(rows: pd.DataFrame, name: str, column: str = "test_accuracy") -> Interval | None:
     """A variant minus the run that it names to be compared with, in points; None if they share no seed."""
     other = VARIANTS[name].against
-    return None if name == other else against(rows, name, other, column=column)
+    return None if name == other else against(rows, name, other, column=column, test_share=TEST_SHARE)
 
 
 def variant_table(rows: pd.DataFrame, names: Sequence[str], columns: Sequence[str] = USUAL) -> pd.DataFrame:
@@ -47,9 +51,9 @@ def variant_table(rows: pd.DataFrame, names: Sequence[str], columns: Sequence[st
     for name in names:
         mine = rows[rows["method"] == name]
         if len(mine):
-            line = {"seeds": len(mine), "test %": mean_of(mine, "test_accuracy")}
+            line = {"seeds": len(mine), "test %": mean_of(mine, "test_accuracy", TEST_SHARE)}
             line |= {"difference": signed(difference(rows, name))}
-            lines[name] = line | {TITLES[column]: mean_of(mine, column) for column in columns}
+            lines[name] = line | {TITLES[column]: mean_of(mine, column, TEST_SHARE) for column in columns}
     if not lines:
         raise ValueError(f"No row belongs to any of {', '.join(names)}; run some of them first.")
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("method")
