@@ -16,7 +16,7 @@ from dsl_teach.config import Settings
 from dsl_teach.data.digits import TEST_SHARE
 from dsl_teach.metrics import interval
 from dsl_teach.sweep import read_sweep
-from tools import rankings
+from tools import findings, rankings
 from tools.readme_table import FILES, first_table, readme_table
 
 ROOT = Path(__file__).parent.parent
@@ -140,10 +140,11 @@ def test_the_readme_table_by_hand(rows):
         ("docs/results.md", "results", lambda: readme_table([tables.read_results(name) for name in FILES])),
         ("README.md", "own pictures", rankings.readme_table),
         ("docs/findings.md", "rankings", rankings.whole_tables),
+        *(("docs/findings.md", name, table) for name, table in findings.HYPOTHESES.items()),
     ],
 )
 def test_a_page_has_the_table_of_the_committed_rows(page, marker, table):
-    """Paste what ``python -m tools.readme_table`` or ``tools.rankings`` prints between the two markers."""
+    """Paste what ``python -m tools.findings``, ``readme_table`` or ``rankings`` prints between the two markers."""
     text = (ROOT / page).read_text(encoding="utf-8")
     assert re.findall(rf"<!-- {marker} -->\n(.*?)\n<!-- /{marker} -->", text, flags=re.DOTALL) == [table()]
 

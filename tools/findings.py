@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from dsl_teach.data.clothes import TEST_SHARE
 from dsl_teach.data.digits import TEST_SHARE as DIGITS_SHARE
 from tools.readme_table import HEAD_ALONE, photographs
-from tools.rightness import PLANNED, RIGHTNESS, draw, h2
+from tools.rightness import PLANNED, RIGHTNESS, accuracy_against_rightness, draw, h2
 
 RESAMPLES = 10_000
 LITTLE = 1 / 3
@@ -88,7 +88,6 @@ def h1() -> str:
         f"memorised, 95 % interval {low:+.3f} to {high:+.3f}. Cells in which less than a third is "
         f"memorised: {int(little.sum())}, with a gain after Holm: {len(gains_there)}. H1: **{answer}**.",
     ]
-    draw(gain_against_memorised(rows), "gain_against_memorised")
     return "\n".join(lines)
 
 
@@ -103,7 +102,6 @@ def h3() -> str:
 
 def preset() -> str:
     """The preset against cross-entropy, the head alone and SMP on photographs."""
-    draw_labels_by_epoch(rows_of("preset_clothes"))
     table = markdown_against(photographs(), "untouched features", "test_accuracy", 2.5, TEST_SHARE)
     return f"Photographs of clothes, 40 % wrong labels:\n\n{table}"
 
@@ -185,7 +183,7 @@ def markdown(
     return "\n".join(f"| {' | '.join(entries)} |" for entries in lines)
 
 
-def draw_labels_by_epoch(rows: pd.DataFrame) -> None:
+def labels_by_epoch(rows: pd.DataFrame) -> Figure:
     """Labels right by epoch: corrected by the network's own features as it learns, and by untouched ones."""
     figure = Figure(figsize=(7, 3.8), layout="constrained")
     axes = figure.subplots()
@@ -199,20 +197,18 @@ def draw_labels_by_epoch(rows: pd.DataFrame) -> None:
     axes.axhline(100 * rows["noisy_accuracy"].mean(), color="0.5", linestyle="--", linewidth=1, label="given labels")
     axes.set(xlabel="epoch", ylabel="labels right, %", xticks=range(1, int(epochs[-1]) + 1, 2))
     axes.legend(fontsize=8, frameon=False)
-    draw(figure, "labels_right_by_epoch")
+    return figure
 
 
 HYPOTHESES = {
-    "H1": h1,
-    "H2": h2,
-    "H3": h3,
-    "H4": h4,
-    "H5": h5,
-    "The preset": preset,
-    "The preset on digits": preset_digits,
-    "The strongest company": company,
-}
+    "H1": h1, "H2": h2, "H3": h3, "H4": h4, "H5": h5, "preset": preset, "preset digits": preset_digits,
+    "company": company,
+}  # fmt: skip
+"""What stands between two markers of the page, by their name."""
 
 if __name__ == "__main__":
     for title, answer in HYPOTHESES.items():
         print(f"## {title}\n\n{answer()}\n")
+    draw(gain_against_memorised(rows_of("memorised_cifar10")), "gain_against_memorised")
+    draw(accuracy_against_rightness(), "accuracy_against_rightness")
+    draw(labels_by_epoch(rows_of("preset_clothes")), "labels_right_by_epoch")
