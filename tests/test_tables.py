@@ -161,5 +161,9 @@ def test_splits_of_the_same_images_widen_the_intervals_of_tables_as_those_of_con
     assert tables.against(rows, "GCE", test_share=0.3).half == pytest.approx(there.half)
     mean = contrast(pairs["ours"].tolist(), [0.0] * 3, bound=1.0, test_share=0.3)
     assert tables.mean_of(rows[rows["method"] == "GCE"], "test_accuracy", 0.3) == f"{mean.mean:.1f} ± {mean.half:.1f}"
+    table = tables.summarise(rows, ["case", "method"], baseline=BASELINE, test_share=0.3).loc[("toy", "GCE")]
+    assert table["test accuracy %"] == f"{mean.mean:.1f} ± {mean.half:.1f}"
+    assert table[f"against {BASELINE}"] == tables.signed(comparison.differences_of(rows, test_share=0.3)["GCE"])
+    assert comparison.differences_of(rows, test_share=0.3)["GCE"].half == pytest.approx(there.half)
     digits = readme_table([tables.Committed("toy", rows.assign(case="digits, toy"))])
     assert tables.signed(tables.against(rows, "GCE", test_share=TEST_SHARE)) in digits

@@ -65,10 +65,12 @@ def best_other(rows: pd.DataFrame) -> str | None:
     return others[0] if others else None
 
 
-def differences_of(rows: pd.DataFrame, baseline: str = BASELINE, methods: Sequence[str] = ()) -> dict[str, Interval]:
+def differences_of(
+    rows: pd.DataFrame, baseline: str = BASELINE, methods: Sequence[str] = (), test_share: float | None = None
+) -> dict[str, Interval]:
     """The paired difference of each method, or of those named, to the baseline on one case; the greatest first."""
     names = [name for name in rows["method"].unique() if name != baseline and (not methods or name in methods)]
-    found = {name: against(rows, name, baseline) for name in names}
+    found = {name: against(rows, name, baseline, test_share=test_share) for name in names}
     known = {name: difference for name, difference in found.items() if difference is not None}
     return dict(sorted(known.items(), key=lambda item: -item[1].mean))
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from dsl_lessons.tables import widened
 from dsl_teach.data.batches import make_batches
 from dsl_teach.data.dataset import ImageFiles, Images
 from dsl_teach.metrics import interval
@@ -164,6 +165,7 @@ def intervals(
     *,
     by: str = "",
     reference: pd.DataFrame | None = None,
+    test_share: float | None = None,
 ) -> Figure:
     """Means with their 95 % intervals over seeds: a panel a figure, the values of ``x`` evenly spaced.
 
@@ -173,6 +175,7 @@ def intervals(
         columns: column -> title of its panel.
         by: a column whose values stand side by side, a colour each.
         reference: rows of plain cross-entropy, drawn as a band in the first panel.
+        test_share: as for :func:`dsl_lessons.tables.summarise`.
     """
     figure = Figure(figsize=(max(6.0, 4.4 * len(columns)) + (3 if by else 0), 3.4))
     panels = figure.subplots(1, len(columns), squeeze=False, sharey=True)[0]
@@ -185,14 +188,15 @@ def intervals(
                 chosen = rows[(rows[x] == value) & (rows[by] == kind)] if by else rows[rows[x] == value]
                 known = (100 * chosen[column].astype(float)).dropna().tolist()
                 if known:
-                    around, where = interval(known), place + 0.14 * (number - (len(kinds) - 1) / 2)
+                    around = widened(interval(known), test_share)
+                    where = place + 0.14 * (number - (len(kinds) - 1) / 2)
                     axes.errorbar(where, around.mean, np.nan_to_num(around.half), color=colour, marker="o", capsize=3,
                                   label=kind if by and not place else None)  # fmt: skip
         names = [value if isinstance(value, str) else f"{value:g}" for value in values]
         axes.set(title=title, xlabel="" if isinstance(values[0], str) else x)
         axes.set_xticks(range(len(values)), names, fontsize=8 if isinstance(values[0], str) else None)
     if reference is not None:
-        around = interval((100 * reference["test_accuracy"]).tolist())
+        around = widened(interval((100 * reference["test_accuracy"]).tolist()), test_share)
         panels[0].axhspan(around.mean - around.half, around.mean + around.half, color="#bbbbbb", alpha=0.5, lw=0)
         panels[0].axhline(around.mean, color=NEUTRAL, lw=1, label="cross-entropy")
         panels[0].legend(loc="lower left")

@@ -110,7 +110,11 @@ def against(
     pairs = pairs_of(rows, ours, theirs, column)
     if pairs.empty:
         return None
-    found = paired_difference((100 * pairs["ours"]).tolist(), (100 * pairs["theirs"]).tolist())
+    return widened(paired_difference((100 * pairs["ours"]).tolist(), (100 * pairs["theirs"]).tolist()), test_share)
+
+
+def widened(found: Interval, test_share: float | None) -> Interval:
+    """An interval over seeds, as much wider as :func:`wider` says."""
     return replace(found, half=found.half * wider(found.n, test_share))
 
 
@@ -146,11 +150,12 @@ def mean_of(rows: pd.DataFrame, column: str, test_share: float | None = None) ->
     known = (100 * rows[column].astype(float)).dropna().tolist() if column in rows else []
     if len(known) < 2:
         return "".join(f"{share:.1f}" for share in known)
-    found = interval(known)
-    return str(replace(found, half=found.half * wider(found.n, test_share)))
+    return str(widened(interval(known), test_share))
 
 
-def summarise(rows: pd.DataFrame, by: str | Sequence[str], *, baseline: str = "") -> pd.DataFrame:
+def summarise(
+    rows: pd.DataFrame, by: str | Sequence[str], *, baseline: str = "", test_share: float | None = None
+) -> pd.DataFrame:
     """Means over seeds in percent with half of the 95 % interval: a line for each group of rows.
 
     Args:
@@ -159,14 +164,15 @@ def summarise(rows: pd.DataFrame, by: str | Sequence[str], *, baseline: str = ""
         baseline: a method that the others are compared with inside each case, seed by seed; ``by`` must be
             ``case`` and ``method`` then. Adds the paired difference, what it shows, and the cost: the median over
             seeds of the seconds, as a multiple of cross-entropy's.
+        test_share: the share held out where each seed splits the same images anew; widens the intervals.
     """
     names, lines = [by] if isinstance(by, str) else list(by), []
     for values, group in rows.groupby(names, sort=bool(not baseline)):
         line: dict[str, Any] = dict(zip(names, values, strict=True)) | {"seeds": group["seed"].nunique()}
-        shares = {title: mean_of(group, column) for column, title in SHARES.items()}
+        shares = {title: mean_of(group, column, test_share) for column, title in SHARES.items()}
         line[SHARES["test_accuracy"]] = shares.pop(SHARES["test_accuracy"])
         if baseline:
-            line |= _compared(rows[rows["case"] == line["case"]], line["method"], baseline)
+            line |= _compared(rows[rows["case"] == line["case"]], line["method"], baseline, test_share)
         lines.append(line | shares)
     table = pd.DataFrame(lines).set_index(names)
     return table.loc[:, (table != "").any()]
@@ -177,8 +183,8 @@ def folded(table: pd.DataFrame, title: str) -> HTML:
     return HTML(f"<details><summary>{html.escape(title)}</summary>{table.to_html()}</details>")
 
 
-def _compared(rows: pd.DataFrame, method: str, baseline: str) -> dict[str, str]:
-    difference = None if method == baseline else against(rows, method, baseline)
+def _compared(rows: pd.DataFrame, method: str, baseline: str, test_share: float | None) -> dict[str, str]:
+    difference = None if method == baseline else against(rows, method, baseline, test_share=test_share)
     cost = pairs_of(rows, method, BASELINE, "seconds") if "seconds" in rows else pd.DataFrame()
     return {
         f"against {baseline}": signed(difference),

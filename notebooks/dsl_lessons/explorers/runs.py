@@ -17,7 +17,7 @@ import traitlets
 
 from dsl_lessons.explorers.page import HERE, write_page
 from dsl_lessons.paths import SWEEPS
-from dsl_lessons.tables import read_results
+from dsl_lessons.tables import read_results, widened
 from dsl_teach.config import KNOBS, Settings
 from dsl_teach.metrics import interval
 from dsl_teach.sweep import read_sweep
@@ -91,11 +91,11 @@ def committed_rows(path: str | Path) -> tuple[pd.DataFrame, str, str]:
     return rows.assign(**own), sweep.made_by, f"echo {settings} > run.yaml && dsl-teach train run.yaml {changes}"
 
 
-def stored_runs(rows: pd.DataFrame, made_by: str) -> list[dict[str, Any]]:
+def stored_runs(rows: pd.DataFrame, made_by: str, test_share: float | None = None) -> list[dict[str, Any]]:
     """One for each case, method and choice of knobs: its curves, means over the seeds, and its figures in words."""
     names, found = [name for name in ("case", "method") if name in rows], []
     for key, group in rows.groupby([*KNOBS, *names]) if len(rows) else ():
-        around = interval([100 * share for share in group["test_accuracy"]])
+        around = widened(interval([100 * share for share in group["test_accuracy"]]), test_share)
         labels = group["label_accuracy"].dropna() if "label_accuracy" in group else pd.Series(dtype=float)
         mean, seeds = (f"{around.mean:.1f}", "one seed") if around.n == 1 else (around, f"{around.n} seeds")
         told = [f"test accuracy {mean} % ({seeds})"]

@@ -46,6 +46,7 @@ class TrainingExplorer(KnobsWidget):
         rows: of stored runs, or their YAML file, as for ``RunsExplorer``; a knob that is no column is that of the settings.
         made_by: which file made the rows.
         notebook: that the batch command runs.
+        test_share: as for :func:`dsl_lessons.tables.summarise`.
     """
 
     live = traitlets.Dict().tag(sync=True)
@@ -58,13 +59,15 @@ class TrainingExplorer(KnobsWidget):
         *,
         made_by: str = "",
         notebook: str = "",
+        test_share: float | None = None,
     ):
         command = batch_command(notebook) if notebook else ""
         if isinstance(rows, (str, Path)):
             rows, made_by, single = committed_rows(rows)
             command = command or single
         own = {name: getattr(settings, name) for name in KNOBS}
-        runs = [] if rows is None else stored_runs(pd.DataFrame(own, rows.index).assign(**rows), made_by)
+        stored = None if rows is None else pd.DataFrame(own, rows.index).assign(**rows)
+        runs = [] if stored is None else stored_runs(stored, made_by, test_share)
         super().__init__(runs=runs, sliders=range_sliders(runs, settings), command=command, values=own)
         self.data, self.settings = data, settings
         self.error: Exception | None = None
