@@ -64,8 +64,11 @@ def correct_labels(
     require(score_ties in ("noisy", "lowest"), f"score_ties must be 'noisy' or 'lowest', but it is {score_ties!r}.")
     n, k = len(embeddings), len(prototypes.count)
     noisy_labels = require_labels(noisy_labels, "noisy_labels", length=n, num_classes=k)
-    scores = class_scores(embeddings, prototypes) if scores is None else require_scores(scores, n, k)
-    return best_class(scores, noisy_labels if score_ties == "noisy" else None)
+    if scores is None:  # a part at a time: the scores of a million samples would take more memory than anything else
+        parts = zip(require_matrix(embeddings).split(CHUNK), noisy_labels.split(CHUNK), strict=True)
+        labels = [best_class(class_scores(x, prototypes), y if score_ties == "noisy" else None) for x, y in parts]
+        return torch.cat(labels)
+    return best_class(require_scores(scores, n, k), noisy_labels if score_ties == "noisy" else None)
 
 
 def best_class(scores: Tensor, noisy_labels: Tensor | None = None) -> Tensor:
