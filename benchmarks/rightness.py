@@ -46,7 +46,7 @@ def wrong_at_random(clean: Tensor, share: float, num_classes: int, generator: to
 
 
 def some_fixed(labels: Tensor, clean: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """The labels with so many of their errors put right, drawn at random, that this share is right."""
+    """The labels with so many of their errors fixed, drawn at random, that this share is right."""
     wrong = (labels != clean).nonzero().flatten()
     few = round(share * len(clean)) - (len(clean) - len(wrong))
     if few < 0:

@@ -1,1 +1,1 @@
-"""Your own pictures: from a folder of images, or a table of paths and labels, to labels that are put right."""
+"""Your own pictures: from a folder of images, or a table of paths and labels, to corrected labels."""

@@ -1,4 +1,4 @@
-"""From a folder to labels that are put right: features, scores, a ranking, and the files that tell of them."""
+"""From a folder to corrected labels: features, scores, a ranking, and the files that tell of them."""
 
 from __future__ import annotations
 
