@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from dsl_teach._validate import require
 from dsl_teach.data.dataset import ImageFiles, Images
@@ -184,15 +185,23 @@ class _Squares(Dataset["Tensor | UnreadableImage"]):
 
     def __getitem__(self, wanted: Wanted) -> Tensor | UnreadableImage:
         rows, draws = wanted
-        squares = []
+        squares = _room((len(rows), self.crop, self.crop, 3))
         try:
-            for row, numbers in zip(rows, [None] * len(rows) if draws is None else draws.tolist(), strict=True):
+            numbers = [None] * len(rows) if draws is None else draws.tolist()
+            for square, row, drawn in zip(squares, rows, numbers, strict=True):
                 image = decode_image(f"{self.files.root}/{self.files.paths[row]}", within=self.files.root)
-                squares.append(cut(resize_short_side(image, self.short_side), self.crop, numbers).permute(1, 2, 0))
+                square.copy_(cut(resize_short_side(image, self.short_side), self.crop, drawn).permute(1, 2, 0))
         except UnreadableImage as error:
             return error  # not raised here: the loader would bury the sentence under its own
-        collated: Tensor = default_collate(squares)  # in a worker straight into shared memory
-        return collated
+        return squares
+
+
+def _room(shape: tuple[int, ...]) -> Tensor:
+    """Memory for a batch of bytes; in a loader's worker what it shares, as torch's own ``default_collate`` does."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    shared = torch.UntypedStorage._new_shared(math.prod(shape))
+    return torch.empty(0, dtype=torch.uint8).set_(shared, 0, shape)
 
 
 Batches = InMemoryBatches | OnDiskBatches

@@ -105,7 +105,7 @@ export function eta(S, m, rho) {
     let least = Infinity;
     for (let j = 0; j < m; j++) {
       const s = S[i * m + j];
-      if (rho[j] > own && s > most) most = s;
+      if (s > most && rho[j] > own) most = s; // in this order: the first is seldom true, so it is soon guessed
       if (s < least) least = s;
     }
     return most === -Infinity ? least : most;
