@@ -201,7 +201,7 @@ def _room(shape: tuple[int, ...]) -> Tensor:
     if get_worker_info() is None:
         return torch.empty(shape, dtype=torch.uint8)
     shared = torch.UntypedStorage._new_shared(math.prod(shape))
-    return torch.empty(0, dtype=torch.uint8).set_(shared, 0, shape)
+    return torch.empty(0, dtype=torch.uint8).set_(shared).view(shape)
 
 
 Batches = InMemoryBatches | OnDiskBatches
