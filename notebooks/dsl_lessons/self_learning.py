@@ -1,4 +1,4 @@
-"""Lessons 00 and 03: the loop at work on digits, and what each correction did to the labels."""
+"""Lessons 00, 03, 04 and 05: the loop at work on digits, and what each correction did to the labels."""
 
 from __future__ import annotations
 
