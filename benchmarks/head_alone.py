@@ -13,6 +13,7 @@ import json
 import time
 from pathlib import Path
 
+from benchmarks.measure import made_on
 from dsl_teach import Settings
 from dsl_teach.cli import changes
 from dsl_teach.data import load_dataset
@@ -51,7 +52,7 @@ def main() -> None:
     for case, own in sweep.cases.items():
         for seed in sweep.seeds:
             labels = {"made_by": sweep.made_by, "case": case, "method": "head alone", "seed": seed}
-            rows.append(labels | row(Settings(**(sweep.base | own | {"seed": seed}))))
+            rows.append(labels | row(Settings(**(sweep.base | own | {"seed": seed}))) | {"made_on": made_on()})
             print(rows[-1], flush=True)
     write_atomically(ROWS, "".join(json.dumps(one) + "\n" for one in rows))
 

@@ -100,6 +100,11 @@ def hardware() -> str:
     return f"{_processor()}, {os.cpu_count()} cores"
 
 
+def made_on() -> str:
+    """What a row of results is made with: processor, threads, version of torch."""
+    return f"{hardware()}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"
+
+
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.measure import made_on
 from dsl_teach import Settings, class_scores
 from dsl_teach.cli import changes
 from dsl_teach.data import load_dataset
@@ -121,7 +122,7 @@ def main() -> None:
                     else some_fixed(smp.result.correction.labels, clean, level, generator)
                 )
                 finished = run(settings, data, correct=standing(labels))
-            row = {"case": said.case, "method": name, "seed": seed} | figures(finished)
+            row = {"case": said.case, "method": name, "seed": seed} | figures(finished) | {"made_on": made_on()}
             with ROWS.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(row, flush=True)
