@@ -15,7 +15,7 @@ from dsl_lessons.comparison import gain_against_memorised
 from dsl_lessons.contrasts import Contrast, against_each, contrast, contrast_table, holm, small
 from dsl_lessons.injected_bugs.tables import committed_rows
 from dsl_lessons.methods import SMP
-from dsl_lessons.tables import read_results
+from dsl_lessons.tables import pairs_of, read_results
 from matplotlib.figure import Figure
 
 from dsl_teach.data.clothes import TEST_SHARE
@@ -116,12 +116,15 @@ def preset() -> str:
     head = "| images, wrong labels | seeds | preset, % | {0}, % | preset − {0} | p (Holm) | the preset is |\n| --- |"
     tables = []
     for other in ("cross-entropy", "head alone", SMP):
-        pairs = {case: (by_seed(rows, case, ours), by_seed(rows, case, other), share) for case, rows, share in cases}
-        pairs = {case: pair for case, pair in pairs.items() if len(pair[1])}
-        found = [contrast(one, than, bound=2.5, test_share=share) for one, than, share in pairs.values()]
+        pairs = {
+            case: (pairs_of(rows[rows["case"] == case], ours, other, "test_accuracy"), share)
+            for case, rows, share in cases
+        }
+        pairs = {case: pair for case, pair in pairs.items() if len(pair[0]) > 1}
+        found = [contrast(pair["ours"], pair["theirs"], bound=2.5, test_share=share) for pair, share in pairs.values()]
         lines = [head.format(other) + " --- |" * 6]
         for case, gain, p in zip(pairs, found, holm([one.p for one in found]), strict=True):
-            means = " | ".join(f"{100 * accuracy.mean():.1f}" for accuracy in pairs[case][:2])
+            means = " | ".join(f"{100 * mean:.1f}" for mean in pairs[case][0].mean())
             lines.append(f"| {case} | {gain.seeds} | {means} | {gain.points} | {small(p)} | {gain.verdict(p)} |")
         tables.append("\n".join(lines))
     return "\n\n".join(tables)
