@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from dsl_teach._validate import require
 from dsl_teach.data.dataset import ImageFiles, Images
@@ -132,14 +131,19 @@ class OnDiskBatches:
         self.device, self.noisy_labels = torch.device(device), noisy_labels.to(device)
         self._wanted: list[Wanted] = []  # by the pass under way; the loader's workers stay
         self._passes = 0
+        start, stop = share.bounds(batch_size)
+        batches = max(-(-len(files) // batch_size), 1)
+        slots = min(2 * loader_workers + 1, batches)  # two on the way for each worker, one that is copied here
+        self._room = torch.empty(slots, max(stop - start, 1), crop, crop, 3, dtype=torch.uint8)
+        if loader_workers:
+            self._room.share_memory_()  # used again and again: fresh shared pages would take longer than cutting
         self._loader = DataLoader(
-            _Squares(files, short_side, crop),
+            _Squares(files, short_side, self._room),
             sampler=self._wanted,
             batch_size=None,
             num_workers=loader_workers,
             persistent_workers=loader_workers > 0,
             multiprocessing_context="forkserver" if loader_workers else None,  # a fork beside threads may hang
-            pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # torch's own random numbers stay untouched
         )
 
@@ -158,50 +162,43 @@ class OnDiskBatches:
 
     def _read(self, parts: Sequence[tuple[Tensor, np.ndarray | None]]) -> Iterator[Batch]:
         self._passes = this_pass = self._passes + 1
-        self._wanted[:] = [(index.numpy(), draws) for index, draws in parts]
+        self._wanted[:] = [(index.numpy(), draws, step % len(self._room)) for step, (index, draws) in enumerate(parts)]
         read = iter(self._loader)
         for index, _ in parts:
-            images = next(read, None)
-            if self._passes != this_pass or images is None:
+            slot = next(read, None)
+            if self._passes != this_pass or slot is None:
                 raise RuntimeError("Another pass over these batches has begun; finish one before the next.")
-            if isinstance(images, UnreadableImage):
-                raise UnreadableImage(images.path, images.reason)  # a new one: it must not refer to itself
+            if isinstance(slot, UnreadableImage):
+                raise UnreadableImage(slot.path, slot.reason)  # a new one: it must not refer to itself
+            images = self._room[slot, : len(index)]
+            images = images.pin_memory() if self.device.type == "cuda" else images.clone()  # the slot is written again
             index = index.to(self.device, non_blocking=True)
             images = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
             yield Batch(images, self.noisy_labels[index], index)
 
 
-Wanted = tuple[np.ndarray, np.ndarray | None]
-"""Samples of a batch, and three random numbers for each in training."""
+Wanted = tuple[np.ndarray, np.ndarray | None, int]
+"""Samples of a batch, three random numbers for each in training, and the slot that it is written to."""
 
 
 @dataclass(eq=False)
-class _Squares(Dataset["Tensor | UnreadableImage"]):
-    """Squares cut out of images, (B, crop, crop, 3): pixels lie in memory as decoders give them."""
+class _Squares(Dataset["int | UnreadableImage"]):
+    """Squares cut out of images into a slot of ``room``, (slots, B, crop, crop, 3): pixels as decoders give them."""
 
     files: ImageFiles
     short_side: int
-    crop: int
+    room: Tensor
 
-    def __getitem__(self, wanted: Wanted) -> Tensor | UnreadableImage:
-        rows, draws = wanted
-        squares = _room((len(rows), self.crop, self.crop, 3))
+    def __getitem__(self, wanted: Wanted) -> int | UnreadableImage:
+        rows, draws, slot = wanted
         try:
             numbers = [None] * len(rows) if draws is None else draws.tolist()
-            for square, row, drawn in zip(squares, rows, numbers, strict=True):
+            for square, row, drawn in zip(self.room[slot], rows, numbers, strict=False):
                 image = decode_image(f"{self.files.root}/{self.files.paths[row]}", within=self.files.root)
-                square.copy_(cut(resize_short_side(image, self.short_side), self.crop, drawn).permute(1, 2, 0))
+                square.copy_(cut(resize_short_side(image, self.short_side), len(square), drawn).permute(1, 2, 0))
         except UnreadableImage as error:
             return error  # not raised here: the loader would bury the sentence under its own
-        return squares
-
-
-def _room(shape: tuple[int, ...]) -> Tensor:
-    """Memory for a batch of bytes; in a loader's worker what it shares, as torch's own ``default_collate`` does."""
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=torch.uint8)
-    shared = torch.UntypedStorage._new_shared(math.prod(shape))
-    return torch.empty(0, dtype=torch.uint8).set_(shared).view(shape)
+        return slot
 
 
 Batches = InMemoryBatches | OnDiskBatches
