@@ -19,7 +19,7 @@ FAILED, MISUSED, PIPE_CLOSED = 1, 2, 128 + 13
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 READING = (EOFError, pickle.UnpicklingError, tarfile.TarError, zipfile.BadZipFile)
 USERS = (OSError, ValueError, FloatingPointError, MemoryError, *READING)
-MEMORY = ("out of memory", "allocate memory", "not enough memory", "integer multiplication overflow", "overflowed")
+MEMORY = ("out of memory", "allocate memory", "(shm)", "not enough memory", "multiplication overflow", "overflowed")
 DEVICE = ("CUDA", "cuda", "NVIDIA", "device string", "device type")
 UNSAFE = ("weights_only", "allow_pickle", "weights only load")
 """Words of torch's and NumPy's errors about memory, about devices, and of advice to load what may run programs."""

@@ -30,6 +30,7 @@ def save(folder, value):
         (lambda folder: torch.empty(2**60), "The memory does not suffice: "),
         (lambda folder: torch.empty(2**62, 2**62), "The memory does not suffice: "),
         (lambda folder: np.empty(2**58), "The memory does not suffice: "),
+        (lambda folder: torch.UntypedStorage._new_shared(2**50), "The memory does not suffice: "),
         (lambda folder: torch.zeros(1, device="cuda:99"), "device cannot be used: "),
         (lambda folder: torch.device("gpu"), "device cannot be used: "),
         (lambda folder: b"\xff".decode(), "not text in UTF-8"),
