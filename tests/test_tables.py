@@ -13,6 +13,7 @@ from dsl_lessons.methods import BASELINE, SMP, compared, correctors, methods
 from dsl_lessons.paths import RUNS, SWEEPS, output_folder
 
 from dsl_teach.config import Settings
+from dsl_teach.data.clothes import TEST_SHARE as CLOTHES_SHARE
 from dsl_teach.data.digits import TEST_SHARE
 from dsl_teach.metrics import interval
 from dsl_teach.sweep import read_sweep
@@ -33,7 +34,9 @@ SAID = [
     (README, TEST_SHARE, "digits_methods", "digits, 40 % wrong", "SMP", "SMP, random prototypes"),
     (README, TEST_SHARE, "digits_methods", "digits, 40 % wrong", "SMP", "SMP, class means"),
     (README, TEST_SHARE, "digits_methods", "digits, 40 % wrong", "SMP", "mixup, averaged weights"),
-]
+    *((README, CLOTHES_SHARE, "preset_clothes_20", f"clothes, {wrong}", "untouched features", "cross-entropy")
+      for wrong in ("20 % input-dependent", "clean")),
+]  # fmt: skip
 
 
 @pytest.fixture
