@@ -161,7 +161,12 @@ def h5() -> str:
     case, methods = "digits, 40 % wrong", ["random prototypes", "class means", "neighbours", "one peak"]
     digits = pd.concat([rows_of("digits_methods"), rows_of("peaks_digits")])
     digits = digits[digits["method"].isin([SMP, *(f"{SMP}, {name}" for name in methods)])]
+    where = "idn_40, augmented, 15 epochs"
+    cifar = rows_of("memorised_cifar10").query("case == @where and method == @SMP")
     parts = {
+        f"CIFAR-10, {where}, test accuracy": markdown_against(
+            pd.concat([cifar, rows_of("peaks_cifar10")]), SMP, "test_accuracy", 1.0, None
+        ),
         f"{case}, test accuracy": markdown_against(digits, SMP, "test_accuracy", 2.5, DIGITS_SHARE),
         "clothes, 40 %, untouched features, corrected labels right": markdown_against(
             rows_of("peaks_clothes"), "density peaks", "label_accuracy", 2.5, TEST_SHARE
