@@ -102,29 +102,22 @@ def h3() -> str:
 
 def preset() -> str:
     """The preset against cross-entropy, the head alone and SMP: every case, Holm over the cases of an opponent."""
-    alone, ours = pd.read_json(HEAD_ALONE, lines=True), "untouched features"
-    parts = [
-        (photographs(), TEST_SHARE),
-        (rows_of("preset_clothes_20"), TEST_SHARE),
-        (rows_of("preset_digits"), DIGITS_SHARE),
-    ]
-    cases = [
-        (case, pd.concat([rows, alone]).drop_duplicates(["case", "method", "seed"]), share)
-        for rows, share in parts
-        for case in rows["case"].unique()
-    ]
+    ours, names = "untouched features", ("preset_clothes_20", "preset_digits")
+    rows = pd.concat([photographs(), *map(rows_of, names), pd.read_json(HEAD_ALONE, lines=True)])
+    cases = list(rows.drop_duplicates(["case", "method", "seed"]).groupby("case", sort=False))
     head = "| images, wrong labels | seeds | preset, % | {0}, % | preset − {0} | p (Holm) | the preset is |\n| --- |"
     tables = []
     for other in ("cross-entropy", "head alone", SMP):
-        pairs = {
-            case: (pairs_of(rows[rows["case"] == case], ours, other, "test_accuracy"), share)
-            for case, rows, share in cases
-        }
-        pairs = {case: pair for case, pair in pairs.items() if len(pair[0]) > 1}
-        found = [contrast(pair["ours"], pair["theirs"], bound=2.5, test_share=share) for pair, share in pairs.values()]
+        pairs = {case: pairs_of(own, ours, other, "test_accuracy") for case, own in cases}
+        pairs = {case: pair for case, pair in pairs.items() if len(pair) > 1}
+        shares = [DIGITS_SHARE if case.startswith("digits") else TEST_SHARE for case in pairs]
+        found = [
+            contrast(pair["ours"], pair["theirs"], bound=2.5, test_share=share)
+            for pair, share in zip(pairs.values(), shares, strict=True)
+        ]
         lines = [head.format(other) + " --- |" * 6]
         for case, gain, p in zip(pairs, found, holm([one.p for one in found]), strict=True):
-            means = " | ".join(f"{100 * mean:.1f}" for mean in pairs[case][0].mean())
+            means = " | ".join(f"{100 * mean:.1f}" for mean in pairs[case].mean())
             lines.append(f"| {case} | {gain.seeds} | {means} | {gain.points} | {small(p)} | {gain.verdict(p)} |")
         tables.append("\n".join(lines))
     return "\n\n".join(tables)

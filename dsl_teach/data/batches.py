@@ -55,6 +55,8 @@ class Share(NamedTuple):
 
 WHOLE = Share()
 """The share of a process that works alone."""
+PREFETCH = 2
+"""Batches that each of a loader's workers has on their way at most."""
 
 
 @dataclass(eq=False)
@@ -133,7 +135,7 @@ class OnDiskBatches:
         self._passes = 0
         start, stop = share.bounds(batch_size)
         batches = max(-(-len(files) // batch_size), 1)
-        slots = min(2 * loader_workers + 1, batches)  # two on the way for each worker, one that is copied here
+        slots = min(PREFETCH * loader_workers + 1, batches)  # those on their way, and one that is copied here
         self._room = torch.empty(slots, max(stop - start, 1), crop, crop, 3, dtype=torch.uint8)
         if loader_workers:
             self._room.share_memory_()  # used again and again: fresh shared pages would take longer than cutting
@@ -142,6 +144,7 @@ class OnDiskBatches:
             sampler=self._wanted,
             batch_size=None,
             num_workers=loader_workers,
+            prefetch_factor=PREFETCH if loader_workers else None,
             persistent_workers=loader_workers > 0,
             multiprocessing_context="forkserver" if loader_workers else None,  # a fork beside threads may hang
             generator=torch.Generator(),  # torch's own random numbers stay untouched

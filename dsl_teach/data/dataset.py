@@ -138,9 +138,11 @@ def with_labels(dataset: NoisyDataset, noisy_labels: Tensor, *, made_from: str) 
 
 def confused_labels(probabilities: Tensor, clean_labels: Tensor, settings: Settings) -> Tensor:
     """(N,) labels of which a share ``noise_rate`` is wrong, by :func:`dsl_teach.noise.instance_dependent_noise`."""
-    rate, how = settings.noise_rate or 0.0, {"temperature": settings.noise_temperature}
-    generator = stream(settings.seed, "noise")
-    return instance_dependent_noise(probabilities, clean_labels, rate, generator=generator, **how).noisy_labels
+    noise = instance_dependent_noise(
+        probabilities, clean_labels, settings.noise_rate or 0.0,
+        generator=stream(settings.seed, "noise"), temperature=settings.noise_temperature,
+    )  # fmt: skip
+    return noise.noisy_labels
 
 
 def subset(dataset: NoisyDataset, size: int, *, seed: int) -> NoisyDataset:
