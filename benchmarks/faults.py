@@ -164,6 +164,8 @@ def inject(number: signal.Signals, count: int, *, again: int, longest: float, se
             faults.append(fault)
             if not fault.well:
                 print(f"{fault.number.name} after {fault.seconds:.2f} s: {fault}", flush=True)
+            if len(faults) % 10 == 0:
+                print(f"{number.name}: {len(faults)} of {count}", file=sys.stderr, flush=True)
     return faults
 
 

@@ -82,12 +82,14 @@ def by_the_browser(page: Page, points: PointSet, v: Values) -> dict[str, Any]:
 
 @contextmanager
 def module_page(started: Browser) -> Iterator[Page]:
-    """An empty page with the module in it, and ``compute`` that gives plain lists."""
+    """An empty page with the module in it, and ``compute``, which gives lists after other values of the sliders."""
     more = """
     Object.assign(globalThis, { mount, nearest: nearestRun });
     globalThis.compute = (set, values) => {
       const loaded = load(JSON.parse(set));
-      const { classes, scores, corrected } = correct(loaded, values);
+      const moves = [{ m: 400 }, { m: 30, noise_rate: 0 }, { noise_rate: 0.4 }, {}];
+      const move = (view, moved) => correct(loaded, { ...values, ...moved }, view);
+      const { classes, scores, corrected } = moves.reduce(move, undefined);
       const plain = ({ rows, rho, eta, chosen }) => ({ rows, rho: [...rho], eta: [...eta], chosen });
       const row = (i) => [...scores.subarray(i * loaded.k, (i + 1) * loaded.k)].map(String);
       const rows = Array.from({ length: loaded.n }, (_, i) => row(i));

@@ -11,21 +11,45 @@
 
 const rounded = (x) => Math.round(x * 1e12) / 1e12; // so that equal cosines are equal whatever order they are summed in
 
-/** Four sums side by side, so that none waits for the one before. */
-function dot(a, i, b, j, d) {
-  let s = 0;
-  let t = 0;
-  let u = 0;
-  let v = 0;
-  let k = 0;
-  for (; k + 3 < d; k += 4) {
-    s += a[i + k] * b[j + k];
-    t += a[i + k + 1] * b[j + k + 1];
-    u += a[i + k + 2] * b[j + k + 2];
-    v += a[i + k + 3] * b[j + k + 3];
+/** The products of rows of a with rows of b, (left, right), each row named by where it starts. Two by four at a time, so that
+ *  a number once read serves several products; at the end of the rows the last is taken again. */
+function products(a, left, b, right, d) {
+  const [high, wide] = [left.length, right.length];
+  const all = new Float64Array(high * wide);
+  for (let i = 0; i < high; i += 2) {
+    const next = Math.min(i + 1, high - 1);
+    const [x, y] = [left[i], left[next]];
+    for (let j = 0; j < wide; j += 4) {
+      const [j1, j2, j3] = [Math.min(j + 1, wide - 1), Math.min(j + 2, wide - 1), Math.min(j + 3, wide - 1)];
+      const [p, q, r, s] = [right[j], right[j1], right[j2], right[j3]];
+      let [xp, xq, xr, xs, yp, yq, yr, ys] = [0, 0, 0, 0, 0, 0, 0, 0];
+      for (let k = 0; k < d; k++) {
+        const xk = a[x + k];
+        const yk = a[y + k];
+        const pk = b[p + k];
+        const qk = b[q + k];
+        const rk = b[r + k];
+        const sk = b[s + k];
+        xp += xk * pk;
+        xq += xk * qk;
+        xr += xk * rk;
+        xs += xk * sk;
+        yp += yk * pk;
+        yq += yk * qk;
+        yr += yk * rk;
+        ys += yk * sk;
+      }
+      all[i * wide + j] = xp;
+      all[i * wide + j1] = xq;
+      all[i * wide + j2] = xr;
+      all[i * wide + j3] = xs;
+      all[next * wide + j] = yp;
+      all[next * wide + j1] = yq;
+      all[next * wide + j2] = yr;
+      all[next * wide + j3] = ys;
+    }
   }
-  for (; k < d; k++) s += a[i + k] * b[j + k];
-  return s + t + (u + v);
+  return all;
 }
 
 /** Every row scaled to length one; a row of zeros stays zero. */
@@ -35,42 +59,57 @@ export function unitRows(x, n, d) {
     const row = unit.subarray(start, start + d);
     const largest = row.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1;
     for (let k = 0; k < d; k++) row[k] /= largest;
-    const length = Math.sqrt(dot(row, 0, row, 0, d)) || 1;
+    const length = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0)) || 1;
     for (let k = 0; k < d; k++) row[k] /= length;
   }
   return unit;
 }
 
-/** S of some rows, (m, m); what stands in the S of `before` is taken from there. */
-export function similarity({ unit, d, n }, rows, before) {
+const NONE = { rows: [], slots: [], S: new Float64Array(0), width: 0 };
+
+/** S of some rows of a set, each in a slot of it: a row that stood in the S of `before` stays where it was, or comes forward into
+ *  a free slot, and only what is new is computed, all in the same memory. Returns rows, the slot of each, S and its width. */
+export function similarity({ unit, d, n }, rows, before = NONE) {
   const m = rows.length;
-  const S = new Float64Array(m * m);
-  const place = new Int32Array(n).fill(-1);
-  before?.rows.forEach((row, at) => (place[row] = at));
-  const known = Int32Array.from(rows, (row) => place[row]);
-  for (let i = 0; i < m; i++) {
-    const start = known[i] * (before?.rows.length ?? 0);
-    for (let j = 0; j <= i; j++) {
-      const both = known[i] >= 0 && known[j] >= 0;
-      const cosine = both ? before.S[start + known[j]] : rounded(dot(unit, rows[i] * d, unit, rows[j] * d, d));
-      S[i * m + j] = S[j * m + i] = cosine;
-    }
-  }
-  return S;
+  if (before.width < m) before = { ...NONE, S: new Float64Array(4 * m * m), width: 2 * m }; // with room for more rows
+  const { S, width } = before;
+  const slots = new Int32Array(n).fill(-1);
+  for (const row of rows) slots[row] = m; // wanted, and without a slot so far
+  const free = new Set(rows.keys());
+  before.rows.forEach((row, at) => {
+    if (slots[row] === m && free.delete(before.slots[at])) slots[row] = before.slots[at];
+  });
+  const places = [...free];
+  before.rows.forEach((row, at) => {
+    if (slots[row] !== m) return;
+    const from = before.slots[at];
+    const to = (slots[row] = places.pop());
+    for (let j = 0; j < before.rows.length; j++) S[to * width + j] = S[j * width + to] = S[from * width + j];
+    S[to * width + to] = S[from * width + from];
+  });
+  const fresh = rows.filter((row) => slots[row] === m);
+  for (const row of fresh) slots[row] = places.pop();
+  const starts = (list) => Int32Array.from(list, (row) => row * d);
+  const cosines = products(unit, starts(fresh), unit, starts(rows), d);
+  const own = Int32Array.from(rows, (row) => slots[row]);
+  fresh.forEach((row, at) => {
+    const slot = slots[row];
+    for (let j = 0; j < m; j++) S[slot * width + own[j]] = S[own[j] * width + slot] = rounded(cosines[at * m + j]);
+  });
+  return { rows, slots: own, S, width };
 }
 
 const BINS = 4096; // from -1 to 1; one more for 1 itself
 
 /** S_c: with the entries in ascending order number ceil(quantile * m * m). Only those of its bin are sorted, and of the
  *  two equal halves of S one is read. */
-export function similarityThreshold(S, quantile) {
-  const m = Math.sqrt(S.length);
-  const place = Math.max(Math.ceil(quantile * S.length - 1e-9), 1);
+export function similarityThreshold(S, m, width, quantile) {
+  const place = Math.max(Math.ceil(quantile * m * m - 1e-9), 1);
   const bin = (e) => ((S[e] + 1) * (BINS / 2)) | 0;
   const counts = new Uint32Array(BINS + 1);
   for (let i = 0; i < m; i++) {
-    for (let e = i * m; e < i * m + i; e++) counts[bin(e)] += 2;
-    counts[bin(i * m + i)]++;
+    for (let e = i * width; e < i * width + i; e++) counts[bin(e)] += 2;
+    counts[bin(i * width + i)]++;
   }
   let below = 0;
   let own = 0;
@@ -78,37 +117,37 @@ export function similarityThreshold(S, quantile) {
   const entries = new Float64Array(counts[own]);
   let at = 0;
   for (let i = 0; i < m; i++) {
-    for (let e = i * m; e < i * m + i; e++) if (bin(e) === own) entries[at++] = entries[at++] = S[e];
-    if (bin(i * m + i) === own) entries[at++] = S[i * m + i];
+    for (let e = i * width; e < i * width + i; e++) if (bin(e) === own) entries[at++] = entries[at++] = S[e];
+    if (bin(i * width + i) === own) entries[at++] = S[i * width + i];
   }
   return entries.sort()[place - below - 1];
 }
 
 /** rho_i = sum_j sign(S_ij - S_c). */
-export function density(S, m, Sc) {
+export function density(S, m, width, Sc) {
   const rho = new Int32Array(m);
+  const sign = (e) => (S[e] > Sc) - (S[e] < Sc);
   for (let i = 0; i < m; i++) {
     for (let j = 0; j < i; j++) {
-      const sign = (S[i * m + j] > Sc) - (S[i * m + j] < Sc);
-      rho[i] += sign;
-      rho[j] += sign;
+      const both = sign(i * width + j);
+      rho[i] += both;
+      rho[j] += both;
     }
-    rho[i] += (S[i * m + i] > Sc) - (S[i * m + i] < Sc);
+    rho[i] += sign(i * width + i);
   }
   return rho;
 }
 
 /** eta_i: the greatest similarity to a strictly denser sample; where there is none the smallest to any. */
-export function eta(S, m, rho) {
+export function eta(S, m, width, rho) {
+  const densest = Int32Array.from(rho.keys()).sort((i, j) => rho[j] - rho[i]);
   return Float64Array.from(rho, (own, i) => {
     let most = -Infinity;
-    let least = Infinity;
-    for (let j = 0; j < m; j++) {
-      const s = S[i * m + j];
-      if (s > most && rho[j] > own) most = s; // in this order: the first is seldom true, so it is soon guessed
-      if (s < least) least = s;
+    for (let at = 0; rho[densest[at]] > own; at++) {
+      const s = S[i * width + densest[at]];
+      if (s > most) most = s;
     }
-    return most === -Infinity ? least : most;
+    return most === -Infinity ? Math.min(...S.subarray(i * width, i * width + m)) : most;
   });
 }
 
@@ -119,11 +158,19 @@ export function choose(rho, eta_, p, etaMax) {
   return [...rho.keys()].sort(rank).slice(0, p);
 }
 
-/** The first m samples of a class in the given order, ascending: what a generator draws in the library. */
-export function drawn(labels, order, c, m) {
-  const rows = [];
-  for (const i of order) if (labels[i] === c && rows.push(i) === m) break;
-  return rows.sort((a, b) => a - b);
+/** Of each class the first m samples in the given order, ascending: what a generator draws in the library. */
+export function drawn(labels, order, k, m) {
+  const rows = Array.from({ length: k }, () => []);
+  for (const i of order) if (rows[labels[i]].length < m) rows[labels[i]].push(i);
+  return rows.map((own) => Int32Array.from(own).sort());
+}
+
+/** rho and eta of every row of a class, from those of its slots. */
+function byRow({ slots, S, width }, quantile) {
+  const m = slots.length;
+  const rho = density(S, m, width, similarityThreshold(S, m, width, quantile));
+  const eta_ = eta(S, m, width, rho);
+  return { rho: slots.map((slot) => rho[slot]), eta: Float64Array.from(slots, (slot) => eta_[slot]) };
 }
 
 /** Everything that the picture shows for one choice of values; what did not change since `before` is kept. */
@@ -133,16 +180,14 @@ export function correct(set, values, before) {
   const labels = set.noisy[set.rates.indexOf(values.noise_rate)];
   const known = before?.set === set ? before : undefined;
   const same = known?.labels === labels && known.m === m;
+  const wanted = same || drawn(labels, set.order, k, m);
   const classes = set.classes.map((_, c) => {
     const old = known?.classes[c];
-    const rows = same ? old.rows : drawn(labels, set.order, c, m);
-    const S = same ? old.S : similarity(set, rows, old);
-    if (!rows.length) return { rows, S, rho: [], eta: [], chosen: [], passed: 0 };
-    const kept = same && known.quantile === quantile;
-    const rho = kept ? old.rho : density(S, rows.length, similarityThreshold(S, quantile));
-    const eta_ = kept ? old.eta : eta(S, rows.length, rho);
+    const found = same ? old : similarity(set, wanted[c], old);
+    if (!found.rows.length) return { ...found, rho: [], eta: [], chosen: [], passed: 0 };
+    const { rho, eta: eta_ } = same && known.quantile === quantile ? old : byRow(found, quantile);
     const passed = eta_.reduce((count, value) => count + (value < eta_max), 0);
-    return { rows, S, rho, eta: eta_, chosen: choose(rho, eta_, p, eta_max), passed };
+    return { ...found, rho, eta: eta_, chosen: choose(rho, eta_, p, eta_max), passed };
   });
   const scores = classScores(set, classes);
   const corrected = Uint8Array.from(labels, (given, i) => bestClass(scores, i * k, k, given));
@@ -151,12 +196,14 @@ export function correct(set, values, before) {
 
 /** sigma, (N, K): a cosine is linear in the scaled sample, so the p prototypes of a class act as their mean. */
 function classScores({ n, d, k, unit }, classes) {
-  const scores = new Float64Array(n * k).fill(-Infinity);
+  const means = new Float64Array(k * d);
   classes.forEach(({ rows, chosen }, c) => {
-    if (!chosen.length) return;
-    const mean = new Float64Array(d);
-    for (const place of chosen) for (let f = 0; f < d; f++) mean[f] += unit[rows[place] * d + f] / chosen.length;
-    for (let i = 0; i < n; i++) scores[i * k + c] = dot(unit, i * d, mean, 0, d);
+    for (const place of chosen) for (let f = 0; f < d; f++) means[c * d + f] += unit[rows[place] * d + f] / chosen.length;
+  });
+  const starts = (count) => Int32Array.from({ length: count }, (_, at) => at * d);
+  const scores = products(unit, starts(n), means, starts(k), d);
+  classes.forEach(({ chosen }, c) => {
+    if (!chosen.length) for (let i = 0; i < n; i++) scores[i * k + c] = -Infinity;
   });
   return scores;
 }
@@ -185,13 +232,12 @@ export function load(packed) {
     order: new Uint32Array(bytes(packed.order).buffer),
     images: packed.images && bytes(packed.images),
   };
-  return { ...set, middles: middles(set) };
+  return { ...set, middles: middles(set), sliders: sliders(set) };
 }
 
 // ---- The pictures ----------------------------------------------------------------------------------------------
 
 const TICKS = [-1, 0, 0.5, 0.8, 0.95, 0.99, 1];
-const STAMP = 8; // half the side of the picture of a mark, in pixels
 const RING = 1.63; // radius of the ring around points in the plane
 
 /** A place from 0 to 1 for a cosine, with most of the room for those close to 1. */
@@ -212,18 +258,21 @@ function sheet(canvas) {
   return { g, width, height };
 }
 
-function star(g, x, y, size, fill, edge) {
-  g.beginPath();
-  for (let turn = 0; turn < 10; turn++) {
-    const radius = turn % 2 ? 0.45 * size : size;
-    g.lineTo(x + radius * Math.sin((turn * Math.PI) / 5), y - radius * Math.cos((turn * Math.PI) / 5));
-  }
-  g.closePath();
-  g.fillStyle = fill;
-  g.strokeStyle = edge;
-  g.lineWidth = 1.4;
-  g.fill();
-  g.stroke();
+function star(g, x, y, size, fill, edge, theme) {
+  const mark = picture(theme, `star ${size} ${fill} ${edge}`, size + 2, (on, middle) => {
+    on.beginPath();
+    for (let turn = 0; turn < 10; turn++) {
+      const radius = turn % 2 ? 0.45 * size : size;
+      on.lineTo(middle + radius * Math.sin((turn * Math.PI) / 5), middle - radius * Math.cos((turn * Math.PI) / 5));
+    }
+    on.closePath();
+    on.fillStyle = fill;
+    on.strokeStyle = edge;
+    on.lineWidth = 1.4;
+    on.fill();
+    on.stroke();
+  });
+  stamp(g, x, y, theme, mark);
 }
 
 function disc(g, x, y, radius, fill) {
@@ -233,19 +282,25 @@ function disc(g, x, y, radius, fill) {
   g.fill();
 }
 
-/** Draw a mark that occurs often from a picture of it, at whole pixels of the screen: faster than a path. */
-function stamp(g, x, y, theme, key, paint) {
-  const { scale, stamps } = theme;
-  if (!stamps.has(key)) {
+/** The picture of a mark that occurs often, painted once: drawn at whole pixels of the screen it is faster than a path. */
+function picture(theme, key, half, paint) {
+  const { scale, pictures } = theme;
+  if (!pictures.has(key)) {
     const canvas = make("canvas");
-    canvas.width = canvas.height = 2 * Math.ceil(STAMP * scale);
+    canvas.width = canvas.height = 2 * Math.ceil(half * scale);
     const on = canvas.getContext("2d");
     on.scale(scale, scale);
+    on.lineJoin = "round";
     paint(on, canvas.width / scale / 2);
-    stamps.set(key, canvas);
+    pictures.set(key, canvas);
   }
-  const picture = stamps.get(key);
-  g.drawImage(picture, Math.round(x * scale - picture.width / 2), Math.round(y * scale - picture.width / 2));
+  return pictures.get(key);
+}
+
+function stamp(g, x, y, { scale }, mark) {
+  const side = mark.width / scale;
+  const whole = (place) => Math.round((place - side / 2) * scale) / scale;
+  g.drawImage(mark, whole(x), whole(y), side, side);
 }
 
 function marked(g, x, y, ink) {
@@ -291,25 +346,26 @@ function drawMap(canvas, view, values, theme, sample) {
     disc(g, at[2 * i], at[2 * i + 1], radius, theme.colours[labels[i]]);
     if (corrected[i] !== set.clean[i]) cross(g, at[2 * i], at[2 * i + 1], radius, theme);
   }
-  g.setTransform(1, 0, 0, 1, 0, 0);
+  const marks = []; // by given label, corrected label, and whether that is wrong
   for (let i = 0; i < n; i++) {
     const [given, now] = [labels[i], corrected[i]];
     if (given === now) continue;
     const wrong = now !== set.clean[i];
-    paint(i);
-    stamp(g, at[2 * i], at[2 * i + 1], theme, `${given} ${now} ${wrong} ${radius} ${values.alpha}`, (on, middle) => {
+    const kind = 2 * (given * set.k + now) + wrong;
+    marks[kind] ??= picture(theme, `${kind} ${radius} ${values.alpha}`, 8, (on, middle) => {
       target(on, middle, middle, 1.7 * radius, given, now, values.alpha, theme);
       if (wrong) cross(on, middle, middle, radius, theme);
     });
+    paint(i);
+    stamp(g, at[2 * i], at[2 * i + 1], theme, marks[kind]);
   }
-  g.setTransform(theme.scale, 0, 0, theme.scale, 0, 0);
   g.globalAlpha = 1;
   classes.forEach(({ rows, chosen, eta: eta_ }, c) => {
     g.globalAlpha = values.focus < 0 || values.focus === c ? 1 : 0.12;
     for (const place of [...chosen].reverse()) {
       const hollow = !(eta_[place] < values.eta_max);
       const [fill, edge] = hollow ? [theme.paper, theme.colours[c]] : [theme.colours[c], theme.ink];
-      star(g, at[2 * rows[place]], at[2 * rows[place] + 1], classes.length > 6 ? 7 : 9, fill, edge);
+      star(g, at[2 * rows[place]], at[2 * rows[place] + 1], classes.length > 6 ? 7 : 9, fill, edge, theme);
     }
   });
   g.globalAlpha = 1;
@@ -399,7 +455,7 @@ function drawGraph(canvas, view, values, theme, sample) {
     for (const place of [...chosen].reverse()) {
       const hollow = !(eta_[place] < values.eta_max);
       const [fill, edge] = hollow ? [theme.paper, theme.colours[c]] : [theme.colours[c], theme.ink];
-      star(g, at[2 * rows[place]], at[2 * rows[place] + 1], 7, fill, edge);
+      star(g, at[2 * rows[place]], at[2 * rows[place] + 1], 7, fill, edge, theme);
     }
   });
   g.globalAlpha = 1;
@@ -592,7 +648,7 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
     set = setOf(values.set);
     theme = themeOf(el, set);
     card.style.minHeight = `${Math.max(124, 17 * set.k + 30)}px`;
-    controls.replaceChildren(...(packed.length > 1 ? [setRow()] : []), ...sliders(set).map((slider) => sliderRow(slider, () => values, change)));
+    controls.replaceChildren(...(packed.length > 1 ? [setRow()] : []), ...set.sliders.map((slider) => sliderRow(slider, () => values, change)));
     legend.replaceChildren(...set.classes.map(classButton));
   }
 
@@ -619,7 +675,7 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
     const clean = { ...values, ...wanted };
     clean.set = packed[clean.set] ? clean.set : 0;
     const next = setOf(clean.set);
-    for (const slider of sliders(next)) clean[slider.name] = within(slider, clean, start);
+    for (const slider of next.sliders) clean[slider.name] = within(slider, clean, start);
     if (!(clean.focus >= 0 && clean.focus < next.k)) clean.focus = -1;
     if (!(clean.sample >= 0 && clean.sample < next.n)) clean.sample = -1;
     return clean;
@@ -798,7 +854,7 @@ function themeOf(el, set) {
   };
   const colours = isDark ? set.colours.map(lighter) : set.colours;
   const scale = globalThis.devicePixelRatio || 1;
-  return { ink, soft, faint, shade, paper, colours, scale, font: style.fontFamily, stamps: new Map() };
+  return { ink, soft, faint, shade, paper, colours, scale, font: style.fontFamily, pictures: new Map() };
 }
 
 // ---- Runs: the curves of training, stored or live -----------------------------------------------------------------
@@ -998,7 +1054,7 @@ function drawStrip(canvas, runs, ordered, chosen, theme) {
   line(g, left, top, left, bottom, theme.soft);
   line(g, left, bottom, right, bottom, theme.soft);
   ordered.forEach((run, place) => disc(g, x(place), y(runs[run].accuracy), 3, theme.soft));
-  star(g, x(ordered.indexOf(chosen)), y(runs[chosen].accuracy), 9, theme.colours[0], theme.ink);
+  star(g, x(ordered.indexOf(chosen)), y(runs[chosen].accuracy), 9, theme.colours[0], theme.ink, theme);
 }
 
 /** In a notebook: data and values come from the model, and values go back. */
