@@ -31,8 +31,8 @@ RESNET = SMALL.replace(network="resnet18_small", batch_size=32, precision="float
 def figures() -> list[dict[str, Any]]:
     """The figures of this module."""
     return [
-        loop_against_bare("small CNN of width 16", SMALL, samples=1920, n=11),
-        loop_against_bare("ResNet-18 for 32 pixels", RESNET, samples=64, n=7),
+        loop_against_bare("small CNN of width 16", SMALL, samples=1920, n=61),
+        loop_against_bare("ResNet-18 for 32 pixels", RESNET, samples=64, n=15),
         epoch_against_cross_entropy("exact", 1.40),
         epoch_against_cross_entropy("streamed", 1.05),
         labels_lost_by_streaming(),

@@ -94,10 +94,12 @@ class InMemoryBatches:
                 yield Batch(self.share.or_first(images), self.noisy_labels[mine], mine)
 
     def in_order(self) -> Iterator[Batch]:
-        """Every sample once, in the order of the index, in the fixed view."""
-        for index in torch.arange(len(self.images), device=self.images.device).split(self.batch_size):
-            if len(mine := self.share.of(index)):
-                yield Batch(self.images[mine], self.noisy_labels[mine], mine)
+        """Every sample once, in the order of the index, in the fixed view; nothing is copied."""
+        index = torch.arange(len(self.images), device=self.images.device)
+        for batch in zip(*(x.split(self.batch_size) for x in (self.images, self.noisy_labels, index)), strict=True):
+            mine = Batch(*map(self.share.of, batch))
+            if len(mine.index):
+                yield mine
 
 
 class OnDiskBatches:

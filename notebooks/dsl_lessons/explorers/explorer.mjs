@@ -67,12 +67,18 @@ export function unitRows(x, n, d) {
 
 const NONE = { rows: [], slots: [], S: new Float64Array(0), width: 0 };
 
+/** The same S in memory of another width. */
+function wider({ S, width, rows }, wide) {
+  const copy = new Float64Array(wide * wide);
+  for (let slot = 0; slot < rows.length; slot++) copy.set(S.subarray(slot * width, slot * width + rows.length), slot * wide);
+  return { S: copy, width: wide };
+}
+
 /** S of some rows of a set, each in a slot of it: a row that stood in the S of `before` stays where it was, or comes forward into
  *  a free slot, and only what is new is computed, all in the same memory. Returns rows, the slot of each, S and its width. */
 export function similarity({ unit, d, n }, rows, before = NONE) {
   const m = rows.length;
-  if (before.width < m) before = { ...NONE, S: new Float64Array(4 * m * m), width: 2 * m }; // with room for more rows
-  const { S, width } = before;
+  const { S, width } = before.width < m ? wider(before, m + 40) : before; // with room for more rows
   const slots = new Int32Array(n).fill(-1);
   for (const row of rows) slots[row] = m; // wanted, and without a slot so far
   const free = new Set(rows.keys());
@@ -90,11 +96,11 @@ export function similarity({ unit, d, n }, rows, before = NONE) {
   const fresh = rows.filter((row) => slots[row] === m);
   for (const row of fresh) slots[row] = places.pop();
   const starts = (list) => Int32Array.from(list, (row) => row * d);
-  const cosines = products(unit, starts(fresh), unit, starts(rows), d);
+  const cosines = products(unit, starts(rows), unit, starts(fresh), d); // in this order the fresh ones stay close at hand
   const own = Int32Array.from(rows, (row) => slots[row]);
   fresh.forEach((row, at) => {
     const slot = slots[row];
-    for (let j = 0; j < m; j++) S[slot * width + own[j]] = S[own[j] * width + slot] = rounded(cosines[at * m + j]);
+    for (let j = 0; j < m; j++) S[slot * width + own[j]] = S[own[j] * width + slot] = rounded(cosines[j * fresh.length + at]);
   });
   return { rows, slots: own, S, width };
 }
@@ -140,15 +146,19 @@ export function density(S, m, width, Sc) {
 
 /** eta_i: the greatest similarity to a strictly denser sample; where there is none the smallest to any. */
 export function eta(S, m, width, rho) {
-  const densest = Int32Array.from(rho.keys()).sort((i, j) => rho[j] - rho[i]);
-  return Float64Array.from(rho, (own, i) => {
+  const order = Int32Array.from(rho.keys()).sort((i, j) => rho[j] - rho[i]);
+  const found = new Float64Array(m);
+  let denser = 0; // so many stand before those of this rho
+  order.forEach((i, at) => {
+    if (at && rho[order[at - 1]] > rho[i]) denser = at;
     let most = -Infinity;
-    for (let at = 0; rho[densest[at]] > own; at++) {
-      const s = S[i * width + densest[at]];
+    for (let j = 0; j < denser; j++) {
+      const s = S[i * width + order[j]];
       if (s > most) most = s;
     }
-    return most === -Infinity ? Math.min(...S.subarray(i * width, i * width + m)) : most;
+    found[i] = denser ? most : Math.min(...S.subarray(i * width, i * width + m));
   });
+  return found;
 }
 
 /** The first p: those that pass, densest first, at equal density smallest eta first; then the others by eta. */
@@ -684,10 +694,10 @@ export function mount(el, { sets: packed, values: start }, say = () => {}) {
   function show(wanted) {
     values = settled(wanted);
     if (set !== setOf(values.set)) build();
-    for (const input of controls.querySelectorAll("input")) input.show();
     view = correct(set, values, view);
     hover = -1;
-    draw();
+    draw(); // first: it asks how large the pictures are, which takes long once anything on the page has changed
+    for (const input of controls.querySelectorAll("input")) input.show();
     tell();
   }
 
