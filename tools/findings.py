@@ -24,6 +24,7 @@ from tools.readme_table import HEAD_ALONE, photographs
 from tools.rightness import PLANNED, RIGHTNESS, accuracy_against_rightness, draw, h2
 
 RESAMPLES = 10_000
+COMPANY = "ELR, mixup, averaged weights"
 LITTLE = 1 / 3
 """Less than this share of the wrong labels is *little memorised*."""
 
@@ -101,13 +102,13 @@ def h3() -> str:
 
 
 def preset() -> str:
-    """The preset against cross-entropy, the head alone and SMP: every case, Holm over the cases of an opponent."""
+    """The preset against cross-entropy, the head alone, SMP and its company: every case, Holm per opponent."""
     ours, names = "untouched features", ("preset_clothes_20", "preset_digits")
     rows = pd.concat([photographs(), *map(rows_of, names), pd.read_json(HEAD_ALONE, lines=True)])
     cases = list(rows.drop_duplicates(["case", "method", "seed"]).groupby("case", sort=False))
     head = "| images, wrong labels | seeds | preset, % | {0}, % | preset − {0} | p (Holm) | the preset is |\n| --- |"
     tables = []
-    for other in ("cross-entropy", "head alone", SMP):
+    for other in ("cross-entropy", "head alone", SMP, COMPANY):
         pairs = {case: pairs_of(own, ours, other, "test_accuracy") for case, own in cases}
         pairs = {case: pair for case, pair in pairs.items() if len(pair) > 1}
         shares = [DIGITS_SHARE if case.startswith("digits") else TEST_SHARE for case in pairs]

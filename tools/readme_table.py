@@ -52,14 +52,15 @@ def first_table() -> str:
 
 
 def photographs() -> pd.DataFrame:
-    """Rows of clothes with 40 % wrong labels: cross-entropy, SMP, the preset, and the head on untouched features alone.
+    """Rows of clothes with 40 % wrong labels: cross-entropy, SMP, the preset, its company, and the head alone.
 
     Cross-entropy is the training of H3's fine-tuned features: there labels are corrected only when it is over.
     """
     tuned = read_results("features_clothes").rows.query("method == 'fine-tuned, leave-one-out head'")
     alone = [json.loads(line) for line in HEAD_ALONE.read_text(encoding="utf-8").splitlines()]
-    preset = read_results("preset_clothes").rows
-    return pd.concat([tuned.assign(method=BASELINE), preset, pd.DataFrame(alone)]).query("case == @preset.case[0]")
+    preset, company = (read_results(name).rows for name in ("preset_clothes", "company_clothes"))
+    rows = [tuned.assign(method=BASELINE), preset, company, pd.DataFrame(alone)]
+    return pd.concat(rows).query("case == @preset.case[0]")
 
 
 def readme_table(files: Sequence[Committed]) -> str:
