@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,9 +56,8 @@ def photographs() -> pd.DataFrame:
     Cross-entropy is the training of H3's fine-tuned features: there labels are corrected only when it is over.
     """
     tuned = read_results("features_clothes").rows.query("method == 'fine-tuned, leave-one-out head'")
-    alone = [json.loads(line) for line in HEAD_ALONE.read_text(encoding="utf-8").splitlines()]
     preset, company = (read_results(name).rows for name in ("preset_clothes", "company_clothes"))
-    rows = [tuned.assign(method=BASELINE), preset, company, pd.DataFrame(alone)]
+    rows = [tuned.assign(method=BASELINE), preset, company, pd.read_json(HEAD_ALONE, lines=True)]
     return pd.concat(rows).query("case == @preset.case[0]")
 
 

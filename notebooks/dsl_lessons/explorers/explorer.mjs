@@ -11,17 +11,17 @@
 
 const rounded = (x) => Math.round(x * 1e12) / 1e12; // so that equal cosines are equal whatever order they are summed in
 
-/** The products of rows of a with rows of b, (left, right), each row named by where it starts. Two by four at a time, so that
- *  a number once read serves several products; at the end of the rows the last is taken again. */
+/** The products of the rows `left` of a with the rows `right` of b, (left, right). Two by four at a time, so that a number
+ *  once read serves several products; at the end of the rows the last is taken again. */
 function products(a, left, b, right, d) {
   const [high, wide] = [left.length, right.length];
   const all = new Float64Array(high * wide);
   for (let i = 0; i < high; i += 2) {
     const next = Math.min(i + 1, high - 1);
-    const [x, y] = [left[i], left[next]];
+    const [x, y] = [left[i] * d, left[next] * d];
     for (let j = 0; j < wide; j += 4) {
       const [j1, j2, j3] = [Math.min(j + 1, wide - 1), Math.min(j + 2, wide - 1), Math.min(j + 3, wide - 1)];
-      const [p, q, r, s] = [right[j], right[j1], right[j2], right[j3]];
+      const [p, q, r, s] = [right[j] * d, right[j1] * d, right[j2] * d, right[j3] * d];
       let [xp, xq, xr, xs, yp, yq, yr, ys] = [0, 0, 0, 0, 0, 0, 0, 0];
       for (let k = 0; k < d; k++) {
         const xk = a[x + k];
@@ -95,8 +95,7 @@ export function similarity({ unit, d, n }, rows, before = NONE) {
   });
   const fresh = rows.filter((row) => slots[row] === m);
   for (const row of fresh) slots[row] = places.pop();
-  const starts = (list) => Int32Array.from(list, (row) => row * d);
-  const cosines = products(unit, starts(rows), unit, starts(fresh), d); // in this order the fresh ones stay close at hand
+  const cosines = products(unit, rows, unit, fresh, d); // in this order the fresh ones stay close at hand
   const own = Int32Array.from(rows, (row) => slots[row]);
   fresh.forEach((row, at) => {
     const slot = slots[row];
@@ -210,8 +209,8 @@ function classScores({ n, d, k, unit }, classes) {
   classes.forEach(({ rows, chosen }, c) => {
     for (const place of chosen) for (let f = 0; f < d; f++) means[c * d + f] += unit[rows[place] * d + f] / chosen.length;
   });
-  const starts = (count) => Int32Array.from({ length: count }, (_, at) => at * d);
-  const scores = products(unit, starts(n), means, starts(k), d);
+  const rowsOf = (count) => Int32Array.from({ length: count }, (_, row) => row);
+  const scores = products(unit, rowsOf(n), means, rowsOf(k), d);
   classes.forEach(({ chosen }, c) => {
     if (!chosen.length) for (let i = 0; i < n; i++) scores[i * k + c] = -Infinity;
   });
