@@ -46,7 +46,7 @@ def first_table() -> str:
         plain, smp, highest = (mean_of(runs[name], "test_accuracy", share) for name in (BASELINE, SMP, best))
         seeds, gain = len(runs[BASELINE]), signed(against(rows, SMP, test_share=share))
         few = "" if len(runs[best]) == seeds else f" ({len(runs[best])} seeds)"
-        told.append((images, wrong, str(seeds), plain, smp, f"**{gain}**", f"{best}: {highest}{few}"))
+        told.append((images, wrong, str(seeds), plain, smp, gain, f"{best}: {highest}{few}"))
     return "\n".join(f"| {' | '.join(entries)} |" for entries in told)
 
 
