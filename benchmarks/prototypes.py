@@ -21,7 +21,9 @@ def figures() -> list[dict[str, Any]]:
     return [selection_against_products(), correction_against_forward(), memory_of_scoring()]
 
 
-def selection_against_products(*, n: int = 9, m: int = 1280, features: int = 2048, classes: int = 14) -> dict[str, Any]:
+def selection_against_products(
+    *, n: int = 25, m: int = 1280, features: int = 2048, classes: int = 14
+) -> dict[str, Any]:
     """Selection for all classes against the bare similarity products."""
     embeddings = torch.randn(classes * m, features, generator=torch.Generator().manual_seed(0)).relu()
     labels = torch.arange(classes).repeat_interleave(m)
@@ -35,7 +37,7 @@ def selection_against_products(*, n: int = 9, m: int = 1280, features: int = 204
     return figure("selection / bare matrix products", ratio, 2.0, n=n, note=note)
 
 
-def correction_against_forward(*, n: int = 5, samples: int = 5000, classes: int = 10) -> dict[str, Any]:
+def correction_against_forward(*, n: int = 15, samples: int = 5000, classes: int = 10) -> dict[str, Any]:
     """The whole correction phase against one bare forward pass over the same images."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (samples, 3, 32, 32), dtype=torch.uint8, generator=generator)

@@ -89,7 +89,7 @@ def bare_loop(network: EmbeddingNetwork, images: torch.Tensor, labels: torch.Ten
     accuracy(torch.cat(predicted), labels)
 
 
-def epoch_against_cross_entropy(mode: str, limit: float, *, n: int = 9, samples: int = 768) -> dict[str, Any]:
+def epoch_against_cross_entropy(mode: str, limit: float, *, n: int = 21, samples: int = 768) -> dict[str, Any]:
     """An epoch of the method, both phases, against an epoch of cross-entropy."""
     settings = SMALL.replace(width=32, batch_size=128, alpha=0.5, correction_start=0, correction_mode=mode)
     batches, make = images_and_network(settings, samples)
